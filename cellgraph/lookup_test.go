@@ -1,0 +1,147 @@
+package cellgraph_test
+
+import (
+	"testing"
+
+	"kedge/cellgraph"
+)
+
+// world answers from a map; what is not in it is absent.
+type world map[string]string
+
+func (w world) Observe(kind cellgraph.Kind, name string) cellgraph.Observation {
+	o := cellgraph.Observation{Kind: kind, Name: name}
+	if v, ok := w[string(kind)+" "+name]; ok {
+		o.ID, o.Shown = cellgraph.Sum([]byte(v)), v
+	}
+	return o
+}
+
+func group(value string, names ...string) cellgraph.Group {
+	g := cellgraph.Group{Names: names, ID: cellgraph.Combine(append([]string{value}, names...)...)}
+	for _, n := range names {
+		g.Vars = append(g.Vars, cellgraph.Variable{Name: n, Shown: value})
+	}
+	return g
+}
+
+func trace(code string, observed []cellgraph.Observation, effect cellgraph.Effect) cellgraph.Trace {
+	return cellgraph.Trace{Code: cellgraph.Sum([]byte(code)), Cell: code, Step: code, Observed: observed, Effect: effect}
+}
+
+func stateWith(groups ...cellgraph.Group) *cellgraph.State {
+	s := cellgraph.NewState()
+	s.Apply(trace("setup", nil, cellgraph.Effect{Groups: groups}))
+	return s
+}
+
+func TestLook(t *testing.T) {
+	base := stateWith(group("3", "threshold"))
+	reads := []cellgraph.Observation{base.Observe("threshold")}
+	file := world{"file trips.csv": "v1"}
+	readsFile := []cellgraph.Observation{file.Observe(cellgraph.KindFile, "trips.csv")}
+	absent := []cellgraph.Observation{base.Observe("nowhere")}
+	opaque := stateWith(group("3", "threshold"))
+	opaque.Apply(trace("gen", nil, cellgraph.Effect{Opaque: []cellgraph.Uncaptured{{Name: "g", Reason: "generator"}}}))
+
+	uncached := trace("c", nil, cellgraph.Effect{})
+	uncached.Uncached = "connected to a host: not cached"
+	inPlace := trace("c", nil, cellgraph.Effect{Groups: []cellgraph.Group{group("4", "threshold")}})
+
+	for _, test := range []struct {
+		name   string
+		traces []cellgraph.Trace
+		state  *cellgraph.State
+		world  world
+		hit    bool
+		why    string
+	}{
+		{"Hit", []cellgraph.Trace{trace("c", reads, cellgraph.Effect{})}, base, nil, true, ""},
+		{"NeverRun", nil, base, nil, false, "never run"},
+		{"ValueChanged", []cellgraph.Trace{trace("c", reads, cellgraph.Effect{})}, stateWith(group("4", "threshold")), nil, false, "threshold 3 → 4"},
+		{"NameGone", []cellgraph.Trace{trace("c", reads, cellgraph.Effect{})}, cellgraph.NewState(), nil, false, "threshold is no longer defined"},
+		{"SharingChanged", []cellgraph.Trace{trace("c", reads, cellgraph.Effect{})}, stateWith(group("3", "other", "threshold")), nil, false, "threshold changed"},
+		{"AbsentNameAppeared", []cellgraph.Trace{trace("c", absent, cellgraph.Effect{})}, stateWith(group("1", "nowhere")), nil, false, "nowhere is defined now"},
+		{"FileChanged", []cellgraph.Trace{trace("c", readsFile, cellgraph.Effect{})}, base, world{"file trips.csv": "v2"}, false, "trips.csv v1 → v2"},
+		{"FileGone", []cellgraph.Trace{trace("c", readsFile, cellgraph.Effect{})}, base, world{}, false, "trips.csv is gone"},
+		{"Uncached", []cellgraph.Trace{uncached}, base, nil, false, "connected to a host: not cached"},
+		{"OlderTraceHolds", []cellgraph.Trace{trace("c", readsFile, cellgraph.Effect{}), trace("c", reads, cellgraph.Effect{})}, base, world{}, true, ""},
+		{"ReadsOpaque", []cellgraph.Trace{trace("c", []cellgraph.Observation{base.Observe("g")}, cellgraph.Effect{})}, opaque, nil, false, "reads g, which cannot be captured (generator)"},
+		{"MutatesBesideOpaque", []cellgraph.Trace{inPlace}, opaque, nil, false, "changes threshold while g is alive, which cannot be captured and may share it"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			v := cellgraph.Look(test.traces, test.state, test.world)
+			if (v.Hit != nil) != test.hit || (!test.hit && v.Why != test.why) {
+				t.Fatalf("got hit %v, why %q; want hit %v, why %q", v.Hit != nil, v.Why, test.hit, test.why)
+			}
+		})
+	}
+}
+
+func TestEarlyCutoff(t *testing.T) {
+	// An upstream cell that reruns to the same value keeps its reader fresh.
+	before := stateWith(group("3", "x"))
+	reader := trace("reader", []cellgraph.Observation{before.Observe("x")}, cellgraph.Effect{})
+	after := cellgraph.NewState()
+	after.Apply(trace("edited upstream", nil, cellgraph.Effect{Groups: []cellgraph.Group{group("3", "x")}}))
+	if v := cellgraph.Look([]cellgraph.Trace{reader}, after, world{}); v.Hit == nil {
+		t.Fatalf("reader missed: %s", v.Why)
+	}
+}
+
+func TestDeclaredEdge(t *testing.T) {
+	// prev: without data: another effect upstream makes the step stale.
+	up := cellgraph.NewState()
+	up.Apply(trace("load", nil, cellgraph.Effect{Groups: []cellgraph.Group{group("1", "a")}}))
+	down := trace("train", []cellgraph.Observation{up.ObserveStep("load")}, cellgraph.Effect{})
+	if v := cellgraph.Look([]cellgraph.Trace{down}, up, world{}); v.Hit == nil {
+		t.Fatalf("missed: %s", v.Why)
+	}
+	other := cellgraph.NewState()
+	other.Apply(trace("load", nil, cellgraph.Effect{Groups: []cellgraph.Group{group("2", "a")}}))
+	if v := cellgraph.Look([]cellgraph.Trace{down}, other, world{}); v.Hit != nil {
+		t.Fatal("hit although the upstream step had another effect")
+	}
+}
+
+func TestPlan(t *testing.T) {
+	load := trace("load", nil, cellgraph.Effect{Groups: []cellgraph.Group{group("1", "a")}})
+	s := stateWith(group("1", "a"))
+	use := trace("use", []cellgraph.Observation{s.Observe("a")}, cellgraph.Effect{Groups: []cellgraph.Group{group("2", "b")}})
+	free := trace("free", nil, cellgraph.Effect{})
+	cells := func(loadTraces []cellgraph.Trace) []cellgraph.PlanCell {
+		return []cellgraph.PlanCell{
+			{ID: "load", Traces: loadTraces, Last: &load, Binds: []string{"a"}},
+			{ID: "use", Traces: []cellgraph.Trace{use}, Last: &use, Binds: []string{"b"}},
+			{ID: "free", Traces: []cellgraph.Trace{free}, Last: &free},
+			{ID: "new", Binds: []string{"c"}},
+		}
+	}
+	for _, test := range []struct {
+		name string
+		load []cellgraph.Trace
+		want []cellgraph.Freshness
+	}{
+		{"AllFresh", []cellgraph.Trace{load}, []cellgraph.Freshness{"fresh", "fresh", "fresh", "unknown"}},
+		{"EditTaintsReaders", nil, []cellgraph.Freshness{"stale", "stale", "fresh", "unknown"}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			for i, f := range cellgraph.Plan(cells(test.load), world{}) {
+				if f.Status != test.want[i] {
+					t.Errorf("cell %s: got %s (%s), want %s", f.ID, f.Status, f.Why, test.want[i])
+				}
+			}
+		})
+	}
+}
+
+func TestGraphJoinsDeclaredAndObserved(t *testing.T) {
+	s := stateWith(group("1", "a"))
+	load := trace("load", nil, cellgraph.Effect{Groups: []cellgraph.Group{group("1", "a")}})
+	use := trace("use", []cellgraph.Observation{s.Observe("a")}, cellgraph.Effect{})
+	g := cellgraph.NewGraph([]cellgraph.StepRun{{Step: "load", Trace: &load}, {Step: "use", Trace: &use}, {Step: "end", Prev: []string{"load"}}})
+	want := "load\nuse\n  ← load (a)\nend\n  ← load (declared)\n"
+	if got := g.Text(); got != want {
+		t.Fatalf("got %q, want %q", got, want)
+	}
+}

@@ -1,0 +1,118 @@
+package cellgraph
+
+import "fmt"
+
+// Freshness is what a plan says of a cell before anything runs.
+type Freshness string
+
+// The states of a planned cell.
+const (
+	Fresh   Freshness = "fresh"   // would be restored
+	Stale   Freshness = "stale"   // would run
+	Unknown Freshness = "unknown" // has never run
+)
+
+// PlanCell is a cell as the plan sees it.
+type PlanCell struct {
+	ID string
+	// Traces are those of the cell's present code, newest first.
+	Traces []Trace
+	// Last is the newest trace that a cell of this id left, whatever its code; nil if it never ran.
+	Last *Trace
+	// Binds are the names that the present code binds.
+	Binds []string
+	// Forced, if not empty, says why the cell runs whatever its traces say.
+	Forced string
+}
+
+// Forecast is the plan's word on one cell.
+type Forecast struct {
+	ID      string
+	Status  Freshness
+	Why     string
+	Hit     *Trace
+	Seconds float64 // of the last run; 0 if never run
+}
+
+// Plan folds over the cells in order without running anything. A cell that
+// would run is assumed to write what its last run wrote plus the names that it
+// binds; what reads them is stale too.
+func Plan(cells []PlanCell, world World) []Forecast {
+	state := NewState()
+	tainted := map[string]string{} // "kind name" → id of the cell that will write it
+	forecasts := make([]Forecast, 0, len(cells))
+	for _, c := range cells {
+		f := forecast(c, state, world, tainted)
+		forecasts = append(forecasts, f)
+		if f.Hit != nil {
+			state.Apply(*f.Hit)
+			for _, key := range writes(&f.Hit.Effect) {
+				delete(tainted, key)
+			}
+			continue
+		}
+		for _, name := range c.Binds {
+			tainted[string(KindName)+" "+name] = c.ID
+		}
+		if c.Last != nil {
+			state.Apply(*c.Last)
+			for _, key := range writes(&c.Last.Effect) {
+				tainted[key] = c.ID
+			}
+		}
+	}
+	return forecasts
+}
+
+func forecast(c PlanCell, state *State, world World, tainted map[string]string) Forecast {
+	f := Forecast{ID: c.ID}
+	if c.Last != nil {
+		f.Seconds = c.Last.Seconds
+	}
+	switch {
+	case c.Forced != "":
+		f.Status, f.Why = Stale, c.Forced
+	case len(c.Traces) == 0 && c.Last == nil:
+		f.Status, f.Why = Unknown, "never run"
+	case len(c.Traces) == 0:
+		f.Status, f.Why = Stale, "code edited"
+	default:
+		for _, o := range c.Traces[0].Observed {
+			if by, ok := tainted[string(o.Kind)+" "+o.Name]; ok {
+				f.Status, f.Why = Stale, fmt.Sprintf("%s may change (cell %s runs)", o.Name, by)
+				return f
+			}
+		}
+		v := Look(c.Traces, state, world)
+		f.Hit, f.Why, f.Status = v.Hit, v.Why, Stale
+		if v.Hit != nil {
+			f.Status, f.Seconds = Fresh, v.Hit.Seconds
+		}
+	}
+	return f
+}
+
+// writes lists what an effect changes, as "kind name".
+func writes(e *Effect) []string {
+	var keys []string
+	for _, g := range e.Groups {
+		for _, name := range g.Names {
+			keys = append(keys, string(KindName)+" "+name)
+		}
+	}
+	for _, name := range e.Deleted {
+		keys = append(keys, string(KindName)+" "+name)
+	}
+	for _, u := range e.Opaque {
+		keys = append(keys, string(KindName)+" "+u.Name)
+	}
+	for _, file := range e.Files {
+		for _, kind := range []Kind{KindFile, KindStat} {
+			keys = append(keys, string(kind)+" "+file.Path)
+		}
+	}
+	for _, a := range e.Ambient {
+		keys = append(keys, string(KindAmbient)+" "+a.Name)
+	}
+	return keys
+}

@@ -1,0 +1,178 @@
+package cellgraph
+
+import (
+	"maps"
+	"slices"
+)
+
+// State is the composition of the effects of the cells before a point in the
+// notebook: what each name, file and ambient adapter is by then. It says what
+// a straight run would have produced, whether or not a kernel holds it.
+type State struct {
+	names   map[string]*Group
+	opaque  map[string]string // name → reason
+	files   map[string]FileChange
+	ambient map[string]Ambient
+	modules []string
+	version map[string]Digest // observed modules, by name
+	shown   map[string]string
+	steps   map[string]Digest // composed effect of each step so far
+}
+
+// NewState is the state of a fresh kernel in the folder as it stands.
+func NewState() *State {
+	return &State{
+		names:   map[string]*Group{},
+		opaque:  map[string]string{},
+		files:   map[string]FileChange{},
+		ambient: map[string]Ambient{},
+		version: map[string]Digest{},
+		shown:   map[string]string{},
+		steps:   map[string]Digest{},
+	}
+}
+
+// Clone returns a copy that shares nothing mutable with s.
+func (s *State) Clone() *State {
+	return &State{
+		names:   maps.Clone(s.names),
+		opaque:  maps.Clone(s.opaque),
+		files:   maps.Clone(s.files),
+		ambient: maps.Clone(s.ambient),
+		modules: slices.Clone(s.modules),
+		version: maps.Clone(s.version),
+		shown:   maps.Clone(s.shown),
+		steps:   maps.Clone(s.steps),
+	}
+}
+
+// Apply moves s past a cell that had the effect of t.
+func (s *State) Apply(t Trace) {
+	e := t.Effect
+	s.steps[t.Step] = Combine(s.steps[t.Step].String(), e.ID().String())
+	for _, name := range e.Deleted {
+		delete(s.names, name)
+		delete(s.opaque, name)
+	}
+	for i := range e.Groups {
+		g := &e.Groups[i]
+		for _, name := range g.Names {
+			s.names[name] = g
+			delete(s.opaque, name)
+		}
+	}
+	for _, u := range e.Opaque {
+		delete(s.names, u.Name)
+		s.opaque[u.Name] = u.Reason
+	}
+	for _, f := range e.Files {
+		s.files[f.Path] = f
+	}
+	for _, a := range e.Ambient {
+		s.ambient[a.Name] = a
+	}
+	for _, m := range e.Modules {
+		if !slices.Contains(s.modules, m) {
+			s.modules = append(s.modules, m)
+		}
+	}
+	for _, o := range t.Observed {
+		if o.Kind == KindModule {
+			s.version[o.Name] = o.ID
+			s.shown[o.Name] = o.Shown
+		}
+	}
+}
+
+// Names are the captured names, sorted.
+func (s *State) Names() []string { return slices.Sorted(maps.Keys(s.names)) }
+
+// Group is the group that holds name, or nil.
+func (s *State) Group(name string) *Group { return s.names[name] }
+
+// Groups are the groups that hold at least one name, in the order of their first name.
+func (s *State) Groups() []Group {
+	var groups []Group
+	seen := map[*Group]bool{}
+	for _, name := range s.Names() {
+		if g := s.names[name]; !seen[g] {
+			seen[g] = true
+			groups = append(groups, *g)
+		}
+	}
+	return groups
+}
+
+// Opaque are the names bound to what cannot be captured, sorted.
+func (s *State) Opaque() []Uncaptured {
+	var list []Uncaptured
+	for _, name := range slices.Sorted(maps.Keys(s.opaque)) {
+		list = append(list, Uncaptured{Name: name, Reason: s.opaque[name]})
+	}
+	return list
+}
+
+// Files are the changes that cells made to the volume so far, sorted by path.
+func (s *State) Files() []FileChange {
+	var list []FileChange
+	for _, path := range slices.Sorted(maps.Keys(s.files)) {
+		list = append(list, s.files[path])
+	}
+	return list
+}
+
+// File is the last change that a cell made to path.
+func (s *State) File(path string) (FileChange, bool) {
+	f, ok := s.files[path]
+	return f, ok
+}
+
+// Ambient is what the adapters were left at, sorted by adapter.
+func (s *State) Ambient() []Ambient {
+	var list []Ambient
+	for _, name := range slices.Sorted(maps.Keys(s.ambient)) {
+		list = append(list, s.ambient[name])
+	}
+	return list
+}
+
+// Modules are the modules imported so far, in order.
+func (s *State) Modules() []string { return slices.Clone(s.modules) }
+
+// Versions observes again every module that was imported so far: code that
+// reaches a module through a name depends on its version too.
+func (s *State) Versions() []Observation {
+	var list []Observation
+	for _, name := range slices.Sorted(maps.Keys(s.version)) {
+		list = append(list, Observation{Kind: KindModule, Name: name, ID: s.version[name], Shown: s.shown[name]})
+	}
+	return list
+}
+
+// Observe says what name is to a cell that reads it now. The identity covers
+// the whole group, so sharing with other names is part of it. The zero ID
+// stands for an absent name.
+func (s *State) Observe(name string) Observation {
+	o := Observation{Kind: KindName, Name: name}
+	g := s.names[name]
+	if g == nil {
+		return o
+	}
+	o.ID = Combine("name", g.ID.String(), name)
+	for _, v := range g.Vars {
+		if v.Name == name {
+			o.Shown = v.Shown
+		}
+	}
+	return o
+}
+
+// ObserveAmbient says what an adapter is at now; zero if no cell has changed it.
+func (s *State) ObserveAmbient(name string) Observation {
+	return Observation{Kind: KindAmbient, Name: name, ID: s.ambient[name].ID}
+}
+
+// ObserveStep says what a step's cells have done so far; zero if none has run.
+func (s *State) ObserveStep(name string) Observation {
+	return Observation{Kind: KindStep, Name: name, ID: s.steps[name]}
+}

@@ -1,0 +1,123 @@
+package cellgraph
+
+import (
+	"fmt"
+	"time"
+)
+
+// Kind says what sort of thing an [Observation] is about.
+type Kind string
+
+// The kinds of observation. An Observation's ID is zero where the thing was absent.
+const (
+	KindName    Kind = "name"    // a name of the user's namespace; ID of its group and name
+	KindFile    Kind = "file"    // content of a regular file; path relative to the volume, or absolute outside it
+	KindStat    Kind = "stat"    // existence and type of a path
+	KindList    Kind = "list"    // the sorted entries of a folder
+	KindEnv     Kind = "env"     // an environment variable, as a keyed digest
+	KindModule  Kind = "module"  // a distribution's version or a local module's source
+	KindStep    Kind = "step"    // the composed effect of a step named in prev:
+	KindAmbient Kind = "ambient" // process state outside the namespace, by adapter
+)
+
+// Observation is one thing that a cell observed when it ran, as an identity.
+type Observation struct {
+	Kind Kind   `json:"kind"`
+	Name string `json:"name"`
+	ID   Digest `json:"id"`
+	// Shown is a short human form of the value ("3", "2.3.3"), empty if there is none or it is secret.
+	Shown string `json:"shown,omitempty"`
+}
+
+// Group is names joined by shared mutable memory or objects, saved and restored together.
+type Group struct {
+	Names []string `json:"names"` // sorted
+	ID    Digest   `json:"id"`    // identity: digest of the normalised pickle stream
+	// Payload is the blob that holds the group's manifest (see agent.Payload).
+	Payload Digest     `json:"payload"`
+	Bytes   int64      `json:"bytes"` // logical size, in-band and out of band
+	Vars    []Variable `json:"vars"`
+}
+
+// Variable describes one name of a group for people; it is never unpickled.
+type Variable struct {
+	Name   string `json:"name"`
+	Type   string `json:"type"`
+	Size   int64  `json:"size"`
+	Shape  []int  `json:"shape,omitempty"`
+	Length *int   `json:"length,omitempty"`
+	Shown  string `json:"shown,omitempty"`
+}
+
+// Uncaptured is a name that a cell left bound to something that has no captured form.
+type Uncaptured struct {
+	Name   string `json:"name"`
+	Reason string `json:"reason"`
+}
+
+// FileChange is a file that a cell wrote or deleted, relative to the volume.
+type FileChange struct {
+	Path    string `json:"path"`
+	Deleted bool   `json:"deleted,omitempty"`
+	Dir     bool   `json:"dir,omitempty"`
+	Link    string `json:"link,omitempty"`    // target of a symbolic link
+	Content Digest `json:"content,omitempty"` // blob of the content of a regular file
+	Size    int64  `json:"size,omitempty"`    // bytes
+	Mode    uint32 `json:"mode,omitempty"`    // permission bits
+}
+
+// Ambient is process state outside the namespace as one adapter left it.
+type Ambient struct {
+	Name    string `json:"name"`
+	ID      Digest `json:"id"`
+	Payload Digest `json:"payload"` // blob that the adapter restores from
+}
+
+// Effect is what running a cell did, as a delta.
+type Effect struct {
+	Groups  []Group      `json:"groups,omitempty"`  // bound or changed
+	Deleted []string     `json:"deleted,omitempty"` // names unbound
+	Opaque  []Uncaptured `json:"opaque,omitempty"`  // names bound to what cannot be captured
+	Modules []string     `json:"modules,omitempty"` // newly imported, in order
+	Files   []FileChange `json:"files,omitempty"`
+	Ambient []Ambient    `json:"ambient,omitempty"`
+	Outputs Digest       `json:"outputs"` // blob: JSON array of nbformat outputs
+}
+
+// Trace is what a cell observed and did when it ran. A trace all of whose
+// observations still hold is a hit.
+type Trace struct {
+	Code     Digest        `json:"code"` // normalised code
+	Cell     string        `json:"cell"`
+	Step     string        `json:"step"`
+	Observed []Observation `json:"observed"`
+	Effect   Effect        `json:"effect"`
+	Seconds  float64       `json:"seconds"`
+	Created  time.Time     `json:"created"`
+	// Uncached says why this trace may never hit; empty for one that may.
+	Uncached string `json:"uncached,omitempty"`
+	// Bound are names that the cell's code binds, for the forecast of a plan.
+	Bound []string `json:"bound,omitempty"`
+}
+
+// ID identifies what the effect changed: values, files and ambient state, not outputs.
+func (e *Effect) ID() Digest {
+	var parts []string
+	for _, g := range e.Groups {
+		parts = append(parts, "group", g.ID.String())
+		parts = append(parts, g.Names...)
+	}
+	for _, name := range e.Deleted {
+		parts = append(parts, "deleted", name)
+	}
+	for _, u := range e.Opaque {
+		parts = append(parts, "opaque", u.Name)
+	}
+	for _, f := range e.Files {
+		parts = append(parts, "file", f.Path, f.Content.String(), f.Link, fmt.Sprint(f.Deleted, f.Dir, f.Mode))
+	}
+	for _, a := range e.Ambient {
+		parts = append(parts, "ambient", a.Name, a.ID.String())
+	}
+	return Combine(parts...)
+}
