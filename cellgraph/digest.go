@@ -64,3 +64,18 @@ func Combine(parts ...string) Digest {
 	h.Sum(d[:0])
 	return d
 }
+
+// Hash computes the [Digest] of what is written to it.
+type Hash struct{ h *blake3.Hasher }
+
+// NewHash returns an empty Hash.
+func NewHash() *Hash { return &Hash{blake3.New()} }
+
+// Write adds p. It never fails.
+func (h *Hash) Write(p []byte) (int, error) { return h.h.Write(p) }
+
+// Digest is the digest of what has been written so far.
+func (h *Hash) Digest() (d Digest) {
+	h.h.Sum(d[:0])
+	return d
+}

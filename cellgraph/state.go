@@ -149,11 +149,22 @@ func (s *State) Versions() []Observation {
 	return list
 }
 
+// Everything is the name by which a cell that may read any name observes them all.
+const Everything = "*"
+
 // Observe says what name is to a cell that reads it now. The identity covers
 // the whole group, so sharing with other names is part of it. The zero ID
 // stands for an absent name.
 func (s *State) Observe(name string) Observation {
 	o := Observation{Kind: KindName, Name: name}
+	if name == Everything {
+		parts := []string{"names"}
+		for _, n := range s.Names() {
+			parts = append(parts, n, s.names[n].ID.String())
+		}
+		o.ID = Combine(parts...)
+		return o
+	}
 	g := s.names[name]
 	if g == nil {
 		return o

@@ -1,0 +1,45 @@
+# Works from any folder: make -C /path/to/kedge test
+ROOT := $(patsubst %/,%,$(dir $(abspath $(lastword $(MAKEFILE_LIST)))))
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := build
+.PHONY: demo build test lint setup lock
+
+STATICCHECK_VERSION := v0.7.0
+STATICCHECK := $(ROOT)/.cache/bin/staticcheck-$(STATICCHECK_VERSION)
+PYTHON := $(ROOT)/.venv/bin/python
+PYTHON_SOURCES := $(ROOT)/kernel/agent/python
+
+export KEDGE_TEST_PYTHON := $(PYTHON)
+
+# Runs examples/taxi.ipynb cold, warm, and with one step edited.
+demo: setup build
+	$(ROOT)/tools/demo.sh
+
+setup:
+	$(ROOT)/tools/setup.sh
+
+build:
+	$(ROOT)/kernel/observe/build.sh
+	cd $(ROOT) && go build -o bin/kedge ./cmd/kedge
+
+test: setup build lint
+	cd $(ROOT) && go test -race ./...
+	cd $(ROOT) && $(PYTHON) -m pytest -q kernel/agent/python/tests
+
+lint: setup build $(STATICCHECK)
+	cd $(ROOT) && unformatted="$$(find . \( -name '.?*' -o -name node_modules -o -name bin \) -prune -o -name '*.go' -print | xargs -r gofmt -l)" && \
+	  if [[ -n "$$unformatted" ]]; then echo "not formatted by gofmt:" >&2; echo "$$unformatted" >&2; exit 1; fi
+	cd $(ROOT) && go vet ./...
+	cd $(ROOT) && $(STATICCHECK) ./...
+	cd $(ROOT) && .venv/bin/ruff check $(PYTHON_SOURCES)
+
+$(STATICCHECK):
+	mkdir -p $(@D)
+	GOBIN=$(@D)/new go install honnef.co/go/tools/cmd/staticcheck@$(STATICCHECK_VERSION)
+	mv $(@D)/new/staticcheck $@
+
+# Makes requirements.txt again from requirements.in; needs uv and the network.
+lock:
+	cd $(ROOT) && uv pip compile --quiet --generate-hashes --universal --no-header --no-annotate \
+	  --python-version 3.11 requirements.in --output-file requirements.txt

@@ -1,0 +1,207 @@
+// Package agent speaks with the part of Kedge that runs inside the kernel, and
+// gives identities to what it captured. PROTOCOL.md describes the messages.
+package agent
+
+import (
+	"context"
+	"embed"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"kedge/cellgraph"
+)
+
+//go:embed python/kedge_agent python/kedge_launch.py
+var files embed.FS
+
+// ErrAgent is returned when the agent answered that it could not do what was asked.
+var ErrAgent = errors.New("kernel agent")
+
+// Caller sends one request to the kernel and waits for its reply. It returns
+// an error if the kernel dies.
+type Caller interface {
+	Call(ctx context.Context, channel, msgType string, content any, buffers [][]byte) (json.RawMessage, [][]byte, error)
+}
+
+// Client asks the agent behind a Caller. It belongs to one goroutine.
+type Client struct{ kernel Caller }
+
+// NewClient returns a client for the agent in kernel.
+func NewClient(kernel Caller) *Client { return &Client{kernel: kernel} }
+
+// Reads is what a cell will read, as far as its code tells.
+type Reads struct {
+	Reads   map[string]bool   `json:"reads"` // name → bound now
+	All     bool              `json:"all"`   // every name may be read
+	Binds   []string          `json:"binds"`
+	Ambient map[string]string `json:"ambient"` // adapter → hex digest of its state
+}
+
+// Span is a piece of the spool file: offset and length in bytes.
+type Span [2]int64
+
+// Buffer is an out-of-band buffer in the spool file.
+type Buffer struct {
+	Offset, Length int64
+	ReadOnly       bool
+}
+
+// UnmarshalJSON reads [offset, length, readonly].
+func (b *Buffer) UnmarshalJSON(data []byte) error {
+	return json.Unmarshal(data, &[]any{&b.Offset, &b.Length, &b.ReadOnly})
+}
+
+// Group is one group as the agent wrote it to the spool file.
+type Group struct {
+	Names   []string             `json:"names"`
+	Stream  Span                 `json:"stream"`
+	Buffers []Buffer             `json:"buffers"`
+	Bytes   int64                `json:"bytes"`
+	Vars    []cellgraph.Variable `json:"vars"`
+}
+
+// AmbientState is what an adapter saved.
+type AmbientState struct {
+	Name  string `json:"name"`
+	State []byte `json:"state"`
+}
+
+// EnvRead is an environment variable that the cell read; Value is nil if it was absent.
+type EnvRead struct {
+	Name  string  `json:"name"`
+	Value *string `json:"value"`
+}
+
+// Captured is what a cell left behind.
+type Captured struct {
+	Groups         []Group                `json:"groups"`
+	Deleted        []string               `json:"deleted"`
+	Bound          []string               `json:"bound"`
+	Uncaptured     []cellgraph.Uncaptured `json:"uncaptured"`
+	Modules        []string               `json:"modules"`
+	ModuleVersions map[string]string      `json:"module_versions"`
+	Ambient        []AmbientState         `json:"ambient"`
+	AmbientAfter   map[string]string      `json:"ambient_after"`
+	Env            []EnvRead              `json:"env"`
+}
+
+// Source is where the kernel reads bytes from: pieces of files, in order.
+type Source struct {
+	Ranges   []Range `json:"ranges"`
+	ReadOnly bool    `json:"readonly,omitempty"`
+}
+
+// Range is [path, offset, length].
+type Range [3]any
+
+// Load is one group to be restored. Only the names in Bind are bound.
+type Load struct {
+	Names   []string `json:"names"` // as captured
+	Bind    []string `json:"bind"`
+	Stream  Source   `json:"stream"`
+	Buffers []Source `json:"buffers"`
+}
+
+// Restore is a request to lay captured state over the kernel. It is applied whole or not at all.
+type Restore struct {
+	Groups         []Load         `json:"groups"`
+	Delete         []string       `json:"delete"`
+	Modules        []string       `json:"modules"`
+	Ambient        []AmbientState `json:"ambient"`
+	ExecutionCount int            `json:"execution_count"`
+}
+
+// Before tells the agent that a cell with this code comes next.
+func (c *Client) Before(ctx context.Context, code string) (Reads, error) {
+	var r Reads
+	return r, c.call(ctx, "kedge_before", map[string]any{"code": code}, &r)
+}
+
+// After captures what the cell announced by Before read or bound, into the file at spool.
+func (c *Client) After(ctx context.Context, spool string) (Captured, error) {
+	var r Captured
+	return r, c.call(ctx, "kedge_after", map[string]any{"spool": spool}, &r)
+}
+
+// Apply lays captured state over the kernel.
+func (c *Client) Apply(ctx context.Context, r Restore) error {
+	return c.call(ctx, "kedge_apply", r, &struct{}{})
+}
+
+func (c *Client) call(ctx context.Context, msgType string, content, reply any) error {
+	raw, _, err := c.kernel.Call(ctx, "shell", msgType, content, nil)
+	if err != nil {
+		return fmt.Errorf("%s: %w", msgType, err)
+	}
+	var status struct{ Status, Reason string }
+	if err := json.Unmarshal(raw, &status); err != nil {
+		return fmt.Errorf("%w: %s: %w", ErrAgent, msgType, err)
+	}
+	if status.Status != "ok" {
+		return fmt.Errorf("%w: %s: %s", ErrAgent, msgType, status.Reason)
+	}
+	if err := json.Unmarshal(raw, reply); err != nil {
+		return fmt.Errorf("%w: %s: %w", ErrAgent, msgType, err)
+	}
+	return nil
+}
+
+// Install writes the agent under dir, in a folder named by its content, and
+// returns the path of the launcher. A second call finds it there.
+func Install(dir string) (launcher string, err error) {
+	sources, err := fs.Sub(files, "python")
+	if err != nil {
+		return "", fmt.Errorf("install agent: %w", err)
+	}
+	var parts []string
+	content := map[string][]byte{}
+	err = fs.WalkDir(sources, ".", func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || filepath.Ext(path) != ".py" {
+			return err
+		}
+		data, err := fs.ReadFile(sources, path)
+		content[path] = data
+		parts = append(parts, path, string(data))
+		return err
+	})
+	if err != nil {
+		return "", fmt.Errorf("install agent: %w", err)
+	}
+	home := filepath.Join(dir, cellgraph.Combine(parts...).String()[:16])
+	launcher = filepath.Join(home, "kedge_launch.py")
+	if _, err := os.Stat(launcher); err == nil {
+		return launcher, nil
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return "", fmt.Errorf("install agent: %w", err)
+	}
+	temp, err := os.MkdirTemp(dir, "new-")
+	if err != nil {
+		return "", fmt.Errorf("install agent: %w", err)
+	}
+	defer os.RemoveAll(temp)
+	for path, data := range content {
+		target := filepath.Join(temp, path)
+		if err := os.MkdirAll(filepath.Dir(target), 0o700); err != nil {
+			return "", fmt.Errorf("install agent: %w", err)
+		}
+		if err := os.WriteFile(target, data, 0o600); err != nil {
+			return "", fmt.Errorf("install agent: %w", err)
+		}
+	}
+	if err := os.Rename(temp, home); err != nil {
+		if _, statErr := os.Stat(launcher); statErr != nil {
+			return "", fmt.Errorf("install agent: %w", err)
+		}
+	}
+	return launcher, nil
+}
+
+// NormaliserPath is the script beside the launcher that normalises sources.
+func NormaliserPath(launcher string) string {
+	return filepath.Join(filepath.Dir(launcher), "kedge_agent", "normalise.py")
+}

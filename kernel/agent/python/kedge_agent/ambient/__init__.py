@@ -1,0 +1,19 @@
+"""Adapters for process state outside the namespace: capture() → bytes, restore(bytes)."""
+from __future__ import annotations
+
+import hashlib
+
+from . import cwd, numpy_random, python_random, sys_path
+
+ADAPTERS = {a.NAME: a for a in (python_random, numpy_random, cwd, sys_path)}
+
+
+def capture() -> dict[str, bytes]:
+    """The state of every adapter that is in use."""
+    states = {name: a.capture() for name, a in ADAPTERS.items()}
+    return {name: s for name, s in states.items() if s}
+
+
+def digests(states: dict[str, bytes]) -> dict[str, str]:
+    """sha256 in hex, by adapter."""
+    return {name: hashlib.sha256(s).hexdigest() for name, s in states.items()}

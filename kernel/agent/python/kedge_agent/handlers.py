@@ -1,0 +1,192 @@
+"""The private messages of PROTOCOL.md."""
+from __future__ import annotations
+
+import base64
+import importlib
+import sys
+from typing import Any, Callable
+
+from . import ambient, environ, functions, groups, pickler, reads
+from .namespace import user_names
+
+PAGE = 4096
+PROOF_LIMIT = 32 << 20  # bytes; larger groups are not proved
+
+
+class Agent:
+    """State between the messages of one kernel. Used by the shell thread only."""
+
+    def __init__(self, kernel: Any) -> None:
+        self.kernel, self.shell = kernel, kernel.shell
+        self.ns = kernel.shell.user_ns
+        self.live = functions.Live(self.ns)
+        self._ids: dict[str, int] = {}
+        self._touched: set[str] = set()
+        self._modules: list[str] = []
+        self._ambient: dict[str, str] = {}
+
+    def user(self) -> dict[str, Any]:
+        """The user's names."""
+        return user_names(self.ns, self.shell.user_ns_hidden)
+
+    def ping(self, _: dict[str, Any]) -> dict[str, Any]:
+        """kedge_ping."""
+        return {"version": 1, "python": sys.version.split()[0]}
+
+    def before(self, content: dict[str, Any]) -> dict[str, Any]:
+        """kedge_before."""
+        user = self.user()
+        found, binds = reads.find(content["code"], self.ns, user)
+        self._ids = {k: id(v) for k, v in user.items()}
+        self._touched = (found.names & set(user)) | set(binds)
+        self._modules = list(sys.modules)
+        self._ambient = ambient.digests(ambient.capture())
+        environ.read.clear()
+        return {"reads": {n: n in user for n in sorted(found.names)}, "all": found.all,
+                "binds": binds, "ambient": self._ambient}
+
+    def after(self, content: dict[str, Any]) -> dict[str, Any]:
+        """kedge_after."""
+        env = environ.taken()
+        user = self.user()
+        changed = {n for n, v in user.items() if self._ids.get(n) != id(v)}
+        reply = self._save((self._touched | changed) & set(user), user, content["spool"])
+        states = ambient.capture()
+        after = ambient.digests(states)
+        old = set(self._modules)
+        modules = [m for m in list(sys.modules) if m not in old and "." not in m
+                   and not m.startswith("_") and m != "kedge_agent"]
+        reply.update(
+            deleted=sorted(set(self._ids) - set(user)), bound=sorted(changed), modules=modules,
+            module_versions=versions(modules), env=env, ambient_after=after,
+            ambient=[{"name": n, "state": base64.b64encode(s).decode()}
+                     for n, s in states.items() if self._ambient.get(n) != after[n]])
+        return reply
+
+    def digest(self, content: dict[str, Any]) -> dict[str, Any]:
+        """kedge_digest."""
+        user = self.user()
+        return self._save(set(content["names"]) & set(user), user, content["spool"])
+
+    def _save(self, wanted: set[str], user: dict[str, Any], spool: str) -> dict[str, Any]:
+        saved, uncaptured = [], []
+        with open(spool, "wb") as file:
+            for names in groups.partition(user, self.ns) if wanted else []:
+                if wanted.isdisjoint(names):
+                    continue
+                values = {n: user[n] for n in names}
+                try:
+                    stream, buffers = pickler.dump(values, self.live)
+                    size = len(stream) + sum(b.nbytes for b in buffers)
+                    if size < PROOF_LIMIT:
+                        pickler.prove(values, stream, buffers, self.ns)
+                except Exception as err:
+                    uncaptured += [{"name": n, "reason": f"{type(user[n]).__qualname__}: {err}"}
+                                   for n in names]
+                    continue
+                at = file.tell()
+                file.write(stream)
+                extents = []
+                for b in buffers:
+                    file.write(bytes(-file.tell() % PAGE))
+                    extents.append([file.tell(), b.nbytes, b.readonly])
+                    file.write(b)
+                saved.append({"names": names, "stream": [at, len(stream)], "buffers": extents,
+                              "bytes": size, "vars": [describe(n, user[n]) for n in names]})
+        return {"groups": saved, "uncaptured": uncaptured}
+
+    def apply(self, content: dict[str, Any]) -> dict[str, Any]:
+        """kedge_apply: nothing is bound unless everything could be read."""
+        for name in content.get("modules") or []:
+            importlib.import_module(name)
+        values: dict[str, Any] = {}
+        for group in content.get("groups") or []:
+            stream = gather(group["stream"]["ranges"])
+            buffers = [bytes(gather(b["ranges"])) if b.get("readonly") else gather(b["ranges"])
+                       for b in group.get("buffers") or []]
+            values.update(pickler.load(stream, buffers, self.live))
+        for name in content.get("delete") or []:
+            self.ns.pop(name, None)
+        self.ns.update(values)
+        for a in content.get("ambient") or []:
+            ambient.ADAPTERS[a["name"]].restore(base64.b64decode(a["state"]))
+        if content.get("cwd"):
+            __import__("os").chdir(content["cwd"])
+        if content.get("execution_count") is not None:
+            self.execution({"count": content["execution_count"]})
+        return {"bound": sorted(values)}
+
+    def execution(self, content: dict[str, Any]) -> dict[str, Any]:
+        """kedge_execution: the last cell was number count."""
+        count = int(content["count"])
+        self.shell.execution_count = count + 1
+        history = self.shell.history_manager
+        for inputs in (history.input_hist_parsed, history.input_hist_raw):
+            inputs.extend([""] * (count + 1 - len(inputs)))
+        return {}
+
+
+def gather(ranges: list[list[Any]]) -> bytearray:
+    """The bytes of [path, offset, length] ranges, in order; EOFError if one is short."""
+    data = bytearray()
+    for path, offset, length in ranges:
+        with open(path, "rb") as file:
+            file.seek(offset)
+            part = file.read(length)
+        if len(part) != length:
+            raise EOFError(f"{path} is shorter than {offset + length} bytes")
+        data += part
+    return data
+
+
+def describe(name: str, value: Any) -> dict[str, Any]:
+    """A variable for people: never calls code of the notebook."""
+    out: dict[str, Any] = {"name": name, "type": type(value).__qualname__,
+                           "size": sys.getsizeof(value) if type(value).__module__ != "__main__" else 0}
+    if type(value).__module__.split(".")[0] in ("numpy", "pandas") and not isinstance(value, type):
+        shape = getattr(value, "shape", None)
+        if isinstance(shape, tuple):
+            out["shape"] = [int(n) for n in shape]
+    if type(value) in (list, tuple, dict, set, frozenset, str, bytes):
+        out["length"] = len(value)
+    if type(value) in (int, float, bool, str, type(None)):
+        out["shown"] = repr(value)[:80] if type(value) is not int or abs(value) < 1 << 256 else ""
+    return out
+
+
+def versions(modules: list[str]) -> dict[str, str]:
+    """Version of a distribution, or "file:PATH" of a local module."""
+    from importlib import metadata
+    out = {}
+    for name in modules:
+        path = getattr(sys.modules.get(name), "__file__", None)
+        if not path or "site-packages" not in path and "dist-packages" not in path:
+            if path and not path.startswith(sys.base_prefix):
+                out[name] = "file:" + path
+            continue
+        out[name] = str(getattr(sys.modules[name], "__version__", "") or "")
+        if not out[name]:
+            try:
+                out[name] = metadata.version(name)
+            except metadata.PackageNotFoundError:
+                pass
+    return out
+
+
+def register(kernel: Any) -> None:
+    """Put the messages into kernel's tables."""
+    agent = Agent(kernel)
+    environ.install()
+
+    def handler(name: str, act: Callable[[dict[str, Any]], dict[str, Any]]) -> Any:
+        async def handle(stream: Any, ident: Any, parent: dict[str, Any]) -> None:
+            try:
+                reply = {"status": "ok", **act(parent["content"])}
+            except BaseException as err:
+                reply = {"status": "error", "reason": f"{type(err).__name__}: {err}"}
+            kernel.session.send(stream, f"kedge_{name}_reply", reply, parent, ident=ident)
+        return handle
+
+    for name in ("ping", "before", "after", "digest", "apply", "execution"):
+        kernel.shell_handlers[f"kedge_{name}"] = handler(name, getattr(agent, name))
+    kernel.control_handlers["kedge_ping"] = handler("ping", agent.ping)

@@ -1,0 +1,107 @@
+"""The agent in real kernels."""
+import os
+import pathlib
+import sys
+
+import pytest
+from jupyter_client import KernelManager
+
+LAUNCH = str(pathlib.Path(__file__).parents[1] / "kedge_launch.py")
+
+
+class Kernel:
+    def __init__(self, plain=False):
+        self.km = KernelManager()
+        start = ["-m", "ipykernel_launcher"] if plain else [LAUNCH]
+        self.km.kernel_spec.argv = [sys.executable, *start, "-f", "{connection_file}"]
+        self.km.start_kernel(env={**os.environ, "PYTHONHASHSEED": "0", "KEDGE_HIDE": "PYTHONHASHSEED,KEDGE_HIDE"})
+        self.kc = self.km.client()
+        self.kc.start_channels()
+        self.kc.wait_for_ready(60)
+
+    def ask(self, kind, **content):
+        msg = self.kc.session.msg(kind, content)
+        self.kc.shell_channel.send(msg)
+        while True:
+            reply = self.kc.get_shell_msg(timeout=60)
+            if reply["parent_header"]["msg_id"] == msg["header"]["msg_id"]:
+                return reply["content"]
+
+    def run(self, code, expr="0"):
+        r = self.ask("execute_request", code=code, silent=False, store_history=True,
+                     user_expressions={"x": expr}, allow_stdin=False, stop_on_error=True)
+        assert r["status"] == "ok", r
+        return r["user_expressions"]["x"]["data"]["text/plain"]
+
+    def cell(self, code, spool):
+        b = self.ask("kedge_before", code=code)
+        assert b["status"] == "ok", b
+        self.run(code)
+        a = self.ask("kedge_after", spool=str(spool))
+        assert a["status"] == "ok", a
+        return b, a
+
+    def stop(self):
+        self.kc.stop_channels()
+        self.km.shutdown_kernel(now=True)
+
+
+@pytest.fixture
+def kernel():
+    made = []
+    def make(**kw):
+        made.append(Kernel(**kw))
+        return made[-1]
+    yield make
+    for k in made:
+        k.stop()
+
+
+def applied(after, spool, **more):
+    return dict(groups=[{"names": g["names"], "stream": {"ranges": [[str(spool), *g["stream"]]]},
+                         "buffers": [{"ranges": [[str(spool), o, n]], "readonly": r} for o, n, r in g["buffers"]]}
+                        for g in after["groups"]],
+                ambient=after["ambient"], modules=after["modules"], delete=after["deleted"], **more)
+
+
+CASES = [
+    ("a=[1]; b={'a':a}", "b['a'] is a"),
+    ("import numpy as np\na=np.arange(9000.); b=a[::2]", "np.shares_memory(a,b) and float(b[2])==4 and a.flags.writeable"),
+    ("def f():\n n=0\n def inc():\n  nonlocal n; n+=1; return n\n def get(): return n\n return inc,get\ninc,get=f()", "inc()==get()"),
+    ("class C:\n def __init__(self): self.v=3\n def m(self): return self.v+K\nK=2\nc=C(); d=C()", "isinstance(c,C) and isinstance(d,C) and c.m()==5"),
+    ("import pandas as pd\ndf=pd.DataFrame({'a':[1,2,3],'s':['x','y','z'],'t':pd.date_range('2020',periods=3)})", "df.a.sum()==6 and df.s[2]=='z' and df.t[1].day==2"),
+]
+
+
+@pytest.mark.parametrize("code,check", CASES)
+def test_round_trip(kernel, tmp_path, code, check):
+    spool = tmp_path / "spool"
+    _, after = kernel().cell(code, spool)
+    assert after["uncaptured"] == []
+    other = kernel()
+    r = other.ask("kedge_apply", **applied(after, spool))
+    assert r["status"] == "ok", r
+    assert other.run("", f"bool({check})") == "True"
+
+
+def test_random_continues(kernel, tmp_path):
+    k = kernel()
+    _, after = k.cell("import random; random.seed(4); random.random()", tmp_path / "s")
+    other = kernel()
+    assert other.ask("kedge_apply", **applied(after, tmp_path / "s"))["status"] == "ok"
+    assert other.run("import random", "random.random()") == k.run("", "random.random()")
+
+
+def test_generator_is_uncaptured(kernel, tmp_path):
+    _, after = kernel().cell("g=(x for x in 'ab'); h=1", tmp_path / "s")
+    assert [u["name"] for u in after["uncaptured"]] == ["g"]
+    assert [g["names"] for g in after["groups"]] == [["h"]]
+
+
+def test_agent_is_invisible(kernel, tmp_path):
+    look = "[__import__('sys').path, sorted(globals()), _, len(In), dict(Out), __import__('sys').argv[0], 'PYTHONHASHSEED' in __import__('os').environ, 'KEDGE_HIDE' in __import__('os').environ]"
+    k, p = kernel(), kernel(plain=True)
+    k.cell("7", tmp_path / "s")
+    hide = "__import__('os').environ.pop('{}')"
+    p.run("; ".join([hide.format("PYTHONHASHSEED"), hide.format("KEDGE_HIDE"), "7"]))
+    assert k.run("", look) == p.run("", look)

@@ -1,0 +1,69 @@
+package observe
+
+import (
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+func under(path string, folders ...string) bool {
+	return slices.ContainsFunc(folders, func(f string) bool {
+		f = strings.TrimSuffix(f, "/")
+		return path == f || strings.HasPrefix(path, f+"/")
+	})
+}
+
+// MachinePath reports whether path, absolute and clean, belongs to the machine
+// and not to the notebook: kernel file systems, locale, time zones, fonts,
+// certificates, name service. It is a reviewed list.
+func MachinePath(path string) bool {
+	switch path {
+	case "/", "/dev/null", "/dev/zero", "/dev/full", "/dev/urandom", "/dev/random", "/dev/tty", "/dev/shm",
+		"/etc/hosts", "/etc/host.conf", "/etc/resolv.conf", "/etc/nsswitch.conf", "/etc/gai.conf", "/etc/services",
+		"/etc/protocols", "/etc/localtime", "/etc/timezone", "/etc/passwd", "/etc/group", "/etc/mime.types",
+		"/etc/os-release", "/usr/lib/os-release", "/etc/machine-id", "/etc/locale.alias", "/etc/locale.conf":
+		return true
+	}
+	return strings.HasPrefix(path, "/etc/ld.so.") || under(path, "/proc", "/sys", "/dev/pts", "/dev/fd", "/etc/ssl",
+		"/etc/pki", "/etc/ca-certificates", "/usr/share/ca-certificates", "/usr/lib/ssl", "/etc/fonts",
+		"/usr/share/fonts", "/usr/local/share/fonts", "/usr/share/fontconfig", "/usr/share/locale",
+		"/usr/lib/locale", "/usr/share/i18n", "/usr/share/zoneinfo", "/usr/share/mime")
+}
+
+// LibraryCache reports whether path is a cache that a library keeps for
+// itself, so that neither its presence nor its contents change a result.
+func LibraryCache(path, home string) bool {
+	if strings.HasSuffix(path, ".pyc") || slices.Contains(strings.Split(path, "/"), "__pycache__") {
+		return true
+	}
+	switch filepath.Ext(path) {
+	case ".nbi", ".nbc": // numba's index and code
+		return true
+	}
+	if home != "" && under(path, home+"/.cache/matplotlib", home+"/.config/matplotlib/fontlist", home+"/.cache/fontconfig",
+		home+"/.fontconfig", home+"/.cache/numba", home+"/.ipython") {
+		return true
+	}
+	if name, ok := strings.CutPrefix(path, "/dev/shm/"); ok {
+		return strings.HasPrefix(name, "joblib_memmapping_folder_") || strings.HasPrefix(name, "sem.") ||
+			strings.HasPrefix(name, "psm_")
+	}
+	return under(path, "/var/cache/fontconfig")
+}
+
+// ImportPath reports whether path lies where the interpreter imports from:
+// under lib or lib64 of one of its prefixes, or in a site-packages folder there.
+func ImportPath(path string, prefixes []string) bool {
+	return slices.ContainsFunc(prefixes, func(p string) bool {
+		if p == "" {
+			return false
+		}
+		for _, lib := range []string{"lib", "lib64", "local/lib"} {
+			rest, ok := strings.CutPrefix(path, filepath.Join(p, lib)+"/")
+			if ok && (strings.HasPrefix(rest, "python") || strings.Contains(rest, "/site-packages")) {
+				return true
+			}
+		}
+		return path == filepath.Join(p, "pyvenv.cfg")
+	})
+}

@@ -1,0 +1,316 @@
+// Package session runs one notebook: it looks each cell up, restores it if a
+// trace holds, runs it in a kernel if none does, and records what it did.
+package session
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+
+	"kedge/cellgraph"
+	"kedge/kernel"
+	"kedge/kernel/agent"
+	"kedge/kernel/observe"
+	"kedge/notebook"
+	"kedge/snapshotter"
+)
+
+// Store is what a session needs of the store. Every error of it but those of
+// restoring a file is a miss, never the end of the user's run.
+type Store interface {
+	Memo(ctx context.Context, kind string, key cellgraph.Digest) ([]byte, bool, error)
+	PutMemo(ctx context.Context, kind string, key cellgraph.Digest, value []byte) error
+	PutBlob(ctx context.Context, data []byte) (cellgraph.Digest, error)
+	PutBlobFrom(ctx context.Context, r io.Reader) (cellgraph.Digest, error)
+	Blob(ctx context.Context, id cellgraph.Digest) ([]byte, error)
+	BlobRanges(ctx context.Context, id cellgraph.Digest) ([]snapshotter.Range, error)
+	HasBlob(ctx context.Context, id cellgraph.Digest) (bool, error)
+	Flush(ctx context.Context) error
+	Traces(ctx context.Context, code cellgraph.Digest) ([]cellgraph.Trace, error)
+	PutTrace(ctx context.Context, t cellgraph.Trace, s snapshotter.Snapshot) error
+}
+
+// Source is the code of one cell as the kernel's own Python understands it.
+type Source struct {
+	Normal string   `json:"normal"` // canonical text without comments, layout and positions
+	Binds  []string `json:"binds"`
+}
+
+// Config says what to run and how. All fields but the last three are required.
+type Config struct {
+	Store    Store
+	Path     string // absolute path of the notebook, the name under which it is remembered
+	Document *notebook.Document
+	Outline  *notebook.Outline
+	Sources  map[string]Source // by cell id
+	Modules  map[string]string // distribution → version of the kernel's environment
+	Launch   func(ctx context.Context, ring *observe.Ring) (*kernel.Kernel, error)
+	Runtime  string // a private folder for spool files and the ring
+	Secret   []byte // key of the digests of environment values
+	KernelID string // shown in reports
+
+	From, To string // steps; see `kedge run`
+	NoCache  bool
+	Progress func(done, total int, cell, status string) // may be nil
+}
+
+// Session is one run. It belongs to one goroutine.
+type Session struct {
+	cfg      Config
+	volume   *volume
+	world    *world
+	state    *cellgraph.State
+	leftover map[string][]cellgraph.Digest
+
+	kernel  *kernel.Kernel
+	agent   *agent.Client
+	ring    *observe.Ring
+	live    *cellgraph.State // what the kernel holds
+	parent  cellgraph.Digest
+	outputs map[string]cellgraph.Digest // cell id → blob of its outputs
+	faults  []string
+}
+
+// Open prepares a run; nothing has run or changed when it returns.
+func Open(ctx context.Context, cfg Config) (*Session, error) {
+	v, err := openVolume(filepath.Dir(cfg.Path))
+	if err != nil {
+		return nil, err
+	}
+	s := &Session{cfg: cfg, volume: v, state: cellgraph.NewState(), live: cellgraph.NewState(), leftover: map[string][]cellgraph.Digest{}, outputs: map[string]cellgraph.Digest{}}
+	if data, ok, err := cfg.Store.Memo(ctx, "leftover", s.key("")); err == nil && ok {
+		if json.Unmarshal(data, &s.leftover) != nil {
+			s.leftover = map[string][]cellgraph.Digest{}
+		}
+	}
+	s.world = &world{ctx: ctx, store: cfg.Store, volume: v, state: s.state, modules: cfg.Modules,
+		env: os.LookupEnv, secret: cfg.Secret, now: time.Now, leftover: map[string]map[cellgraph.Digest]bool{}}
+	for path, contents := range s.leftover {
+		s.world.leftover[path] = map[cellgraph.Digest]bool{}
+		for _, d := range contents {
+			s.world.leftover[path][d] = true
+		}
+	}
+	return s, nil
+}
+
+// Faults are the faults of the cache that the run went on without.
+func (s *Session) Faults() []string { return s.faults }
+
+// key is the memo key of something about a cell of this notebook.
+func (s *Session) key(cell string) cellgraph.Digest {
+	return cellgraph.Combine("notebook", s.cfg.Path, cell)
+}
+
+// code is the key of a cell's code: what it says, and to which interpreter.
+func (s *Session) code(cell notebook.CodeCell) cellgraph.Digest {
+	return cellgraph.Combine("code", s.cfg.Modules["python"], s.cfg.Sources[cell.ID].Normal, fmt.Sprint(cell.RaisesException))
+}
+
+// Run executes the notebook top to bottom as if straight. The document holds
+// the outputs when it returns, also after a failure. The error is nil if a
+// cell failed: the report says so.
+func (s *Session) Run(ctx context.Context) (*Report, error) {
+	defer s.close()
+	began := time.Now()
+	r := &Report{Notebook: s.cfg.Path, Kernel: s.cfg.KernelID, OK: true, Steps: []StepReport{}, Cells: []CellReport{}}
+	var runErr error
+	count, stop := 0, false
+	fromReached, toSeen := s.cfg.From == "", false
+	last := s.lastOf(s.cfg.To)
+	total := len(s.cfg.Outline.Cells)
+	for i, cell := range s.cfg.Outline.Cells {
+		c := CellReport{ID: cell.ID, Status: NotRun, Uncaptured: []UncapturedName{}}
+		if cell.Step != "" {
+			step := cell.Step
+			c.Step = &step
+		}
+		fromReached = fromReached || cell.Step == s.cfg.From
+		switch {
+		case cell.Skip:
+			c.Why = "skip"
+		case stop:
+			c.Why = "an earlier cell failed"
+		case toSeen:
+			c.Why = "after --to " + s.cfg.To
+		default:
+			count++
+			forced := ""
+			if s.cfg.NoCache {
+				forced = "--no-cache"
+			} else if s.cfg.From != "" && fromReached {
+				forced = "--from " + s.cfg.From
+			}
+			s.progress(i, total, cell.ID, "running")
+			failure, err := s.cell(ctx, cell, count, forced, &c)
+			if err != nil || failure != nil {
+				stop, r.OK, runErr, r.Error = true, false, err, failure
+			}
+			s.progress(i+1, total, cell.ID, c.Status)
+		}
+		r.Cells = append(r.Cells, c)
+		toSeen = toSeen || (last >= 0 && i == last)
+	}
+	names := []string{}
+	for _, step := range s.cfg.Outline.Steps {
+		names = append(names, step.Name)
+	}
+	r.sumUp(names)
+	r.Seconds = time.Since(began).Seconds()
+	return r, runErr
+}
+
+func (s *Session) lastOf(step string) int {
+	last := -1
+	for i, cell := range s.cfg.Outline.Cells {
+		if step != "" && cell.Step == step {
+			last = i
+		}
+	}
+	return last
+}
+
+func (s *Session) progress(done, total int, cell, status string) {
+	if s.cfg.Progress != nil {
+		s.cfg.Progress(done, total, cell, status)
+	}
+}
+
+// cell restores or runs one cell. It returns a RunError if the cell's own code
+// failed, an error if the run cannot go on for another reason.
+func (s *Session) cell(ctx context.Context, cell notebook.CodeCell, count int, forced string, c *CellReport) (*RunError, error) {
+	began := time.Now()
+	why := forced
+	if cell.Step == "" {
+		why = "no step tags"
+	}
+	if why == "" {
+		verdict := cellgraph.Verdict{Why: "cache:disabled"}
+		if s.cache(cell) != "disabled" {
+			verdict = s.look(ctx, cell)
+		}
+		if verdict.Hit != nil {
+			err := s.restore(ctx, cell, count, *verdict.Hit)
+			if err == nil {
+				c.Status, c.Why, c.Seconds = Restored, "nothing changed", time.Since(began).Seconds()
+				c.saved = max(0, verdict.Hit.Seconds-c.Seconds)
+				c.snapshot = s.parent.String()
+				return nil, nil
+			}
+			s.fault("restore cell "+cell.ID, err)
+			verdict.Why = "the store could not give it back: " + err.Error()
+		}
+		why = verdict.Why
+	}
+	c.Why, c.Status = why, Ran
+	failure, err := s.execute(ctx, cell, count, c)
+	c.Seconds = time.Since(began).Seconds()
+	if err != nil || failure != nil {
+		c.Status = Failed
+	}
+	return failure, err
+}
+
+// cache is the value of the step's cache: tag.
+func (s *Session) cache(cell notebook.CodeCell) string {
+	for _, step := range s.cfg.Outline.Steps {
+		if step.Name == cell.Step {
+			return step.Cache
+		}
+	}
+	return ""
+}
+
+// look asks for a trace that holds, and says why there is none.
+func (s *Session) look(ctx context.Context, cell notebook.CodeCell) cellgraph.Verdict {
+	traces, err := s.cfg.Store.Traces(ctx, s.code(cell))
+	if err != nil {
+		s.fault("look up cell "+cell.ID, err)
+		return cellgraph.Verdict{Why: "the store could not be read"}
+	}
+	v := cellgraph.Look(traces, s.state, s.world)
+	if v.Hit == nil && len(traces) == 0 {
+		if _, ok, _ := s.cfg.Store.Memo(ctx, "last", s.key(cell.ID)); ok {
+			v.Why = "code edited"
+		}
+	}
+	return v
+}
+
+// restore lays a trace's outputs and files over the document and the folder.
+// The kernel, if there is one, follows when a cell really runs.
+func (s *Session) restore(ctx context.Context, cell notebook.CodeCell, count int, t cellgraph.Trace) error {
+	data, err := s.cfg.Store.Blob(ctx, t.Effect.Outputs)
+	if err != nil {
+		return fmt.Errorf("read outputs: %w", err)
+	}
+	var outputs []json.RawMessage
+	if err := json.Unmarshal(data, &outputs); err != nil {
+		return fmt.Errorf("read outputs: %w", err)
+	}
+	for _, g := range t.Effect.Groups {
+		if ok, err := s.cfg.Store.HasBlob(ctx, g.Payload); err != nil || !ok {
+			return fmt.Errorf("value of %v: %w", g.Names, errors.Join(err, snapshotter.ErrNotFound))
+		}
+	}
+	saved, err := restoreFiles(ctx, s.world, t.Effect.Files)
+	if err != nil {
+		return err
+	}
+	for path, blob := range saved {
+		_ = s.cfg.Store.PutMemo(ctx, "saved", cellgraph.Combine(s.cfg.Path, path), []byte(blob.String()))
+	}
+	if err := s.cfg.Document.SetOutputs(cell.Index, renumber(outputs, count), &count); err != nil {
+		return fmt.Errorf("write outputs: %w", err)
+	}
+	s.state.Apply(t)
+	if err := s.anchor(ctx, cell, t, Restored); err != nil {
+		s.fault("record cell "+cell.ID, err)
+	}
+	return nil
+}
+
+// renumber gives execute_result outputs the present execution count.
+func renumber(outputs []json.RawMessage, count int) []json.RawMessage {
+	for i, raw := range outputs {
+		var head struct {
+			Type string `json:"output_type"`
+		}
+		if json.Unmarshal(raw, &head) != nil || head.Type != "execute_result" {
+			continue
+		}
+		var fields map[string]json.RawMessage
+		if json.Unmarshal(raw, &fields) != nil {
+			continue
+		}
+		fields["execution_count"] = json.RawMessage(fmt.Sprint(count))
+		if b, err := json.Marshal(fields); err == nil {
+			outputs[i] = b
+		}
+	}
+	return outputs
+}
+
+// fault notes a fault of the cache; the run goes on without it.
+func (s *Session) fault(doing string, err error) {
+	s.faults = append(s.faults, fmt.Sprintf("%s: %v", doing, err))
+}
+
+// close ends the kernel and removes the ring.
+func (s *Session) close() {
+	if s.kernel != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		if err := s.kernel.Shutdown(ctx); err != nil && !errors.Is(err, kernel.ErrKernelDied) {
+			s.fault("stop the kernel", err)
+		}
+	}
+	if s.ring != nil {
+		s.ring.Close()
+	}
+}

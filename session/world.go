@@ -1,0 +1,224 @@
+package session
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"kedge/cellgraph"
+)
+
+// world answers for the folder, the environment and the installed modules as
+// a cell at the present point of the run would find them: the effects so far
+// laid over the folder, leftovers of earlier runs taken back.
+type world struct {
+	ctx      context.Context
+	store    Store
+	volume   *volume
+	state    *cellgraph.State
+	leftover map[string]map[cellgraph.Digest]bool // path → contents that earlier runs of this notebook wrote
+	modules  map[string]string                    // distribution → version
+	env      func(string) (string, bool)
+	secret   []byte // key of the digests of environment values
+	now      func() time.Time
+}
+
+func (w *world) Observe(kind cellgraph.Kind, name string) cellgraph.Observation {
+	o := cellgraph.Observation{Kind: kind, Name: name}
+	switch kind {
+	case cellgraph.KindFile:
+		o.ID = w.content(name)
+	case cellgraph.KindStat:
+		o.ID = w.stat(name)
+	case cellgraph.KindList:
+		o.ID = w.list(name)
+	case cellgraph.KindEnv:
+		o.ID = w.variable(name)
+	case cellgraph.KindModule:
+		if v, ok := w.modules[name]; ok {
+			o.ID, o.Shown = cellgraph.Combine("module", name, v), v
+		}
+	}
+	return o
+}
+
+// path is where a name of the volume lies on disk; names outside are absolute.
+func (w *world) path(name string) string {
+	if filepath.IsAbs(name) {
+		return name
+	}
+	return filepath.Join(w.volume.root, name)
+}
+
+// content is the digest of a regular file's bytes, zero if there is none.
+func (w *world) content(name string) cellgraph.Digest {
+	if f, ok := w.state.File(name); ok {
+		return f.Content
+	}
+	d := w.onDisk(name)
+	if w.leftover[name][d] {
+		return cellgraph.Digest{}
+	}
+	return d
+}
+
+// onDisk digests the file as it lies there now. A digest is remembered by the
+// file's stat once that is older than the clock's tick.
+func (w *world) onDisk(name string) cellgraph.Digest {
+	path := w.path(name)
+	info, err := os.Stat(path)
+	if err != nil || !info.Mode().IsRegular() {
+		return cellgraph.Digest{}
+	}
+	e := statEntry(info)
+	cookie := e.cookie()
+	if memo, ok, err := w.store.Memo(w.ctx, "file", cookie); err == nil && ok {
+		if d, err := cellgraph.ParseDigest(string(memo)); err == nil {
+			return d
+		}
+	}
+	d, err := digestFile(path)
+	if err != nil {
+		return cellgraph.Digest{}
+	}
+	if after, err := os.Stat(path); err == nil && statEntry(after) == e && e.settled(w.now()) {
+		_ = w.store.PutMemo(w.ctx, "file", cookie, []byte(d.String())) // a lost memo costs one more hash
+	}
+	return d
+}
+
+func digestFile(path string) (cellgraph.Digest, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return cellgraph.Digest{}, err
+	}
+	defer f.Close()
+	h := cellgraph.NewHash()
+	if _, err := io.Copy(h, f); err != nil {
+		return cellgraph.Digest{}, err
+	}
+	return h.Digest(), nil
+}
+
+// stat is the type of what lies at name, with content and permissions for a
+// file: its size and time follow from those or are of no account.
+func (w *world) stat(name string) cellgraph.Digest {
+	if f, ok := w.state.File(name); ok {
+		switch {
+		case f.Deleted:
+			return cellgraph.Digest{}
+		case f.Dir:
+			return cellgraph.Combine("dir")
+		case f.Link != "":
+			return cellgraph.Combine("link", f.Link)
+		}
+		return cellgraph.Combine("file", f.Content.String(), fmt.Sprint(f.Mode))
+	}
+	info, err := os.Lstat(w.path(name))
+	if err != nil {
+		return cellgraph.Digest{}
+	}
+	switch mode := info.Mode(); {
+	case mode.IsDir():
+		if w.leftover[name] != nil {
+			return cellgraph.Digest{} // a folder that an earlier run made
+		}
+		return cellgraph.Combine("dir")
+	case mode&os.ModeSymlink != 0:
+		target, _ := os.Readlink(w.path(name))
+		return cellgraph.Combine("link", target)
+	case mode.IsRegular():
+		d := w.onDisk(name)
+		if w.leftover[name][d] {
+			return cellgraph.Digest{}
+		}
+		return cellgraph.Combine("file", d.String(), fmt.Sprint(uint32(mode.Perm())))
+	}
+	return cellgraph.Combine("other", info.Mode().Type().String())
+}
+
+// list is the sorted names in a folder, zero if there is none.
+func (w *world) list(name string) cellgraph.Digest {
+	names := map[string]bool{}
+	entries, err := os.ReadDir(w.path(name))
+	for _, e := range entries {
+		child := filepath.Join(name, e.Name())
+		if !filepath.IsAbs(name) && w.volume.ignored(child) {
+			continue
+		}
+		if !w.stat(child).IsZero() {
+			names[e.Name()] = true
+		}
+	}
+	made := false
+	for _, f := range w.state.Files() {
+		if filepath.Dir(f.Path) == filepath.Clean(name) {
+			names[filepath.Base(f.Path)] = !f.Deleted
+			made = true
+		}
+	}
+	if err != nil && !made {
+		if f, ok := w.state.File(name); !ok || !f.Dir {
+			return cellgraph.Digest{}
+		}
+	}
+	parts := []string{"list"}
+	for n, present := range names {
+		if present {
+			parts = append(parts, n)
+		}
+	}
+	slices.Sort(parts[1:])
+	return cellgraph.Combine(parts...)
+}
+
+// variable is a keyed digest, so that no value can be guessed from a trace.
+func (w *world) variable(name string) cellgraph.Digest {
+	value, ok := "", true
+	if name == "*" {
+		value = w.everyVariable()
+	} else if value, ok = w.env(name); !ok {
+		return cellgraph.Digest{}
+	}
+	mac := hmac.New(sha256.New, w.secret)
+	mac.Write([]byte(name + "\x00" + value))
+	return cellgraph.Digest(mac.Sum(nil))
+}
+
+// everyVariable joins the environment but for what differs between front ends
+// and terminals.
+func (w *world) everyVariable() string {
+	var kept []string
+	for _, pair := range os.Environ() {
+		name, _, _ := strings.Cut(pair, "=")
+		if !noise(name) {
+			kept = append(kept, pair)
+		}
+	}
+	slices.Sort(kept)
+	return strings.Join(kept, "\x00")
+}
+
+// noise names variables that differ between terminals, sessions and front
+// ends and that no notebook depends on.
+func noise(name string) bool {
+	for _, prefix := range []string{"JPY_", "JUPYTER", "KEDGE_", "VSCODE_", "XDG_SESSION", "SSH_", "TMUX", "LC_TERMINAL"} {
+		if strings.HasPrefix(name, prefix) {
+			return true
+		}
+	}
+	switch name {
+	case "TERM", "COLORTERM", "TERM_PROGRAM", "TERM_PROGRAM_VERSION", "COLUMNS", "LINES", "PAGER", "GIT_PAGER", "LESS",
+		"DISPLAY", "WAYLAND_DISPLAY", "SHLVL", "_", "OLDPWD", "PWD", "WINDOWID", "CLICOLOR", "FORCE_COLOR", "MPLBACKEND",
+		"PYDEVD_USE_FRAME_EVAL", "LD_PRELOAD", "PYTHONHASHSEED", "MAKEFLAGS", "MAKELEVEL", "MFLAGS":
+		return true
+	}
+	return false
+}

@@ -1,0 +1,338 @@
+package snapshotter
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"github.com/zeebo/blake3"
+
+	"kedge/cellgraph"
+)
+
+// Range is a piece of a file that holds a piece of a blob.
+type Range struct {
+	Path           string
+	Offset, Length int64 // bytes
+}
+
+// extent is a piece of a blob.
+type extent struct {
+	id cellgraph.Digest
+	location
+}
+
+// layout is what a blob is made of, in order.
+type layout struct {
+	size    int64
+	extents []extent
+}
+
+// pending is what is written to segments but not yet in the catalog.
+type pending struct {
+	extents map[cellgraph.Digest]location
+	blobs   map[cellgraph.Digest]layout
+}
+
+func newPending() pending {
+	return pending{extents: map[cellgraph.Digest]location{}, blobs: map[cellgraph.Digest]layout{}}
+}
+
+// PutBlob stores data, unless it is there, and returns its digest. The blob can
+// be read from this handle at once; it is durable after the next Flush or
+// PutTrace. It does not keep data.
+func (s *Store) PutBlob(ctx context.Context, data []byte) (cellgraph.Digest, error) {
+	id := cellgraph.Sum(data)
+	has, err := s.HasBlob(ctx, id)
+	if has || err != nil {
+		return id, err
+	}
+	l := layout{size: int64(len(data))}
+	if len(data) > 0 && len(data) <= extentBytes {
+		e, err := s.putExtent(ctx, id, data)
+		if err != nil {
+			return id, fmt.Errorf("put blob: %w", err)
+		}
+		l.extents = []extent{e}
+		return id, s.addBlob(id, l)
+	}
+	for at := 0; at < len(data); at += extentBytes {
+		piece := data[at:min(at+extentBytes, len(data))]
+		e, err := s.putExtent(ctx, cellgraph.Sum(piece), piece)
+		if err != nil {
+			return id, fmt.Errorf("put blob: %w", err)
+		}
+		l.extents = append(l.extents, e)
+	}
+	return id, s.addBlob(id, l)
+}
+
+// PutBlobFrom is [Store.PutBlob] for a stream; it holds one extent in memory.
+func (s *Store) PutBlobFrom(ctx context.Context, r io.Reader) (cellgraph.Digest, error) {
+	whole := blake3.New()
+	var l layout
+	piece := make([]byte, extentBytes)
+	for {
+		n, err := io.ReadFull(r, piece)
+		last := errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
+		if err != nil && !last {
+			return cellgraph.Digest{}, fmt.Errorf("put blob: %w", err)
+		}
+		if last && l.size == 0 {
+			return s.PutBlob(ctx, piece[:n])
+		}
+		if n > 0 {
+			whole.Write(piece[:n])
+			e, err := s.putExtent(ctx, cellgraph.Sum(piece[:n]), piece[:n])
+			if err != nil {
+				return cellgraph.Digest{}, fmt.Errorf("put blob: %w", err)
+			}
+			l.extents = append(l.extents, e)
+			l.size += int64(n)
+		}
+		if last {
+			break
+		}
+	}
+	var id cellgraph.Digest
+	whole.Sum(id[:0])
+	return id, s.addBlob(id, l)
+}
+
+// putExtent writes data unless an extent with that digest is known.
+func (s *Store) putExtent(ctx context.Context, id cellgraph.Digest, data []byte) (extent, error) {
+	if err := ctx.Err(); err != nil {
+		return extent{}, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.writable(); err != nil {
+		return extent{}, err
+	}
+	if at, ok := s.pending.extents[id]; ok {
+		return extent{id, at}, nil
+	}
+	at, err := s.catalog.extent(ctx, id)
+	if err == nil {
+		return extent{id, at}, nil
+	}
+	if !errors.Is(err, ErrNotFound) {
+		return extent{}, err
+	}
+	at, err = s.segment.append(id, data)
+	if err != nil {
+		return extent{}, err
+	}
+	s.pending.extents[id] = at
+	return extent{id, at}, nil
+}
+
+func (s *Store) addBlob(id cellgraph.Digest, l layout) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.writable(); err != nil {
+		return err
+	}
+	s.pending.blobs[id] = l
+	return nil
+}
+
+// HasBlob reports whether a blob is in the store. It reads no data.
+func (s *Store) HasBlob(ctx context.Context, id cellgraph.Digest) (bool, error) {
+	s.mu.Lock()
+	_, ok := s.pending.blobs[id]
+	closed := s.closed
+	s.mu.Unlock()
+	if closed {
+		return false, ErrClosed
+	}
+	if ok {
+		return true, nil
+	}
+	return s.catalog.hasBlob(ctx, id)
+}
+
+func (s *Store) layout(ctx context.Context, id cellgraph.Digest) (layout, error) {
+	s.mu.Lock()
+	l, ok := s.pending.blobs[id]
+	closed := s.closed
+	s.mu.Unlock()
+	if closed {
+		return layout{}, ErrClosed
+	}
+	if ok {
+		return l, nil
+	}
+	l, err := s.catalog.layout(ctx, id)
+	if err != nil {
+		return layout{}, fmt.Errorf("blob %s: %w", id, err)
+	}
+	var sum int64
+	for _, e := range l.extents {
+		sum += e.length
+	}
+	if sum != l.size {
+		return layout{}, fmt.Errorf("blob %s: extents hold %d of %d bytes: %w", id, sum, l.size, ErrCorrupt)
+	}
+	return l, nil
+}
+
+// Blob reads a whole blob and checks it: [ErrNotFound], [ErrCorrupt].
+func (s *Store) Blob(ctx context.Context, id cellgraph.Digest) ([]byte, error) {
+	l, err := s.layout(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	r := s.reader(ctx, id, l)
+	defer r.Close()
+	var b bytes.Buffer
+	if l.size <= segmentBytes { // more is not trusted before it is read
+		b.Grow(int(l.size) + bytes.MinRead)
+	}
+	if _, err := b.ReadFrom(r); err != nil {
+		return nil, err
+	}
+	return b.Bytes(), nil
+}
+
+// OpenBlob reads a blob as a stream, and gives its size in bytes. Every extent
+// is checked before its bytes are handed out; the digest of the whole is
+// checked at the end, where Read fails with [ErrCorrupt] instead of io.EOF.
+func (s *Store) OpenBlob(ctx context.Context, id cellgraph.Digest) (io.ReadCloser, int64, error) {
+	l, err := s.layout(ctx, id)
+	if err != nil {
+		return nil, 0, err
+	}
+	return s.reader(ctx, id, l), l.size, nil
+}
+
+// BlobRanges says where a blob's bytes are, in order; neighbours are joined.
+// Nothing is read or checked. A blob that is not flushed has ranges too.
+func (s *Store) BlobRanges(ctx context.Context, id cellgraph.Digest) ([]Range, error) {
+	l, err := s.layout(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	var ranges []Range
+	for _, e := range l.extents {
+		path := s.segmentPath(e.segment)
+		if n := len(ranges); n > 0 && ranges[n-1].Path == path && ranges[n-1].Offset+ranges[n-1].Length == e.offset {
+			ranges[n-1].Length += e.length
+			continue
+		}
+		ranges = append(ranges, Range{path, e.offset, e.length})
+	}
+	return ranges, nil
+}
+
+func (s *Store) segmentPath(name string) string {
+	return filepath.Join(s.dir, segmentFolder, filepath.Base(name)+segmentExt)
+}
+
+func (s *Store) reader(ctx context.Context, id cellgraph.Digest, l layout) *blobReader {
+	r := &blobReader{ctx: ctx, store: s, id: id, extents: l.extents}
+	if len(l.extents) != 1 || l.extents[0].id != id {
+		r.whole = blake3.New()
+	}
+	return r
+}
+
+// blobReader reads one extent at a time. It lives no longer than the call's ctx.
+type blobReader struct {
+	ctx     context.Context
+	store   *Store
+	id      cellgraph.Digest
+	extents []extent
+	whole   *blake3.Hasher // nil where the only extent has the blob's digest
+	file    *os.File
+	name    string
+	left    []byte
+	buffer  []byte
+	err     error
+}
+
+func (r *blobReader) Read(p []byte) (int, error) {
+	for len(r.left) == 0 && r.err == nil {
+		r.err = r.next()
+	}
+	if len(r.left) == 0 {
+		return 0, r.err
+	}
+	n := copy(p, r.left)
+	r.left = r.left[n:]
+	return n, nil
+}
+
+func (r *blobReader) next() error {
+	if len(r.extents) == 0 {
+		return r.finish()
+	}
+	if err := r.ctx.Err(); err != nil {
+		return err
+	}
+	e := r.extents[0]
+	r.extents = r.extents[1:]
+	if r.file == nil || r.name != e.segment {
+		r.Close()
+		f, err := os.Open(r.store.segmentPath(e.segment))
+		if err != nil {
+			return fmt.Errorf("blob %s: %w: %w", r.id, ErrCorrupt, err)
+		}
+		r.file, r.name = f, e.segment
+	}
+	data, err := readExtent(r.file, e, r.buffer)
+	if err != nil {
+		return fmt.Errorf("blob %s: %w", r.id, err)
+	}
+	if r.whole != nil {
+		r.whole.Write(data)
+	}
+	r.buffer, r.left = data, data
+	return nil
+}
+
+func (r *blobReader) finish() error {
+	if r.whole != nil {
+		var got cellgraph.Digest
+		r.whole.Sum(got[:0])
+		if got != r.id {
+			return fmt.Errorf("blob %s has the content of %s: %w", r.id, got, ErrCorrupt)
+		}
+	}
+	return io.EOF
+}
+
+// Close releases the file. It may be called again.
+func (r *blobReader) Close() error {
+	if r.file == nil {
+		return nil
+	}
+	err := r.file.Close()
+	r.file = nil
+	return err
+}
+
+// readExtent reads and checks one extent, into buffer if it is long enough.
+func readExtent(f *os.File, e extent, buffer []byte) ([]byte, error) {
+	if e.length < 0 || e.length > extentBytes || e.offset < 0 {
+		return nil, fmt.Errorf("extent %s of %d bytes at %d: %w", e.id, e.length, e.offset, ErrCorrupt)
+	}
+	if int64(cap(buffer)) < e.length {
+		buffer = make([]byte, e.length)
+	}
+	buffer = buffer[:e.length]
+	if _, err := f.ReadAt(buffer, e.offset); err != nil {
+		if errors.Is(err, io.EOF) {
+			err = fmt.Errorf("segment %s ends early: %w", e.segment, ErrCorrupt)
+		}
+		return nil, fmt.Errorf("read extent %s: %w", e.id, err)
+	}
+	if got := cellgraph.Sum(buffer); got != e.id {
+		return nil, fmt.Errorf("extent %s in segment %s at %d: %w", e.id, e.segment, e.offset, ErrCorrupt)
+	}
+	return buffer, nil
+}

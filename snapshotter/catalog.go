@@ -1,0 +1,335 @@
+package snapshotter
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"net/url"
+
+	_ "github.com/mattn/go-sqlite3" // the driver "sqlite3"
+
+	"kedge/cellgraph"
+)
+
+// migrations are applied in order, one transaction each; user_version counts
+// those applied. An entry is never changed once released.
+func migrations() []string {
+	return []string{`
+CREATE TABLE segment (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
+CREATE TABLE extent (
+	id BLOB PRIMARY KEY, segment INTEGER NOT NULL REFERENCES segment(id),
+	offset INTEGER NOT NULL, length INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE blob (id BLOB PRIMARY KEY, size INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE blob_extent (
+	blob BLOB NOT NULL REFERENCES blob(id), seq INTEGER NOT NULL,
+	extent BLOB NOT NULL REFERENCES extent(id), PRIMARY KEY (blob, seq)) WITHOUT ROWID;
+CREATE TABLE trace (
+	seq INTEGER PRIMARY KEY, id BLOB NOT NULL UNIQUE, code BLOB NOT NULL, created INTEGER NOT NULL,
+	seconds REAL NOT NULL, uncached INTEGER NOT NULL, body BLOB NOT NULL);
+CREATE INDEX trace_code ON trace (code, created);
+CREATE TABLE snapshot (
+	seq INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, trace BLOB NOT NULL REFERENCES trace(id),
+	notebook TEXT NOT NULL, step TEXT NOT NULL, created INTEGER NOT NULL,
+	logical_bytes INTEGER NOT NULL, unique_bytes INTEGER NOT NULL, body BLOB NOT NULL);
+CREATE INDEX snapshot_notebook ON snapshot (notebook, created);
+CREATE TABLE memo (kind TEXT NOT NULL, key BLOB NOT NULL, value BLOB NOT NULL, PRIMARY KEY (kind, key)) WITHOUT ROWID;
+`}
+}
+
+// catalog is the SQLite database of a store.
+type catalog struct{ db *sql.DB }
+
+func openCatalog(ctx context.Context, path string) (*catalog, error) {
+	dsn := url.URL{Scheme: "file", Path: path, RawQuery: url.Values{
+		"_journal_mode": {"WAL"},
+		"_busy_timeout": {"30000"},
+		"_synchronous":  {"FULL"},
+		"_foreign_keys": {"on"},
+		"_txlock":       {"immediate"},
+	}.Encode()}
+	db, err := sql.Open("sqlite3", dsn.String())
+	if err != nil {
+		return nil, fmt.Errorf("open catalog: %w", err)
+	}
+	c := &catalog{db}
+	if err := c.migrate(ctx); err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	return c, nil
+}
+
+func (c *catalog) migrate(ctx context.Context) error {
+	steps := migrations()
+	var version int
+	if err := c.db.QueryRowContext(ctx, "PRAGMA user_version").Scan(&version); err != nil {
+		return fmt.Errorf("open catalog: %w", err)
+	}
+	if version > len(steps) {
+		return fmt.Errorf("catalog version %d, this kedge knows %d; update kedge: %w", version, len(steps), ErrNewerFormat)
+	}
+	for n := version; n < len(steps); n++ {
+		err := c.inTransaction(ctx, func(tx *sql.Tx) error {
+			_, err := tx.ExecContext(ctx, steps[n]+fmt.Sprintf("PRAGMA user_version = %d;", n+1))
+			return err
+		})
+		if err != nil {
+			return fmt.Errorf("migrate catalog to %d: %w", n+1, err)
+		}
+	}
+	return nil
+}
+
+func (c *catalog) close() error { return c.db.Close() }
+
+func (c *catalog) inTransaction(ctx context.Context, do func(*sql.Tx) error) error {
+	tx, err := c.db.BeginTx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	defer tx.Rollback()
+	if err := do(tx); err != nil {
+		return err
+	}
+	return tx.Commit()
+}
+
+// record is a trace with its snapshot, ready to insert.
+type record struct {
+	traceID, snapshotID     cellgraph.Digest
+	trace                   cellgraph.Trace
+	snapshot                Snapshot
+	traceBody, snapshotBody []byte
+}
+
+// commit inserts what is pending and rec, if any, in one transaction. It
+// returns the bytes of the extents that no other handle had inserted before;
+// unowned is added to them for the snapshot's unique bytes.
+func (c *catalog) commit(ctx context.Context, p *pending, rec *record, unowned int64) (fresh int64, err error) {
+	if len(p.extents)+len(p.blobs) == 0 && rec == nil {
+		return 0, nil
+	}
+	err = c.inTransaction(ctx, func(tx *sql.Tx) error {
+		if fresh, err = insertExtents(ctx, tx, p.extents); err != nil {
+			return fmt.Errorf("insert extents: %w", err)
+		}
+		if err := insertBlobs(ctx, tx, p.blobs); err != nil {
+			return fmt.Errorf("insert blobs: %w", err)
+		}
+		if rec == nil {
+			return nil
+		}
+		return insertRecord(ctx, tx, rec, fresh+unowned)
+	})
+	return fresh, err
+}
+
+func insertExtents(ctx context.Context, tx *sql.Tx, extents map[cellgraph.Digest]location) (fresh int64, err error) {
+	if len(extents) == 0 {
+		return 0, nil
+	}
+	insert, err := tx.PrepareContext(ctx, "INSERT INTO extent VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING")
+	if err != nil {
+		return 0, err
+	}
+	defer insert.Close()
+	segments := map[string]int64{}
+	for id, at := range extents {
+		segment, ok := segments[at.segment]
+		if !ok {
+			const add = "INSERT INTO segment (name) VALUES (?) ON CONFLICT DO NOTHING"
+			if _, err := tx.ExecContext(ctx, add, at.segment); err != nil {
+				return 0, err
+			}
+			row := tx.QueryRowContext(ctx, "SELECT id FROM segment WHERE name = ?", at.segment)
+			if err := row.Scan(&segment); err != nil {
+				return 0, err
+			}
+			segments[at.segment] = segment
+		}
+		result, err := insert.ExecContext(ctx, id[:], segment, at.offset, at.length)
+		if err != nil {
+			return 0, err
+		}
+		n, err := result.RowsAffected()
+		if err != nil {
+			return 0, err
+		}
+		fresh += n * at.length
+	}
+	return fresh, nil
+}
+
+func insertBlobs(ctx context.Context, tx *sql.Tx, blobs map[cellgraph.Digest]layout) error {
+	for id, l := range blobs {
+		result, err := tx.ExecContext(ctx, "INSERT INTO blob VALUES (?, ?) ON CONFLICT DO NOTHING", id[:], l.size)
+		if err != nil {
+			return err
+		}
+		if n, err := result.RowsAffected(); err != nil {
+			return err
+		} else if n == 0 {
+			continue
+		}
+		for seq, e := range l.extents {
+			if _, err := tx.ExecContext(ctx, "INSERT INTO blob_extent VALUES (?, ?, ?)", id[:], seq, e.id[:]); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func insertRecord(ctx context.Context, tx *sql.Tx, r *record, unique int64) error {
+	t, s := &r.trace, &r.snapshot
+	_, err := tx.ExecContext(ctx, `INSERT INTO trace (id, code, created, seconds, uncached, body)
+		VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`,
+		r.traceID[:], t.Code[:], t.Created.UnixNano(), t.Seconds, t.Uncached != "", r.traceBody)
+	if err != nil {
+		return fmt.Errorf("insert trace: %w", err)
+	}
+	_, err = tx.ExecContext(ctx, `INSERT INTO snapshot
+		(id, trace, notebook, step, created, logical_bytes, unique_bytes, body)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`,
+		r.snapshotID.String(), r.traceID[:], s.Notebook, s.Step, s.Created.UnixNano(), s.LogicalBytes, unique, r.snapshotBody)
+	if err != nil {
+		return fmt.Errorf("insert snapshot: %w", err)
+	}
+	return nil
+}
+
+func (c *catalog) hasBlob(ctx context.Context, id cellgraph.Digest) (has bool, err error) {
+	err = c.db.QueryRowContext(ctx, "SELECT EXISTS (SELECT 1 FROM blob WHERE id = ?)", id[:]).Scan(&has)
+	if err != nil {
+		return false, fmt.Errorf("look up blob %s: %w", id, err)
+	}
+	return has, nil
+}
+
+func (c *catalog) extent(ctx context.Context, id cellgraph.Digest) (at location, err error) {
+	err = c.db.QueryRowContext(ctx, `SELECT s.name, e.offset, e.length
+		FROM extent e JOIN segment s ON s.id = e.segment WHERE e.id = ?`, id[:]).
+		Scan(&at.segment, &at.offset, &at.length)
+	if errors.Is(err, sql.ErrNoRows) {
+		err = ErrNotFound
+	}
+	return at, err
+}
+
+func (c *catalog) layout(ctx context.Context, id cellgraph.Digest) (layout, error) {
+	var l layout
+	err := c.db.QueryRowContext(ctx, "SELECT size FROM blob WHERE id = ?", id[:]).Scan(&l.size)
+	if errors.Is(err, sql.ErrNoRows) {
+		return l, ErrNotFound
+	}
+	if err != nil {
+		return l, err
+	}
+	l.extents, err = c.extents(ctx, `SELECT e.id, s.name, e.offset, e.length FROM blob_extent b
+		JOIN extent e ON e.id = b.extent JOIN segment s ON s.id = e.segment WHERE b.blob = ? ORDER BY b.seq`, id[:])
+	return l, err
+}
+
+// allExtents lists every extent in the order in which it lies on the disk.
+func (c *catalog) allExtents(ctx context.Context) ([]extent, error) {
+	return c.extents(ctx, `SELECT e.id, s.name, e.offset, e.length FROM extent e
+		JOIN segment s ON s.id = e.segment ORDER BY e.segment, e.offset`)
+}
+
+func (c *catalog) extents(ctx context.Context, query string, args ...any) ([]extent, error) {
+	return collect(ctx, c.db, func(rows *sql.Rows) (e extent, err error) {
+		var id []byte
+		err = rows.Scan(&id, &e.segment, &e.offset, &e.length)
+		copy(e.id[:], id)
+		return e, err
+	}, query, args...)
+}
+
+func (c *catalog) allBlobs(ctx context.Context) ([]cellgraph.Digest, error) {
+	return collect(ctx, c.db, func(rows *sql.Rows) (d cellgraph.Digest, err error) {
+		var id []byte
+		err = rows.Scan(&id)
+		copy(d[:], id)
+		return d, err
+	}, "SELECT id FROM blob")
+}
+
+func (c *catalog) traces(ctx context.Context, code cellgraph.Digest, limit int) ([][]byte, error) {
+	return collect(ctx, c.db, scanBody,
+		"SELECT body FROM trace WHERE code = ? ORDER BY created DESC, seq DESC LIMIT ?", code[:], limit)
+}
+
+func (c *catalog) allTraces(ctx context.Context) ([][]byte, error) {
+	return collect(ctx, c.db, scanBody, "SELECT body FROM trace")
+}
+
+func scanBody(rows *sql.Rows) (body []byte, err error) {
+	err = rows.Scan(&body)
+	return body, err
+}
+
+// snapshotRow is a snapshot as the catalog has it.
+type snapshotRow struct {
+	id     string
+	unique int64
+	body   []byte
+}
+
+// snapshots are the rows that where selects, newest first; limit -1 means all.
+func (c *catalog) snapshots(ctx context.Context, where string, limit int, args ...any) ([]snapshotRow, error) {
+	return collect(ctx, c.db, func(rows *sql.Rows) (r snapshotRow, err error) {
+		err = rows.Scan(&r.id, &r.unique, &r.body)
+		return r, err
+	}, "SELECT id, unique_bytes, body FROM snapshot WHERE "+where+" ORDER BY created DESC, seq DESC LIMIT ?", append(args, limit)...)
+}
+
+func (c *catalog) memo(ctx context.Context, kind string, key cellgraph.Digest) (value []byte, ok bool, err error) {
+	err = c.db.QueryRowContext(ctx, "SELECT value FROM memo WHERE kind = ? AND key = ?", kind, key[:]).Scan(&value)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil, false, nil
+	}
+	if err != nil {
+		return nil, false, fmt.Errorf("read memo %s: %w", kind, err)
+	}
+	return value, true, nil
+}
+
+func (c *catalog) putMemo(ctx context.Context, kind string, key cellgraph.Digest, value []byte) error {
+	if value == nil {
+		value = []byte{}
+	}
+	_, err := c.db.ExecContext(ctx, `INSERT INTO memo VALUES (?, ?, ?)
+		ON CONFLICT DO UPDATE SET value = excluded.value`, kind, key[:], value)
+	if err != nil {
+		return fmt.Errorf("write memo %s: %w", kind, err)
+	}
+	return nil
+}
+
+func (c *catalog) stats(ctx context.Context) (st Stats, err error) {
+	err = c.db.QueryRowContext(ctx, `SELECT (SELECT count(*) FROM blob), (SELECT count(*) FROM extent),
+		(SELECT coalesce(sum(length), 0) FROM extent), (SELECT coalesce(sum(logical_bytes), 0) FROM snapshot),
+		(SELECT count(*) FROM snapshot), (SELECT count(*) FROM trace), (SELECT count(*) FROM segment)`).
+		Scan(&st.Blobs, &st.Extents, &st.Bytes, &st.LogicalBytes, &st.Snapshots, &st.Traces, &st.Segments)
+	if err != nil {
+		return Stats{}, fmt.Errorf("count: %w", err)
+	}
+	return st, nil
+}
+
+func collect[T any](ctx context.Context, db *sql.DB, scan func(*sql.Rows) (T, error), query string, args ...any) ([]T, error) {
+	rows, err := db.QueryContext(ctx, query, args...)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var all []T
+	for rows.Next() {
+		one, err := scan(rows)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, one)
+	}
+	return all, rows.Err()
+}

@@ -1,0 +1,169 @@
+package snapshotter
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"time"
+
+	"kedge/cellgraph"
+)
+
+const (
+	maxTraces = 64 // that Traces returns
+	minPrefix = 8  // hex digits
+)
+
+// Snapshot is the state of a notebook after a cell.
+type Snapshot struct {
+	ID           cellgraph.Digest            `json:"id,omitzero"` // see [SnapshotID]
+	Notebook     string                      `json:"notebook"`
+	Step         string                      `json:"step"`
+	Cell         string                      `json:"cell"`
+	Created      time.Time                   `json:"created"`
+	Seconds      float64                     `json:"seconds"`
+	Parent       cellgraph.Digest            `json:"parent"`
+	Status       string                      `json:"status"`
+	Groups       []cellgraph.Group           `json:"groups,omitempty"`
+	Opaque       []cellgraph.Uncaptured      `json:"opaque,omitempty"`
+	Files        []cellgraph.FileChange      `json:"files,omitempty"` // the whole volume
+	Ambient      []cellgraph.Ambient         `json:"ambient,omitempty"`
+	Modules      []string                    `json:"modules,omitempty"`
+	Outputs      map[string]cellgraph.Digest `json:"outputs,omitempty"` // cell id → blob
+	Document     cellgraph.Digest            `json:"document"`          // blob: the notebook as it was
+	Environment  map[string]string           `json:"environment,omitempty"`
+	LogicalBytes int64                       `json:"logical_bytes"`
+	// UniqueBytes are those of the extents that this snapshot was first to
+	// store. The store sets it; it is no part of the identity.
+	UniqueBytes int64 `json:"unique_bytes,omitzero"`
+}
+
+// SnapshotID is the digest of s's JSON form without ID and UniqueBytes, the ID
+// under which PutTrace stores s.
+func SnapshotID(s Snapshot) (cellgraph.Digest, error) {
+	id, _, err := sealed(s)
+	return id, err
+}
+
+func sealed(s Snapshot) (cellgraph.Digest, []byte, error) {
+	s.ID, s.UniqueBytes, s.Created = cellgraph.Digest{}, 0, s.Created.UTC()
+	body, err := json.Marshal(s)
+	if err != nil {
+		return cellgraph.Digest{}, nil, fmt.Errorf("encode snapshot: %w", err)
+	}
+	return cellgraph.Sum(body), body, nil
+}
+
+// PutTrace makes all blobs written so far durable and stores t and s, in one
+// transaction. A zero Created is set to now. What is there already, to the last
+// byte, is left as it is. s.ID is ignored; see [SnapshotID].
+func (s *Store) PutTrace(ctx context.Context, t cellgraph.Trace, snap Snapshot) error {
+	now := s.now().UTC()
+	if t.Created.IsZero() {
+		t.Created = now
+	}
+	if snap.Created.IsZero() {
+		snap.Created = now
+	}
+	rec := record{trace: t, snapshot: snap}
+	var err error
+	if rec.traceBody, err = json.Marshal(t); err != nil {
+		return fmt.Errorf("encode trace: %w", err)
+	}
+	rec.traceID = cellgraph.Sum(rec.traceBody)
+	if rec.snapshotID, rec.snapshotBody, err = sealed(snap); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.commit(ctx, &rec); err != nil {
+		return fmt.Errorf("put trace of cell %s: %w", t.Cell, err)
+	}
+	return nil
+}
+
+// Traces are the newest 64 traces of a cell's code, newest first.
+func (s *Store) Traces(ctx context.Context, code cellgraph.Digest) ([]cellgraph.Trace, error) {
+	bodies, err := s.catalog.traces(ctx, code, maxTraces)
+	if err != nil {
+		return nil, fmt.Errorf("list traces: %w", err)
+	}
+	traces := make([]cellgraph.Trace, len(bodies))
+	for i, body := range bodies {
+		if err := json.Unmarshal(body, &traces[i]); err != nil {
+			return nil, fmt.Errorf("decode trace: %w: %w", ErrCorrupt, err)
+		}
+	}
+	return traces, nil
+}
+
+// Snapshot is the snapshot with that id, or [ErrNotFound].
+func (s *Store) Snapshot(ctx context.Context, id cellgraph.Digest) (Snapshot, error) {
+	return s.oneSnapshot(ctx, "snapshot "+id.String(), "id = ?", id.String())
+}
+
+// Snapshots are those of a notebook, or of all if it is empty, newest first.
+func (s *Store) Snapshots(ctx context.Context, notebook string) ([]Snapshot, error) {
+	all, err := s.selectSnapshots(ctx, "(?1 = '' OR notebook = ?1)", -1, notebook)
+	if err != nil {
+		return nil, fmt.Errorf("list snapshots: %w", err)
+	}
+	return all, nil
+}
+
+// FindSnapshot is the only snapshot whose ID begins with prefix, at least 8 hex
+// digits: [ErrNotFound], [ErrAmbiguous].
+func (s *Store) FindSnapshot(ctx context.Context, prefix string) (Snapshot, error) {
+	prefix = strings.ToLower(prefix)
+	if strings.Trim(prefix, "0123456789abcdef") != "" {
+		return Snapshot{}, fmt.Errorf("snapshot %q is not hexadecimal: %w", prefix, ErrNotFound)
+	}
+	if len(prefix) < minPrefix {
+		return Snapshot{}, fmt.Errorf("snapshot %q: give at least %d digits: %w", prefix, minPrefix, ErrAmbiguous)
+	}
+	found, err := s.selectSnapshots(ctx, "id >= ? AND id < ?", 2, prefix, prefix+"g")
+	switch {
+	case err != nil:
+		return Snapshot{}, fmt.Errorf("find snapshot %s: %w", prefix, err)
+	case len(found) == 0:
+		return Snapshot{}, fmt.Errorf("snapshot %s: %w", prefix, ErrNotFound)
+	case len(found) > 1:
+		return Snapshot{}, fmt.Errorf("snapshot %s: %w", prefix, ErrAmbiguous)
+	}
+	return found[0], nil
+}
+
+// LatestSnapshot is the newest snapshot of a step of a notebook, or [ErrNotFound].
+func (s *Store) LatestSnapshot(ctx context.Context, notebook, step string) (Snapshot, error) {
+	return s.oneSnapshot(ctx, fmt.Sprintf("snapshot of step %q of %s", step, notebook), "notebook = ? AND step = ?", notebook, step)
+}
+
+func (s *Store) oneSnapshot(ctx context.Context, what, where string, args ...any) (Snapshot, error) {
+	found, err := s.selectSnapshots(ctx, where, 1, args...)
+	if err != nil {
+		return Snapshot{}, fmt.Errorf("%s: %w", what, err)
+	}
+	if len(found) == 0 {
+		return Snapshot{}, fmt.Errorf("%s: %w", what, ErrNotFound)
+	}
+	return found[0], nil
+}
+
+func (s *Store) selectSnapshots(ctx context.Context, where string, limit int, args ...any) ([]Snapshot, error) {
+	rows, err := s.catalog.snapshots(ctx, where, limit, args...)
+	if err != nil {
+		return nil, err
+	}
+	all := make([]Snapshot, len(rows))
+	for i, row := range rows {
+		if err := json.Unmarshal(row.body, &all[i]); err != nil {
+			return nil, fmt.Errorf("decode snapshot %s: %w: %w", row.id, ErrCorrupt, err)
+		}
+		if all[i].ID, err = cellgraph.ParseDigest(row.id); err != nil {
+			return nil, fmt.Errorf("decode snapshot id: %w: %w", ErrCorrupt, err)
+		}
+		all[i].UniqueBytes = row.unique
+	}
+	return all, nil
+}
