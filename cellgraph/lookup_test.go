@@ -126,7 +126,7 @@ func TestPlan(t *testing.T) {
 		{"EditTaintsReaders", nil, []cellgraph.Freshness{"stale", "stale", "fresh", "unknown"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			for i, f := range cellgraph.Plan(cells(test.load), world{}) {
+			for i, f := range cellgraph.Plan(cells(test.load), func(*cellgraph.State) cellgraph.World { return world{} }) {
 				if f.Status != test.want[i] {
 					t.Errorf("cell %s: got %s (%s), want %s", f.ID, f.Status, f.Why, test.want[i])
 				}

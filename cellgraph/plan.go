@@ -36,9 +36,11 @@ type Forecast struct {
 
 // Plan folds over the cells in order without running anything. A cell that
 // would run is assumed to write what its last run wrote plus the names that it
-// binds; what reads them is stale too.
-func Plan(cells []PlanCell, world World) []Forecast {
+// binds; what reads them is stale too. The world is asked for with the state
+// that is to be laid over the folder.
+func Plan(cells []PlanCell, over func(*State) World) []Forecast {
 	state := NewState()
+	world := over(state)
 	tainted := map[string]string{} // "kind name" → id of the cell that will write it
 	forecasts := make([]Forecast, 0, len(cells))
 	for _, c := range cells {

@@ -33,6 +33,10 @@ func (s *Session) execute(ctx context.Context, cell notebook.CodeCell, count int
 		res, err := s.kernel.Execute(ctx, kernel.Request{Code: cell.Source, StopOnError: !cell.RaisesException})
 		return s.finish(cell, count, res, err)
 	}
+	if s.blind != "" { // the kernel holds what it holds; nothing can be laid over it
+		res, err := s.kernel.Execute(ctx, kernel.Request{Code: cell.Source, StopOnError: !cell.RaisesException})
+		return s.finish(cell, count, res, err)
+	}
 	if err := s.bring(ctx, count); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrRestore, err)
 	}
@@ -54,25 +58,23 @@ func (s *Session) execute(ctx context.Context, cell notebook.CodeCell, count int
 	}
 	if agentErr = errors.Join(agentErr, ringErr, readErr); agentErr != nil {
 		s.fault("observe cell "+cell.ID, agentErr)
-		return nil, s.unknown(ctx, cell, agentErr)
+		return nil, s.unknown(ctx, cell)
 	}
 	o := observed{cell: cell, before: before, reads: reads, result: res, seconds: seconds,
 		access: observe.Summarize(records, s.summary()), lost: lost}
 	if err := s.record(ctx, o, c); err != nil {
 		s.fault("record cell "+cell.ID, err)
-		return nil, s.unknown(ctx, cell, err)
+		return nil, s.unknown(ctx, cell)
 	}
 	return nil, nil
 }
 
-// unknown ends restoring: what the cell did was not recorded, so nothing after it may hit.
-func (s *Session) unknown(ctx context.Context, cell notebook.CodeCell, cause error) error {
+// unknown ends restoring: what the cell did is not known, so nothing after it may hit.
+func (s *Session) unknown(ctx context.Context, cell notebook.CodeCell) error {
+	s.blind = "what cell " + cell.ID + " did could not be recorded"
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	s.cfg.NoCache = true
-	_ = cell
-	_ = cause
 	return nil
 }
 

@@ -74,6 +74,7 @@ type Session struct {
 	parent  cellgraph.Digest
 	outputs map[string]cellgraph.Digest // cell id → blob of its outputs
 	faults  []string
+	blind   string // why nothing may be looked up or recorded from here on; "" if it may
 }
 
 // Open prepares a run; nothing has run or changed when it returns.
@@ -143,6 +144,8 @@ func (s *Session) Run(ctx context.Context) (*Report, error) {
 			forced := ""
 			if s.cfg.NoCache {
 				forced = "--no-cache"
+			} else if s.blind != "" {
+				forced = s.blind
 			} else if s.cfg.From != "" && fromReached {
 				forced = "--from " + s.cfg.From
 			}

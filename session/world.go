@@ -30,6 +30,13 @@ type world struct {
 	now      func() time.Time
 }
 
+// over is w with another state laid over the folder.
+func (w *world) over(state *cellgraph.State) cellgraph.World {
+	other := *w
+	other.state = state
+	return &other
+}
+
 func (w *world) Observe(kind cellgraph.Kind, name string) cellgraph.Observation {
 	o := cellgraph.Observation{Kind: kind, Name: name}
 	switch kind {

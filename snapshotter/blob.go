@@ -53,7 +53,7 @@ func (s *Store) PutBlob(ctx context.Context, data []byte) (cellgraph.Digest, err
 	}
 	l := layout{size: int64(len(data))}
 	if len(data) > 0 && len(data) <= extentBytes {
-		e, err := s.putExtent(ctx, id, data)
+		e, err := s.putExtent(ctx, id, data, len(data) < smallBytes)
 		if err != nil {
 			return id, fmt.Errorf("put blob: %w", err)
 		}
@@ -62,7 +62,7 @@ func (s *Store) PutBlob(ctx context.Context, data []byte) (cellgraph.Digest, err
 	}
 	for at := 0; at < len(data); at += extentBytes {
 		piece := data[at:min(at+extentBytes, len(data))]
-		e, err := s.putExtent(ctx, cellgraph.Sum(piece), piece)
+		e, err := s.putExtent(ctx, cellgraph.Sum(piece), piece, false)
 		if err != nil {
 			return id, fmt.Errorf("put blob: %w", err)
 		}
@@ -87,7 +87,7 @@ func (s *Store) PutBlobFrom(ctx context.Context, r io.Reader) (cellgraph.Digest,
 		}
 		if n > 0 {
 			whole.Write(piece[:n])
-			e, err := s.putExtent(ctx, cellgraph.Sum(piece[:n]), piece[:n])
+			e, err := s.putExtent(ctx, cellgraph.Sum(piece[:n]), piece[:n], false)
 			if err != nil {
 				return cellgraph.Digest{}, fmt.Errorf("put blob: %w", err)
 			}
@@ -104,7 +104,7 @@ func (s *Store) PutBlobFrom(ctx context.Context, r io.Reader) (cellgraph.Digest,
 }
 
 // putExtent writes data unless an extent with that digest is known.
-func (s *Store) putExtent(ctx context.Context, id cellgraph.Digest, data []byte) (extent, error) {
+func (s *Store) putExtent(ctx context.Context, id cellgraph.Digest, data []byte, packed bool) (extent, error) {
 	if err := ctx.Err(); err != nil {
 		return extent{}, err
 	}
@@ -123,7 +123,7 @@ func (s *Store) putExtent(ctx context.Context, id cellgraph.Digest, data []byte)
 	if !errors.Is(err, ErrNotFound) {
 		return extent{}, err
 	}
-	at, err = s.segment.append(id, data)
+	at, err = s.segment.append(id, data, packed)
 	if err != nil {
 		return extent{}, err
 	}
@@ -211,7 +211,9 @@ func (s *Store) OpenBlob(ctx context.Context, id cellgraph.Digest) (io.ReadClose
 }
 
 // BlobRanges says where a blob's bytes are, in order; neighbours are joined.
-// Nothing is read or checked. A blob that is not flushed has ranges too.
+// Nothing is read or checked. A blob that is not flushed has ranges too. Those
+// of a blob of 64 KiB or more begin at page boundaries, except that a last piece
+// under 64 KiB may not, if a small blob with the same bytes was stored before.
 func (s *Store) BlobRanges(ctx context.Context, id cellgraph.Digest) ([]Range, error) {
 	l, err := s.layout(ctx, id)
 	if err != nil {

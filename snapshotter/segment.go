@@ -37,11 +37,15 @@ type segmentWriter struct {
 	file *os.File // nil until the first write
 	name string
 	end  int64
+
+	// broken is the first failed fsync: what it covered may be lost even if a
+	// later one succeeds, so that no later one may.
+	broken error
 }
 
-// append writes one extent: behind a header if it is small, else at a page
+// append writes one extent: behind a header if packed, else at a page
 // boundary. It is durable after the next sync.
-func (w *segmentWriter) append(id cellgraph.Digest, data []byte) (location, error) {
+func (w *segmentWriter) append(id cellgraph.Digest, data []byte, packed bool) (location, error) {
 	if w.file != nil && w.end >= w.limit {
 		if err := w.roll(); err != nil {
 			return location{}, err
@@ -53,7 +57,7 @@ func (w *segmentWriter) append(id cellgraph.Digest, data []byte) (location, erro
 		}
 	}
 	at, write, skip := w.end, data, int64(0)
-	if len(data) < smallBytes {
+	if packed {
 		write = make([]byte, 0, recordHeader+len(data))
 		write = append(write, recordMagic...)
 		write = append(write, id[:]...)
@@ -94,13 +98,13 @@ func (w *segmentWriter) roll() error {
 }
 
 func (w *segmentWriter) sync() error {
-	if w.file == nil {
-		return nil
+	if w.broken != nil || w.file == nil {
+		return w.broken
 	}
 	if err := w.file.Sync(); err != nil {
-		return fmt.Errorf("sync segment %s: %w", w.name, err)
+		w.broken = fmt.Errorf("sync segment %s; open the store again: %w", w.name, err)
 	}
-	return nil
+	return w.broken
 }
 
 func (w *segmentWriter) close() error {

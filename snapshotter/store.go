@@ -57,7 +57,6 @@ type Store struct {
 
 	mu      sync.Mutex // guards what follows
 	closed  bool
-	failed  error // first failed write or fsync of a segment; nothing is committed after it
 	segment segmentWriter
 	pending pending
 	unowned int64 // bytes of extents committed since the last trace
@@ -260,7 +259,6 @@ func (s *Store) commit(ctx context.Context, rec *record) error {
 	}
 	if len(s.pending.extents) > 0 {
 		if err := s.segment.sync(); err != nil {
-			s.failed = err
 			return err
 		}
 	}
@@ -281,7 +279,7 @@ func (s *Store) writable() error {
 	if s.closed {
 		return ErrClosed
 	}
-	return s.failed
+	return nil
 }
 
 // Memo is the value last remembered under kind and key, and whether there is one.

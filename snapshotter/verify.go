@@ -52,7 +52,7 @@ func (v *verification) step() {
 func (s *Store) Verify(ctx context.Context, progress func(done, total int)) ([]Problem, error) {
 	// Referrers first: what they need is committed before them, so that a writer
 	// beside us cannot make a reference look broken.
-	snapshots, err := s.Snapshots(ctx, "")
+	snapshots, err := s.catalog.snapshots(ctx, "TRUE", -1)
 	if err != nil {
 		return nil, fmt.Errorf("verify: %w", err)
 	}
@@ -129,16 +129,23 @@ func (v *verification) blobs(ctx context.Context, ids []cellgraph.Digest) error 
 	return nil
 }
 
-func (v *verification) snapshots(ctx context.Context, snapshots []Snapshot) error {
-	for _, s := range snapshots {
-		if id, err := SnapshotID(s); err != nil || id != s.ID {
-			v.add("snapshot", s.ID, "its body does not have its digest")
+func (v *verification) snapshots(ctx context.Context, rows []snapshotRow) error {
+	for _, row := range rows {
+		var s Snapshot
+		id := cellgraph.Sum(row.body)
+		if id.String() != row.id {
+			v.add("snapshot", id, "its body does not have the digest "+row.id)
+		}
+		if err := json.Unmarshal(row.body, &s); err != nil {
+			v.add("snapshot", id, err.Error())
+			v.step()
+			continue
 		}
 		refs := []cellgraph.Digest{s.Document}
 		for _, id := range s.Outputs {
 			refs = append(refs, id)
 		}
-		if err := v.refer(ctx, "snapshot", s.ID, refs, s.Groups, s.Files, s.Ambient); err != nil {
+		if err := v.refer(ctx, "snapshot", id, refs, s.Groups, s.Files, s.Ambient); err != nil {
 			return err
 		}
 	}

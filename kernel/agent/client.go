@@ -15,7 +15,7 @@ import (
 	"kedge/cellgraph"
 )
 
-//go:embed python/kedge_agent python/kedge_launch.py
+//go:embed python/kedge_launch.py python/kedge_agent/*.py python/kedge_agent/ambient/*.py
 var files embed.FS
 
 // ErrAgent is returned when the agent answered that it could not do what was asked.

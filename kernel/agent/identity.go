@@ -218,9 +218,7 @@ func (e *encoder) digest() (cellgraph.Digest, error) {
 		}
 	}
 	e.main.Write(e.out)
-	var d cellgraph.Digest
-	e.main.Sum(d[:0])
-	return d, nil
+	return e.main.Digest(), nil
 }
 
 // record writes the contents of an object.
@@ -388,7 +386,7 @@ func (e *encoder) leave() {
 		var h [32]byte
 		if f.hash != nil {
 			e.flush(f)
-			f.hash.Sum(h[:0])
+			h = f.hash.Digest()
 		} else {
 			h = cellgraph.Sum(e.out[f.begin:])
 		}

@@ -1,0 +1,216 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+
+	"kedge/cellgraph"
+	"kedge/kernel"
+	"kedge/kernel/agent"
+	"kedge/kernel/observe"
+	"kedge/notebook"
+	"kedge/session"
+	"kedge/snapshotter"
+)
+
+// environment is the interpreter that a notebook's kernel runs in.
+type environment struct {
+	Python    string            `json:"python"` // path of the interpreter
+	Version   string            `json:"version"`
+	Prefixes  []string          `json:"prefixes"` // folders of the import system
+	Watch     []string          `json:"watch"`    // folders whose change means another environment
+	Modules   map[string]string `json:"modules"`  // import name → version
+	Ipykernel bool              `json:"ipykernel"`
+	env       map[string]string // of the kernelspec
+}
+
+// probe prints an environment as JSON.
+const probe = `
+import importlib.metadata as m, importlib.util, json, platform, site, sys, sysconfig
+mods = {}
+for name, dists in m.packages_distributions().items():
+    try: mods[name] = " ".join(sorted(m.version(d) for d in set(dists)))
+    except Exception: pass
+paths = sysconfig.get_paths()
+libs = sorted({paths["stdlib"], paths["platstdlib"], paths["purelib"], paths["platlib"], *site.getsitepackages()})
+if site.ENABLE_USER_SITE: libs.append(site.getusersitepackages())
+print(json.dumps({"version": sys.version + " " + platform.platform(), "prefixes": libs + [sys.prefix + "/lib", sys.base_prefix + "/lib"],
+    "watch": libs, "modules": mods, "ipykernel": importlib.util.find_spec("ipykernel") is not None}))
+`
+
+// findEnvironment says which Python a notebook runs in: that of --python, of
+// the kernelspec named by --kernel, or of the one that the notebook names.
+func findEnvironment(ctx context.Context, store *snapshotter.Store, doc *notebook.Document, python, kernelName string) (*environment, error) {
+	specEnv := map[string]string{}
+	if python == "" {
+		if kernelName == "" {
+			kernelName = doc.KernelName()
+		}
+		if kernelName == "" {
+			kernelName = "python3"
+		}
+		spec, err := kernel.FindSpec(kernelName, os.Environ())
+		switch {
+		case err == nil && spec.Language != "" && !strings.EqualFold(spec.Language, "python"):
+			return nil, fmt.Errorf("kernel %s: %w: no snapshots for language %s yet", kernelName, errUnusable, spec.Language)
+		case err == nil && len(spec.Argv) > 0:
+			python, specEnv = spec.Argv[0], spec.Env
+		case kernelName == "python3":
+			python = "python3"
+		default:
+			return nil, err
+		}
+	}
+	path, err := exec.LookPath(python)
+	if err != nil {
+		return nil, fmt.Errorf("python %s: %w: %w", python, errUnusable, err)
+	}
+	if path, err = filepath.Abs(path); err != nil {
+		return nil, fmt.Errorf("python %s: %w: %w", python, errUnusable, err)
+	}
+	e, err := describe(ctx, store, path)
+	if err != nil {
+		return nil, err
+	}
+	if !e.Ipykernel {
+		return nil, fmt.Errorf("python %s: %w: it has no ipykernel; install it with: %s -m pip install ipykernel", path, errUnusable, path)
+	}
+	e.env = specEnv
+	return e, nil
+}
+
+// describe asks the interpreter at path about itself. The answer is remembered
+// for as long as none of the folders it imports from has changed.
+func describe(ctx context.Context, store *snapshotter.Store, path string) (*environment, error) {
+	const kind = "environment"
+	key := cellgraph.Combine(path)
+	e := &environment{}
+	if data, ok, err := store.Memo(ctx, kind, key); err == nil && ok {
+		var known struct {
+			Stamp string
+			Env   *environment
+		}
+		if json.Unmarshal(data, &known) == nil && known.Env != nil && known.Stamp == stamp(path, known.Env.Watch) {
+			return known.Env, nil
+		}
+	}
+	cmd := exec.CommandContext(ctx, path, "-c", probe)
+	var stderr strings.Builder
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		return nil, fmt.Errorf("python %s: %w: %w: %s", path, errUnusable, err, lastLine(stderr.String()))
+	}
+	if err := json.Unmarshal(out, e); err != nil {
+		return nil, fmt.Errorf("python %s: %w: %w", path, errUnusable, err)
+	}
+	e.Python = path
+	data, err := json.Marshal(map[string]any{"Stamp": stamp(path, e.Watch), "Env": e})
+	if err == nil {
+		_ = store.PutMemo(ctx, kind, key, data) // a lost memo costs one more probe
+	}
+	return e, nil
+}
+
+// stamp changes when the interpreter or a folder that it imports from does.
+func stamp(python string, folders []string) string {
+	var parts []string
+	for _, path := range append([]string{python}, folders...) {
+		if info, err := os.Stat(path); err == nil {
+			parts = append(parts, path, fmt.Sprint(info.ModTime().UnixNano(), info.Size()))
+		}
+	}
+	return cellgraph.Combine(parts...).String()
+}
+
+func lastLine(s string) string {
+	lines := strings.Split(strings.TrimSpace(s), "\n")
+	return lines[len(lines)-1]
+}
+
+// modules are the versions that the rule asks for, by name.
+func (e *environment) modules() map[string]string {
+	all := map[string]string{"python": e.Version, "python prefixes": strings.Join(e.Prefixes, "\x00")}
+	for name, version := range e.Modules {
+		all[name] = version
+	}
+	return all
+}
+
+// sources normalises the cells' code in the notebook's own interpreter, once
+// for each source.
+func (e *environment) sources(ctx context.Context, store *snapshotter.Store, launcher string, cells []notebook.CodeCell) (map[string]session.Source, error) {
+	const kind = "source"
+	all := map[string]session.Source{}
+	var ids, unknown []string
+	key := func(source string) cellgraph.Digest {
+		return cellgraph.Combine(launcher, e.Version, e.Modules["IPython"], source)
+	}
+	code := map[string]string{}
+	for _, c := range cells {
+		code[c.ID] = c.Source
+		data, ok, err := store.Memo(ctx, kind, key(c.Source))
+		var s session.Source
+		if err == nil && ok && json.Unmarshal(data, &s) == nil {
+			all[c.ID] = s
+			continue
+		}
+		ids, unknown = append(ids, c.ID), append(unknown, c.Source)
+	}
+	if len(ids) == 0 {
+		return all, nil
+	}
+	in, err := json.Marshal(map[string]any{"cells": unknown})
+	if err != nil {
+		return nil, err
+	}
+	cmd := exec.CommandContext(ctx, e.Python, "-I", agent.NormaliserPath(launcher))
+	cmd.Stdin = strings.NewReader(string(in))
+	out, err := cmd.Output()
+	if err != nil {
+		return nil, fmt.Errorf("read the cells' code with %s: %w", e.Python, err)
+	}
+	var reply struct {
+		Cells []session.Source `json:"cells"`
+	}
+	if err := json.Unmarshal(out, &reply); err != nil || len(reply.Cells) != len(ids) {
+		return nil, fmt.Errorf("read the cells' code with %s: %w", e.Python, errors.Join(err, errors.New("unexpected answer")))
+	}
+	for i, id := range ids {
+		all[id] = reply.Cells[i]
+		if data, err := json.Marshal(reply.Cells[i]); err == nil {
+			_ = store.PutMemo(ctx, kind, key(code[id]), data)
+		}
+	}
+	return all, nil
+}
+
+// launch returns a function that starts the notebook's kernel in dir.
+func (e *environment) launch(launcher, dir, runtime string) func(context.Context, *observe.Ring) (*kernel.Kernel, error) {
+	return func(ctx context.Context, ring *observe.Ring) (*kernel.Kernel, error) {
+		library, err := observe.Library(filepath.Join(filepath.Dir(filepath.Dir(launcher)), "lib"))
+		if err != nil {
+			return nil, fmt.Errorf("%w: %w", errUnusable, err)
+		}
+		env := os.Environ()
+		for name, value := range e.env {
+			env = append(env, name+"="+value)
+		}
+		if os.Getenv("PYTHONHASHSEED") == "" {
+			env = append(env, "PYTHONHASHSEED=0", "KEDGE_HIDE=PYTHONHASHSEED")
+		}
+		return kernel.Start(ctx, kernel.Config{
+			Argv: []string{e.Python, launcher, "-f", "{connection_file}"},
+			Dir:  dir, Env: ring.Env(library, env), RuntimeDir: runtime,
+		})
+	}
+}

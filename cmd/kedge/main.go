@@ -1,0 +1,127 @@
+// Command kedge runs notebooks and restores what has not changed.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"slices"
+	"syscall"
+
+	"kedge/kernel"
+	"kedge/notebook"
+	"kedge/snapshotter"
+)
+
+// Exit statuses, part of the contract with scripts.
+const (
+	exitOK          = 0
+	exitFailed      = 1 // a cell raised, or the kernel died in a cell
+	exitUsage       = 2
+	exitUnusable    = 3 // the notebook, its kernel or a folder cannot be used
+	exitInterrupted = 4
+)
+
+var (
+	errUsage    = errors.New("usage")
+	errUnusable = errors.New("cannot be used")
+	errFailed   = errors.New("the notebook failed")
+)
+
+// command is one subcommand. run gets the arguments after its name.
+type command struct {
+	name, short, usage string
+	run                func(ctx context.Context, out, err io.Writer, args []string) error
+}
+
+func commands() []command {
+	return []command{runCommand(), planCommand(), graphCommand(), logCommand(), showCommand(), restoreCommand(),
+		storeCommand(), doctorCommand(), versionCommand()}
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	err := dispatch(ctx, os.Stdout, os.Stderr, os.Args[1:])
+	stop()
+	code := exitCode(err)
+	if err != nil && !errors.Is(err, errFailed) && !errors.Is(err, flag.ErrHelp) {
+		fmt.Fprintf(os.Stderr, "kedge: %v\n", err)
+	}
+	os.Exit(code)
+}
+
+// exitCode is the one table from errors to exit statuses.
+func exitCode(err error) int {
+	var tag *notebook.TagError
+	switch {
+	case err == nil, errors.Is(err, flag.ErrHelp):
+		return exitOK
+	case errors.Is(err, errUsage), errors.Is(err, notebook.ErrParameter):
+		return exitUsage
+	case errors.Is(err, context.Canceled):
+		return exitInterrupted
+	case errors.Is(err, errUnusable), errors.As(err, &tag), errors.Is(err, notebook.ErrNotNotebook),
+		errors.Is(err, notebook.ErrFormat), errors.Is(err, kernel.ErrNoSpec), errors.Is(err, kernel.ErrKernelStart):
+		return exitUnusable
+	}
+	return exitFailed
+}
+
+func dispatch(ctx context.Context, out, errOut io.Writer, args []string) error {
+	all := commands()
+	if len(args) == 0 || slices.Contains([]string{"help", "-h", "--help"}, args[0]) {
+		fmt.Fprint(out, "kedge restores the steps of a notebook that have not changed and runs the rest.\n\nusage: kedge COMMAND …\n\n")
+		for _, c := range all {
+			fmt.Fprintf(out, "  %-9s %s\n", c.name, c.short)
+		}
+		fmt.Fprint(out, "\nkedge COMMAND --help says more, with examples.\n")
+		if len(args) == 0 {
+			return fmt.Errorf("%w: name a command", errUsage)
+		}
+		return nil
+	}
+	for _, c := range all {
+		if c.name != args[0] {
+			continue
+		}
+		if slices.Contains(args[1:], "--help") || slices.Contains(args[1:], "-h") {
+			fmt.Fprintln(out, c.usage)
+			return nil
+		}
+		return c.run(ctx, out, errOut, args[1:])
+	}
+	return fmt.Errorf("%w: no command %q; kedge help lists them", errUsage, args[0])
+}
+
+// parse reads flags before, between and after the positional arguments.
+func parse(fs *flag.FlagSet, args []string) ([]string, error) {
+	fs.SetOutput(io.Discard)
+	var positional []string
+	for {
+		if err := fs.Parse(args); err != nil {
+			return nil, fmt.Errorf("%w: %w", errUsage, err)
+		}
+		if fs.NArg() == 0 {
+			return positional, nil
+		}
+		positional = append(positional, fs.Arg(0))
+		args = fs.Args()[1:]
+	}
+}
+
+func writeJSON(w io.Writer, v any) error {
+	e := json.NewEncoder(w)
+	e.SetEscapeHTML(false)
+	e.SetIndent("", "  ")
+	return e.Encode(v)
+}
+
+// openStore opens the user's store.
+func openStore(ctx context.Context) (*snapshotter.Store, error) {
+	return snapshotter.Open(ctx, snapshotter.Config{Dir: snapshotter.DefaultDir()})
+}

@@ -1,0 +1,67 @@
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"io"
+	"text/tabwriter"
+
+	"kedge/session"
+)
+
+func planCommand() command {
+	return command{name: "plan", short: "say what a run would restore and what it would run", run: runPlan, usage: `usage: kedge plan NB.ipynb [-p name=value]… [--python PATH | --kernel NAME] [--from STEP] [--to STEP] [--auto] [--json]
+
+Says for each step whether it is fresh (would be restored), stale (would
+run, and why) or unknown (has never run). Starts no kernel.
+
+examples:
+  kedge plan train.ipynb
+  kedge plan train.ipynb -p depth=4 --json`}
+}
+
+func runPlan(ctx context.Context, out, errOut io.Writer, args []string) error {
+	var f runFlags
+	fs := flag.NewFlagSet("plan", flag.ContinueOnError)
+	f.register(fs)
+	s, done, err := openPlan(ctx, fs, &f, args)
+	if err != nil {
+		return err
+	}
+	defer done()
+	report := s.Plan(ctx)
+	for _, fault := range s.Faults() {
+		fmt.Fprintf(errOut, "kedge: cache: %s\n", fault)
+	}
+	if f.json {
+		return writeJSON(out, report)
+	}
+	t := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "STEP\tSTATUS\tSECONDS\tWHY")
+	for _, step := range report.Steps {
+		fmt.Fprintf(t, "%s\t%s\t%.2f\t%s\n", step.Name, step.Status, step.Seconds, step.Why)
+	}
+	return t.Flush()
+}
+
+// openPlan opens a session that will start no kernel.
+func openPlan(ctx context.Context, fs *flag.FlagSet, f *runFlags, args []string) (*session.Session, func(), error) {
+	names, err := parse(fs, args)
+	if err != nil {
+		return nil, nil, err
+	}
+	if len(names) != 1 {
+		return nil, nil, fmt.Errorf("%w: kedge %s takes one notebook", errUsage, fs.Name())
+	}
+	j, err := prepare(ctx, names[0], *f)
+	if err != nil {
+		return nil, nil, err
+	}
+	s, err := session.Open(ctx, j.config(*f, ""))
+	if err != nil {
+		j.store.Close()
+		return nil, nil, fmt.Errorf("%w: %w", errUnusable, err)
+	}
+	return s, func() { j.store.Close() }, nil
+}
