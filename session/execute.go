@@ -96,9 +96,15 @@ func (s *Session) ready(ctx context.Context) error {
 		Language json.RawMessage `json:"language_info"`
 	}
 	if err := json.Unmarshal(s.kernel.Info(), &info); err == nil && info.Language != nil {
+		_ = s.cfg.Store.PutMemo(ctx, "language", s.language(), info.Language) // a lost memo costs a field of the document
 		return s.cfg.Document.SetLanguageInfo(info.Language)
 	}
 	return nil
+}
+
+// language is the memo key of what the kernel said of its language.
+func (s *Session) language() cellgraph.Digest {
+	return cellgraph.Combine("language", s.cfg.KernelID, s.cfg.Modules["python"])
 }
 
 // summary says which accesses are no observation.
@@ -377,8 +383,8 @@ func (s *Session) uncached(o observed, captured agent.Captured, paths []string) 
 		return "updated the output of an earlier cell: not cached"
 	case o.lost || o.access.Lost:
 		return "did more file accesses than could be recorded: not cached"
-	case len(o.access.Exec) > 0:
-		return "started " + filepath.Base(o.access.Exec[0]) + ": not cached"
+	case slices.ContainsFunc(o.access.Exec, foreign):
+		return "started " + filepath.Base(o.access.Exec[slices.IndexFunc(o.access.Exec, foreign)]) + ": not cached"
 	case len(o.access.Connect) > 0 && s.cache(o.cell) != "enabled":
 		return "connected to " + o.access.Connect[0] + ": not cached"
 	case len(captured.Uncaptured) > 0:
@@ -414,6 +420,9 @@ func (s *Session) uncached(o observed, captured agent.Captured, paths []string) 
 	}
 	return ""
 }
+
+// foreign reports whether a program that a cell started can do more than describe the machine.
+func foreign(program string) bool { return !observe.MachineProgram(program) }
 
 // history reports whether a name is one of IPython's history.
 func history(name string) bool {

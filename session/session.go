@@ -159,6 +159,9 @@ func (s *Session) Run(ctx context.Context) (*Report, error) {
 		r.Cells = append(r.Cells, c)
 		toSeen = toSeen || (last >= 0 && i == last)
 	}
+	if info, ok, err := s.cfg.Store.Memo(ctx, "language", s.language()); s.kernel == nil && err == nil && ok {
+		runErr = errors.Join(runErr, s.cfg.Document.SetLanguageInfo(info))
+	}
 	names := []string{}
 	for _, step := range s.cfg.Outline.Steps {
 		names = append(names, step.Name)

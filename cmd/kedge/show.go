@@ -100,7 +100,7 @@ func runShow(ctx context.Context, out, _ io.Writer, args []string) error {
 	if err != nil {
 		return err
 	}
-	details := describe(snapshot)
+	details := detailsOf(snapshot)
 	if *asJSON {
 		return writeJSON(out, details)
 	}
@@ -138,8 +138,8 @@ func seeLog(err error) error {
 	return nil
 }
 
-// describe has no nil slices or maps, so that JSON has no null for them.
-func describe(s snapshotter.Snapshot) snapshotDetails {
+// detailsOf has no nil slices or maps, so that JSON has no null for them.
+func detailsOf(s snapshotter.Snapshot) snapshotDetails {
 	d := snapshotDetails{
 		Snapshot: s.ID.String(), Notebook: s.Notebook, Step: s.Step, Cell: s.Cell,
 		Created: s.Created.UTC(), Seconds: s.Seconds, Status: s.Status,

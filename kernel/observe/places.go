@@ -67,3 +67,14 @@ func ImportPath(path string, prefixes []string) bool {
 		return path == filepath.Join(p, "pyvenv.cfg")
 	})
 }
+
+// MachineProgram reports whether the program at path only describes the
+// machine (its processors, libraries and fonts), which a restored run does not
+// depend on: libraries start such programs to size their pools.
+func MachineProgram(path string) bool {
+	switch filepath.Base(path) {
+	case "lscpu", "ldconfig", "fc-list":
+		return true
+	}
+	return false
+}

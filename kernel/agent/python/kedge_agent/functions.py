@@ -38,7 +38,7 @@ def pop() -> None:
 
 def make_code(values: tuple[Any, ...]) -> types.CodeType:
     """Inverse of reduce_code."""
-    return (lambda: 0).__code__.replace(co_filename="<cell>", **dict(zip(_CODE, values)))
+    return (lambda: 0).__code__.replace(co_filename="<cell>", **dict(zip(_CODE, values, strict=True)))
 
 
 def reduce_code(code: types.CodeType) -> tuple[Any, ...]:

@@ -5,7 +5,11 @@ import enum
 import gc
 import sys
 import types
-from typing import Any, Hashable, Iterable
+from collections.abc import Hashable, Iterable
+from typing import Any
+
+from . import frames
+from .arrays import owner
 
 _ATOMS = (str, bytes, int, float, complex, bool, type(None), type(Ellipsis), range)
 _STOP = (type, types.ModuleType, types.CodeType, types.BuiltinFunctionType,
@@ -28,7 +32,11 @@ def children(obj: Any, ns: dict[str, Any]) -> Iterable[Any]:
     numpy = sys.modules.get("numpy")
     if numpy is not None and isinstance(obj, numpy.ndarray):
         held = gc.get_referents(obj)
-        return held + obj.ravel().tolist() if obj.dtype.hasobject else held
+        deep = obj.dtype.hasobject and not frames.flat(obj)
+        return held + obj.ravel().tolist() if deep else held
+    known = frames.parts(obj)
+    if known is not None:
+        return [*known[0], *known[1]]
     return gc.get_referents(obj)
 
 
@@ -37,13 +45,31 @@ def memory_key(obj: Any) -> Hashable | None:
     numpy = sys.modules.get("numpy")
     if numpy is None or not isinstance(obj, numpy.ndarray) or obj.nbytes == 0:
         return None
-    from .arrays import owner
     return ("memory", owner(obj)[0])
 
 
-def reach(root: Any, ns: dict[str, Any]) -> set[Hashable]:
-    """Keys of the shareable things reachable from root."""
+def owned_keys(values: Any) -> tuple[set[Hashable], bool]:
+    """(keys of what values of pandas consist of, whether some are views of a part of their memory)."""
+    keys: set[Hashable] = set()
+    partial = False
+    stack = [values]
+    while stack:
+        obj = stack.pop()
+        if id(obj) in keys:
+            continue
+        keys.add(id(obj))
+        key = memory_key(obj)
+        if key is not None:
+            keys.add(key)
+            partial = partial or owner(obj)[1] != obj.nbytes
+        stack.extend(frames.inside(obj)[1])
+    return keys, partial
+
+
+def reach(root: Any, ns: dict[str, Any]) -> tuple[set[Hashable], set[Hashable]]:
+    """Keys of the shareable things reachable from root: (seen by the user, owned by pandas)."""
     seen: set[Hashable] = set()
+    owned: set[Hashable] = set()
     visited: set[int] = set()
     keep: list[Any] = []  # lists made by children() must outlive their ids
     stack = [root]
@@ -62,12 +88,32 @@ def reach(root: Any, ns: dict[str, Any]) -> set[Hashable]:
             seen.add(key)
         if not isinstance(obj, (tuple, frozenset)):
             seen.add(id(obj))
-        stack.extend(children(obj, ns))
-    return seen
+        known = frames.parts(obj)
+        if known is None:
+            stack.extend(children(obj, ns))
+            continue
+        stack.extend(known[0])
+        values = list(known[1])
+        while values:
+            value = values.pop()
+            if id(value) in owned:
+                continue
+            keep.append(value)
+            owned.add(id(value))
+            key = memory_key(value)
+            if key is not None:
+                owned.add(key)
+            elements, more = frames.inside(value)
+            stack.extend(elements)
+            values.extend(more)
+    return seen, owned
 
 
-def partition(table: dict[str, Any], ns: dict[str, Any]) -> list[list[str]]:
-    """Groups of names, each sorted, ordered by first name."""
+def partition(table: dict[str, Any], ns: dict[str, Any]) -> tuple[list[list[str]], set[Hashable]]:
+    """(groups of names, each sorted, ordered by first name; keys that the user sees).
+
+    What only pandas objects share joins names only where copy-on-write does not hide it.
+    """
     parent = {name: name for name in table}
 
     def find(name: str) -> str:
@@ -77,12 +123,20 @@ def partition(table: dict[str, Any], ns: dict[str, Any]) -> list[list[str]]:
         return name
 
     holder: dict[Hashable, str] = {}
+    plain: set[Hashable] = set()
+    hidden: dict[str, set[Hashable]] = {}
     for name in sorted(table):
         own = {id(table[name])} if isinstance(table[name], type) else set()
-        for key in reach(table[name], ns) | own:
+        seen, hidden[name] = reach(table[name], ns)
+        plain |= seen
+        for key in seen | own:
+            other = holder.setdefault(key, name)
+            parent[find(name)] = find(other)
+    for name, keys in hidden.items():
+        for key in keys & plain if frames.lazy() else keys:
             other = holder.setdefault(key, name)
             parent[find(name)] = find(other)
     groups: dict[str, list[str]] = {}
     for name in sorted(table):
         groups.setdefault(find(name), []).append(name)
-    return sorted(groups.values())
+    return sorted(groups.values()), plain

@@ -3,8 +3,12 @@ from __future__ import annotations
 
 import base64
 import importlib
+import os
 import sys
-from typing import Any, Callable
+import sysconfig
+from collections.abc import Callable
+from importlib import metadata
+from typing import Any
 
 from . import ambient, environ, functions, groups, pickler, reads
 from .namespace import user_names
@@ -58,7 +62,7 @@ class Agent:
                    and not m.startswith("_") and m != "kedge_agent"]
         reply.update(
             deleted=sorted(set(self._ids) - set(user)), bound=sorted(changed), modules=modules,
-            module_versions=versions(modules), env=env, ambient_after=after,
+            module_versions=versions(modules, set(sys.modules) - old), env=env, ambient_after=after,
             ambient=[{"name": n, "state": base64.b64encode(s).decode()}
                      for n, s in states.items() if self._ambient.get(n) != after[n]])
         return reply
@@ -71,12 +75,13 @@ class Agent:
     def _save(self, wanted: set[str], user: dict[str, Any], spool: str) -> dict[str, Any]:
         saved, uncaptured = [], []
         with open(spool, "wb") as file:
-            for names in groups.partition(user, self.ns) if wanted else []:
+            parts, plain = groups.partition(user, self.ns) if wanted else ([], set())
+            for names in parts:
                 if wanted.isdisjoint(names):
                     continue
                 values = {n: user[n] for n in names}
                 try:
-                    stream, buffers = pickler.dump(values, self.live)
+                    stream, buffers = pickler.dump(values, self.live, plain)
                     size = len(stream) + sum(b.nbytes for b in buffers)
                     if size < PROOF_LIMIT:
                         pickler.prove(values, stream, buffers, self.ns)
@@ -111,7 +116,7 @@ class Agent:
         for a in content.get("ambient") or []:
             ambient.ADAPTERS[a["name"]].restore(base64.b64decode(a["state"]))
         if content.get("cwd"):
-            __import__("os").chdir(content["cwd"])
+            os.chdir(content["cwd"])
         if content.get("execution_count") is not None:
             self.execution({"count": content["execution_count"]})
         return {"bound": sorted(values)}
@@ -154,22 +159,32 @@ def describe(name: str, value: Any) -> dict[str, Any]:
     return out
 
 
-def versions(modules: list[str]) -> dict[str, str]:
-    """Version of a distribution, or "file:PATH" of a local module."""
-    from importlib import metadata
-    out = {}
-    for name in modules:
+def versions(modules: list[str], fresh: set[str]) -> dict[str, str]:
+    """Versions of top-level modules, and "file:PATH" of every fresh local module."""
+    paths = sysconfig.get_paths()
+    library = tuple(os.path.join(os.path.abspath(paths[k]), "")
+                    for k in ("stdlib", "platstdlib", "purelib", "platlib"))
+    agent = os.path.join(os.path.dirname(os.path.abspath(__file__)), "")
+    out: dict[str, str] = {}
+    unknown: list[str] = []
+    for name in sorted(fresh | set(modules)):
         path = getattr(sys.modules.get(name), "__file__", None)
-        if not path or "site-packages" not in path and "dist-packages" not in path:
-            if path and not path.startswith(sys.base_prefix):
-                out[name] = "file:" + path
+        if not isinstance(path, str):
             continue
-        out[name] = str(getattr(sys.modules[name], "__version__", "") or "")
-        if not out[name]:
+        path = os.path.abspath(path)
+        if not path.startswith((*library, agent)) and "-packages" + os.sep not in path:
+            out[name] = "file:" + path
+        elif name in modules and "-packages" + os.sep in path:
             try:
                 out[name] = metadata.version(name)
             except metadata.PackageNotFoundError:
-                pass
+                unknown.append(name)
+    table = metadata.packages_distributions() if unknown else {}
+    for name in unknown:
+        version = metadata.version(table[name][0]) if table.get(name) else getattr(
+            sys.modules[name], "__version__", None)
+        if version:
+            out[name] = str(version)
     return out
 
 

@@ -6,8 +6,8 @@ from __future__ import annotations
 
 import ast
 import json
-import sys
 import symtable
+import sys
 from typing import Any
 
 

@@ -5,9 +5,10 @@ import io
 import pickle
 import sys
 import types
-from typing import Any, Callable
+from collections.abc import Callable
+from typing import Any
 
-from . import arrays, functions
+from . import arrays, frames, functions, orders
 
 FLOOR = 16 << 10  # bytes; smaller buffers stay in the stream
 _REFUSED = (types.GeneratorType, types.CoroutineType, types.AsyncGeneratorType,
@@ -21,10 +22,12 @@ class Uncapturable(Exception):
 class Pickler(pickle.Pickler):
     """Pickles one group; views, functions and classes keep what they share."""
 
-    def __init__(self, file: Any, live: functions.Live, callback: Callable[[Any], bool]) -> None:
+    def __init__(self, file: Any, live: functions.Live, callback: Callable[[Any], bool],
+                 plain: set[Any]) -> None:
         super().__init__(file, protocol=5, buffer_callback=callback)
         self._live = live
         self._memories: dict[int, arrays.Memory] = {}
+        self._owners = frames.Owners(plain)
 
     def reducer_override(self, obj: Any) -> Any:
         """See pickle.Pickler."""
@@ -46,14 +49,20 @@ class Pickler(pickle.Pickler):
             return property, (obj.fget, obj.fset, obj.fdel, obj.__doc__)
         if isinstance(obj, arrays.Memory):
             return obj.reduce()
+        if frames.is_block(obj) or frames.is_index(obj):
+            return self._owners.reduce(obj)
+        lost = frames.check(obj)
+        if lost is not None:
+            raise Uncapturable(lost)
         numpy = sys.modules.get("numpy")
         if numpy is not None and type(obj) is numpy.ndarray:
             return arrays.reduce_array(obj, self._memories)
         return NotImplemented
 
 
-def dump(values: dict[str, Any], live: functions.Live) -> tuple[bytes, list[Any]]:
-    """(stream, out-of-band buffers as flat memoryviews)."""
+def dump(values: dict[str, Any], live: functions.Live,
+         plain: set[Any] | None = None) -> tuple[bytes, list[Any]]:
+    """(stream, out-of-band buffers as flat memoryviews); plain as in frames.Owners."""
     buffers: list[Any] = []
 
     def keep(buffer: pickle.PickleBuffer) -> bool:
@@ -64,7 +73,7 @@ def dump(values: dict[str, Any], live: functions.Live) -> tuple[bytes, list[Any]
         return False
 
     file = io.BytesIO()
-    Pickler(file, live, keep).dump(values)
+    Pickler(file, live, keep, plain or set()).dump(values)
     return file.getvalue(), buffers
 
 
@@ -86,6 +95,8 @@ def prove(values: dict[str, Any], stream: bytes, buffers: list[Any], ns: dict[st
         a, b = type(value), type(back[name])
         if a is not b and (a.__module__, a.__qualname__) != (b.__module__, b.__qualname__):
             raise Uncapturable(f"{a.__qualname__} comes back as {b.__qualname__}")
+    if not orders.kept(values, back, ns):
+        raise Uncapturable("set order is not kept")
     again, again_buffers = dump(back, functions.Live(ns))
     if again == stream:
         return

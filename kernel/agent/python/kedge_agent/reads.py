@@ -3,7 +3,8 @@ from __future__ import annotations
 
 import re
 import types
-from typing import Any, Iterable
+from collections.abc import Iterable
+from typing import Any
 
 from . import normalise
 from .groups import _ATOMS, children

@@ -1,0 +1,182 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"kedge/kernel"
+	"kedge/kernel/observe"
+	"kedge/snapshotter"
+)
+
+const doctorUsage = `usage: kedge doctor [--json]
+
+Checks what kedge needs on this machine, and says what to do about what is
+missing. Exits 1 if something keeps notebooks from running.
+
+examples:
+  kedge doctor
+  kedge doctor --json | jq '.checks[] | select(.status != "ok")'
+`
+
+// errProblems says that doctor found what keeps notebooks from running.
+var errProblems = errors.New("notebooks cannot be run yet; see what to do above")
+
+const (
+	lowSpace      = 1 << 30 // bytes free below which doctor warns
+	pythonTimeout = 20 * time.Second
+)
+
+// finding is the result of one check of doctor. A problem keeps notebooks from running.
+type finding struct {
+	Name   string `json:"name"`
+	Status string `json:"status"` // ok, warning or problem
+	Detail string `json:"detail"`
+	Fix    string `json:"fix,omitempty"` // what to do
+}
+
+// doctorReport is the output of kedge doctor --json.
+type doctorReport struct {
+	OK     bool      `json:"ok"`
+	Checks []finding `json:"checks"`
+}
+
+func doctorCommand() command {
+	return command{name: "doctor", short: "check this machine", usage: doctorUsage, run: runDoctor}
+}
+
+func runDoctor(ctx context.Context, out, _ io.Writer, args []string) error {
+	fs := flag.NewFlagSet("doctor", flag.ContinueOnError)
+	asJSON := fs.Bool("json", false, "")
+	args, err := parse(fs, args)
+	if err != nil {
+		return err
+	}
+	if len(args) > 0 {
+		return fmt.Errorf("%w: doctor takes no arguments", errUsage)
+	}
+	report := doctorReport{OK: true}
+	report.Checks = append(checkStore(ctx, snapshotter.DefaultDir()), finding{"version", "ok", thisBuild().String(), ""},
+		checkLibrary(), checkPython(ctx, "python3"), checkSharedMemory("/dev/shm"))
+	for _, f := range report.Checks {
+		report.OK = report.OK && f.Status != "problem"
+	}
+	if *asJSON {
+		err = writeJSON(out, report)
+	} else {
+		err = writeFindings(out, report.Checks)
+	}
+	if err == nil && !report.OK {
+		return errProblems
+	}
+	return err
+}
+
+func writeFindings(out io.Writer, findings []finding) error {
+	for _, f := range findings {
+		line := fmt.Sprintf("%-7s  %s: %s", f.Status, f.Name, f.Detail)
+		if f.Fix != "" {
+			line += "\n         to do: " + f.Fix
+		}
+		if _, err := fmt.Fprintln(out, line); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// checkStore opens the store in dir, which makes it if there is none.
+func checkStore(ctx context.Context, dir string) []finding {
+	store, err := snapshotter.Open(ctx, snapshotter.Config{Dir: dir})
+	if err != nil {
+		return []finding{{"store", "problem", err.Error(), "set KEDGE_HOME to a folder on a local disk that you may write"}}
+	}
+	if err := store.Close(); err != nil {
+		return []finding{{"store", "problem", err.Error(), ""}}
+	}
+	format, err := os.ReadFile(filepath.Join(dir, "VERSION"))
+	if err != nil {
+		return []finding{{"store", "problem", err.Error(), "make the folder readable"}}
+	}
+	list := []finding{{"store", "ok", fmt.Sprintf("%s, format %s", dir, strings.TrimSpace(string(format))), ""}}
+	return append(list, checkWritable(dir), checkSpace(dir))
+}
+
+func checkWritable(dir string) finding {
+	f, err := os.CreateTemp(dir, ".doctor-*")
+	if err == nil {
+		err = errors.Join(f.Close(), os.Remove(f.Name()))
+	}
+	if err != nil {
+		return finding{"writable", "problem", err.Error(), "set KEDGE_HOME to a folder that you may write"}
+	}
+	return finding{"writable", "ok", dir, ""}
+}
+
+func checkSpace(dir string) finding {
+	var st unix.Statfs_t
+	if err := unix.Statfs(dir, &st); err != nil {
+		return finding{"free space", "warning", err.Error(), ""}
+	}
+	free := int64(st.Bavail) * st.Bsize
+	if free < lowSpace {
+		return finding{"free space", "warning", formatBytes(free), "make room, or set KEDGE_HOME to a folder on a larger disk"}
+	}
+	return finding{"free space", "ok", formatBytes(free), ""}
+}
+
+func checkLibrary() finding {
+	const name = "observing library"
+	dir, err := os.MkdirTemp("", "kedge-doctor-*")
+	if err != nil {
+		return finding{name, "problem", err.Error(), "set TMPDIR to a folder that you may write"}
+	}
+	defer os.RemoveAll(dir)
+	_, err = observe.Library(filepath.Join(dir, "lib"))
+	switch {
+	case errors.Is(err, observe.ErrNotBuilt):
+		return finding{name, "problem", "not built into this program", "run `make build` and use bin/kedge"}
+	case err != nil:
+		return finding{name, "problem", err.Error(), ""}
+	}
+	return finding{name, "ok", "built in", ""}
+}
+
+// checkPython looks for an interpreter that has ipykernel, then for an installed
+// kernelspec: without either, notebooks run only with --python or --kernel.
+func checkPython(ctx context.Context, python string) finding {
+	const name = "python"
+	ctx, cancel := context.WithTimeout(ctx, pythonTimeout)
+	defer cancel()
+	const ask = "import sys, ipykernel; print(sys.executable, sys.version.split()[0], 'ipykernel', ipykernel.__version__)"
+	answer, err := exec.CommandContext(ctx, python, "-c", ask).Output()
+	if err == nil {
+		return finding{name, "ok", strings.TrimSpace(string(answer)), ""}
+	}
+	if spec, err := kernel.FindSpec("python3", os.Environ()); err == nil {
+		return finding{name, "ok", "kernelspec python3 in " + spec.Dir, ""}
+	}
+	return finding{name, "warning", python + " has no ipykernel, and no kernelspec python3 is installed",
+		"run `python3 -m pip install ipykernel` in the notebook's environment, or give kedge run --python PATH"}
+}
+
+func checkSharedMemory(dir string) finding {
+	const name = "shared memory"
+	if info, err := os.Stat(dir); err != nil || !info.IsDir() {
+		return finding{name, "warning", dir + " is missing", "mount a tmpfs there"}
+	}
+	if err := unix.Access(dir, unix.W_OK); err != nil {
+		return finding{name, "warning", dir + " cannot be written", "run `chmod 1777 " + dir + "` as its owner"}
+	}
+	return finding{name, "ok", dir, ""}
+}

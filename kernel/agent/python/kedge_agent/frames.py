@@ -1,0 +1,114 @@
+"""pandas objects: which memory is theirs by copy-on-write and so not observably shared."""
+from __future__ import annotations
+
+import gc
+import sys
+from typing import Any
+
+_OWN = {"_mgr", "_attrs", "_flags", "_name", "_item_cache", "_is_copy", "_cacher",
+        "_typ", "_metadata", "attrs"}
+_FLAT = {"string", "bytes", "integer", "floating", "boolean", "mixed-integer-float", "date", "datetime"}
+SHARED = "shares memory with another object under pandas copy-on-write"
+
+
+def pandas() -> Any:
+    """The pandas module if the program has fully loaded it, else None."""
+    module = sys.modules.get("pandas")
+    return module if hasattr(module, "DataFrame") and hasattr(module, "__version__") else None
+
+
+def lazy() -> bool:
+    """Whether sharing between pandas objects cannot be seen through them."""
+    module = pandas()
+    return module is not None and int(module.__version__.split(".")[0]) >= 3
+
+
+def is_block(obj: Any) -> bool:
+    """Whether obj is one block of a frame or series."""
+    return pandas() is not None and isinstance(obj, sys.modules["pandas._libs.internals"].Block)
+
+
+def is_index(obj: Any) -> bool:
+    """Whether obj is a pandas Index."""
+    return pandas() is not None and isinstance(obj, pandas().Index)
+
+
+def flat(arr: Any) -> bool:
+    """Whether every element of a large object array is immutable and holds nothing."""
+    return (arr.size > 1000 and pandas() is not None
+            and sys.modules["pandas._libs.lib"].infer_dtype(arr, skipna=True) in _FLAT)
+
+
+def parts(obj: Any) -> tuple[list[Any], list[Any]] | None:
+    """(children seen by the user, values owned by copy-on-write); None for other objects."""
+    module = pandas()
+    if module is None:
+        return None
+    if is_block(obj):
+        return [], [obj.values]
+    if isinstance(obj, module.RangeIndex):
+        return [obj._name], []
+    if isinstance(obj, module.MultiIndex):
+        return list(obj._names), [*obj._levels, *obj._codes]
+    if isinstance(obj, module.Index):
+        return [obj._name], [obj._data]
+    if hasattr(obj, "blocks") and type(obj).__module__ == "pandas.core.internals.managers":
+        return [*obj.blocks, *obj.axes], []
+    return None
+
+
+def inside(values: Any) -> tuple[list[Any], list[Any]]:
+    """(elements the user sees, further owned values) of values owned by copy-on-write."""
+    numpy = sys.modules["numpy"]
+    if isinstance(values, numpy.ndarray):
+        elements = values.ravel().tolist() if values.dtype.hasobject and not flat(values) else []
+        return elements, []
+    known = parts(values)
+    if known is not None:
+        return known
+    owned: list[Any] = []
+    for x in [values, *gc.get_referents(values)]:
+        held = x.values() if isinstance(x, dict) else gc.get_referents(x) if x is values else (x,)
+        owned += [v for v in held if isinstance(v, numpy.ndarray) or is_index(v)
+                  or isinstance(v, pandas().api.extensions.ExtensionArray)]
+    backing = getattr(values, "_ndarray", None)
+    return [], owned if backing is None else [*owned, backing]
+
+
+def check(obj: Any) -> str | None:
+    """Why a frame or series would lose something in a pickle."""
+    module = pandas()
+    if module is None or not isinstance(obj, (module.DataFrame, module.Series)):
+        return None
+    lost = set(vars(obj)) - _OWN - set(obj._metadata)
+    return f"attribute {sorted(lost)[0]} is not kept by pandas" if lost else None
+
+
+class Owners:
+    """Who has claimed which memory in one stream; plain holds keys that arrays of the user see too."""
+
+    def __init__(self, plain: set[Any]) -> None:
+        self._plain, self._claimed, self._keep = plain, set(), []  # type: ignore
+
+    def own(self, values: Any) -> Any:
+        """values, or a copy that shares memory with nothing else. ValueError if sharing is visible."""
+        from .groups import owned_keys
+        keys, partial = owned_keys(values)
+        if keys & self._claimed and (keys & self._plain or not lazy()):
+            raise ValueError(SHARED)
+        if keys & self._claimed or partial and lazy() and not keys & self._plain:
+            values = values.copy()
+            self._keep.append(values)
+            keys, _ = owned_keys(values)
+        self._claimed |= keys
+        return values
+
+    def reduce(self, obj: Any) -> Any:
+        """The reduction of a block or an Index, with memory of its own."""
+        made = obj.__reduce__()
+        if is_block(obj):
+            return (made[0], (self.own(made[1][0]), *made[1][1:]), *made[2:])
+        args = made[1]
+        if len(args) == 2 and isinstance(args[1], dict) and "data" in args[1]:
+            return (made[0], (args[0], {**args[1], "data": self.own(args[1]["data"])}), *made[2:])
+        return made
