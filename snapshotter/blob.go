@@ -9,8 +9,6 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/zeebo/blake3"
-
 	"kedge/cellgraph"
 )
 
@@ -73,7 +71,7 @@ func (s *Store) PutBlob(ctx context.Context, data []byte) (cellgraph.Digest, err
 
 // PutBlobFrom is [Store.PutBlob] for a stream; it holds one extent in memory.
 func (s *Store) PutBlobFrom(ctx context.Context, r io.Reader) (cellgraph.Digest, error) {
-	whole := blake3.New()
+	whole := cellgraph.NewHash()
 	var l layout
 	piece := make([]byte, extentBytes)
 	for {
@@ -98,8 +96,7 @@ func (s *Store) PutBlobFrom(ctx context.Context, r io.Reader) (cellgraph.Digest,
 			break
 		}
 	}
-	var id cellgraph.Digest
-	whole.Sum(id[:0])
+	id := whole.Digest()
 	return id, s.addBlob(id, l)
 }
 
@@ -238,7 +235,7 @@ func (s *Store) segmentPath(name string) string {
 func (s *Store) reader(ctx context.Context, id cellgraph.Digest, l layout) *blobReader {
 	r := &blobReader{ctx: ctx, store: s, id: id, extents: l.extents}
 	if len(l.extents) != 1 || l.extents[0].id != id {
-		r.whole = blake3.New()
+		r.whole = cellgraph.NewHash()
 	}
 	return r
 }
@@ -249,7 +246,7 @@ type blobReader struct {
 	store   *Store
 	id      cellgraph.Digest
 	extents []extent
-	whole   *blake3.Hasher // nil where the only extent has the blob's digest
+	whole   *cellgraph.Hash // nil where the only extent has the blob's digest
 	file    *os.File
 	name    string
 	left    []byte
@@ -299,8 +296,7 @@ func (r *blobReader) next() error {
 
 func (r *blobReader) finish() error {
 	if r.whole != nil {
-		var got cellgraph.Digest
-		r.whole.Sum(got[:0])
+		got := r.whole.Digest()
 		if got != r.id {
 			return fmt.Errorf("blob %s has the content of %s: %w", r.id, got, ErrCorrupt)
 		}

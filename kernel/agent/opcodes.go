@@ -551,8 +551,6 @@ func (m *machine) toMark(op byte) error {
 	return nil
 }
 
-func (m *machine) extendTail(op segOp, n int) error { return m.extend(op, n) }
-
 // pop discards a value. A pickler pops the result of a call only if it made
 // the call for its effect (a state setter), or if the value turned out to be
 // part of itself; the first must not be lost, the second does no harm.

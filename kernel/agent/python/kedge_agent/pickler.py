@@ -51,6 +51,8 @@ class Pickler(pickle.Pickler):
             return obj.reduce()
         if frames.is_block(obj) or frames.is_index(obj):
             return self._owners.reduce(obj)
+        if type(obj).__name__ == "SingleBlockManager":  # its own way leaves out the block
+            return type(obj), (obj.blocks[0], obj.axes[0])
         lost = frames.check(obj)
         if lost is not None:
             raise Uncapturable(lost)

@@ -137,7 +137,8 @@ def test_agent_is_invisible(kernel, tmp_path):
 
 REFUSED = [
     ("import pandas as pd\ns=pd.Series([1.,2.]); t=s[:]; v=s.to_numpy()", {"s", "t", "v"}, "copy-on-write"),
-    ("a={8,0,16}; a.discard(0); b={0,8}; c={8,0}; d={1}", None, "set order is not kept"),
+    ("a=set(range(1001)); [a.discard(i) for i in range(1000) if i!=5]; d={1}", {"a"},
+     "set order is not kept"),
     ("import pandas as pd\nimport warnings; warnings.simplefilter('ignore')\n"
      "df=pd.DataFrame({'a':[1]}); df.note=[1]", {"df"}, "note"),
     ("f=open('/dev/null'); g=[f]; h=1", {"f", "g"}, "TextIOWrapper"),
@@ -149,10 +150,7 @@ def test_refuses(kernel, tmp_path, code, names, why):
     _, after = kernel().cell(code, tmp_path / "s")
     found = {u["name"] for u in after["uncaptured"]}
     assert all(why in u["reason"] for u in after["uncaptured"]), after["uncaptured"]
-    if names is None:  # which of two orders survives a pickle depends on the table's size
-        assert "d" not in found and found
-    else:
-        assert found == names
+    assert found == names
 
 
 def test_local_modules_are_files(kernel, tmp_path):
