@@ -227,6 +227,13 @@ func TestRules(t *testing.T) {
 		{"EnvironmentRead", []string{"import os\nprint(os.environ.get('KEDGE_IT_COLOUR_X', os.environ.get('COLOUR')))"},
 			func(l *lab) { l.t.Setenv("COLOUR", "red") }, []string{"a"}},
 		{"GeneratorRunsAgain", []string{"g = (i for i in range(9))", "print(next(g))", "k = 1"}, nil, []string{"a", "b"}},
+		{"AmbientStateFollows", []string{
+			"import os, random, warnings\nimport numpy as np\nimport pandas as pd\nimport matplotlib as mpl",
+			"os.environ['SHADE'] = 'blue'\nrandom.seed(1)\nnp.random.seed(2)\npd.set_option('display.precision', 2)\nnp.set_printoptions(precision=3)\nmpl.rcParams['figure.dpi'] = 77\nwarnings.simplefilter('error')",
+			"print(1)"},
+			func(l *lab) {
+				l.edit("print(1)", "print(os.environ['SHADE'], random.random(), np.random.rand(), pd.get_option('display.precision'), np.array([1/3]), mpl.rcParams['figure.dpi'], warnings.filters[0][0])")
+			}, []string{"c"}},
 		{"SubprocessIsNotCached", []string{"import subprocess\nsubprocess.run(['true'])\nk = 2"}, nil, []string{"a"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -47,7 +47,7 @@ class Agent:
         self._ambient = ambient.digests(ambient.capture())
         environ.read.clear()
         return {"reads": {n: n in user for n in sorted(found.names)}, "all": found.all,
-                "binds": binds, "ambient": self._ambient}
+                "binds": binds, "ambient": {n: self._ambient.get(n, "") for n in ambient.ADAPTERS}}
 
     def after(self, content: dict[str, Any]) -> dict[str, Any]:
         """kedge_after."""

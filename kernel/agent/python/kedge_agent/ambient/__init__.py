@@ -3,9 +3,20 @@ from __future__ import annotations
 
 import hashlib
 
-from . import cwd, numpy_random, python_random, sys_path
+from . import (
+    cwd,
+    environ,
+    numpy_options,
+    numpy_random,
+    pandas_options,
+    python_random,
+    rcparams,
+    sys_path,
+    warning_filters,
+)
 
-ADAPTERS = {a.NAME: a for a in (python_random, numpy_random, cwd, sys_path)}
+ADAPTERS = {a.NAME: a for a in (python_random, numpy_random, cwd, environ, sys_path, warning_filters,
+                                numpy_options, pandas_options, rcparams)}
 
 
 def capture() -> dict[str, bytes]:
