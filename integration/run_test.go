@@ -234,6 +234,7 @@ func TestRules(t *testing.T) {
 			func(l *lab) {
 				l.edit("print(1)", "print(os.environ['SHADE'], random.random(), np.random.rand(), pd.get_option('display.precision'), np.array([1/3]), mpl.rcParams['figure.dpi'], warnings.filters[0][0])")
 			}, []string{"c"}},
+		{"LoggingLevelIsNotCached", []string{"import logging\nlogging.getLogger().setLevel(10);", "k = 3"}, nil, []string{"a"}},
 		{"SubprocessIsNotCached", []string{"import subprocess\nsubprocess.run(['true'])\nk = 2"}, nil, []string{"a"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {

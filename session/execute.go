@@ -391,6 +391,11 @@ func (s *Session) uncached(o observed, captured agent.Captured, paths []string) 
 		u := captured.Uncaptured[0]
 		return fmt.Sprintf("%s cannot be captured (%s)", u.Name, u.Reason)
 	}
+	for _, a := range captured.Ambient {
+		if a.Name == unrestored {
+			return "changed logging, decimal, locale, signals or hooks of the process: not cached"
+		}
+	}
 	for _, u := range s.state.Opaque() {
 		if o.reads.All || o.reads.Reads[u.Name] {
 			return fmt.Sprintf("reads %s, which cannot be captured (%s)", u.Name, u.Reason)
@@ -420,6 +425,9 @@ func (s *Session) uncached(o observed, captured agent.Captured, paths []string) 
 	}
 	return ""
 }
+
+// unrestored is the adapter that watches what no adapter restores yet.
+const unrestored = "process"
 
 // foreign reports whether a program that a cell started can do more than describe the machine.
 func foreign(program string) bool { return !observe.MachineProgram(program) }

@@ -9,6 +9,7 @@ from . import (
     numpy_options,
     numpy_random,
     pandas_options,
+    process,
     python_random,
     rcparams,
     sys_path,
@@ -16,7 +17,7 @@ from . import (
 )
 
 ADAPTERS = {a.NAME: a for a in (python_random, numpy_random, cwd, environ, sys_path, warning_filters,
-                                numpy_options, pandas_options, rcparams)}
+                                numpy_options, pandas_options, rcparams, process)}
 
 
 def capture() -> dict[str, bytes]:
