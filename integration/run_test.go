@@ -2,6 +2,7 @@ package integration
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"os"
@@ -37,7 +38,7 @@ func newLab(t *testing.T, source string) *lab {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := &lab{t: t, kedge: filepath.Join(root, "bin", "kedge"), python: os.Getenv("KEDGE_TEST_PYTHON"), dir: t.TempDir(), home: t.TempDir()}
+	l := &lab{t: t, kedge: cmp.Or(os.Getenv("KEDGE_TEST_BINARY"), filepath.Join(root, "bin", "kedge")), python: os.Getenv("KEDGE_TEST_PYTHON"), dir: t.TempDir(), home: t.TempDir()}
 	if l.python == "" {
 		l.python = filepath.Join(root, ".venv", "bin", "python")
 	}
