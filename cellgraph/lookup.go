@@ -2,6 +2,7 @@ package cellgraph
 
 import (
 	"fmt"
+	"path/filepath"
 	"strings"
 )
 
@@ -83,6 +84,10 @@ func change(was, now Observation) string {
 		return was.Name + " is gone"
 	case was.Kind == KindList:
 		return "the entries of " + was.Name + " changed"
+	case was.Kind == KindImport:
+		return "import " + filepath.Base(was.Name) + " would find something else in the notebook's folder"
+	case was.Kind == KindName && IsHistory(was.Name):
+		return "the history changed"
 	case was.Kind == KindEnv:
 		return "environment variable " + was.Name + " changed"
 	case was.Kind == KindAmbient:

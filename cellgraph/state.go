@@ -3,6 +3,7 @@ package cellgraph
 import (
 	"maps"
 	"slices"
+	"strings"
 )
 
 // State is the composition of the effects of the cells before a point in the
@@ -17,6 +18,7 @@ type State struct {
 	version map[string]Digest // observed modules, by name
 	shown   map[string]string
 	steps   map[string]Digest // composed effect of each step so far
+	history Digest            // what was entered and shown so far
 }
 
 // NewState is the state of a fresh kernel in the folder as it stands.
@@ -43,6 +45,7 @@ func (s *State) Clone() *State {
 		version: maps.Clone(s.version),
 		shown:   maps.Clone(s.shown),
 		steps:   maps.Clone(s.steps),
+		history: s.history,
 	}
 }
 
@@ -82,6 +85,23 @@ func (s *State) Apply(t Trace) {
 			s.shown[o.Name] = o.Shown
 		}
 	}
+}
+
+// Enter adds a cell to the history: its source as entered and what it showed.
+// Only code that reads the history observes it.
+func (s *State) Enter(source string, outputs Digest) {
+	s.history = Combine(s.history.String(), source, outputs.String())
+}
+
+// IsHistory reports whether name is one of IPython's names for what was
+// entered or shown before: In, Out, _, _i, _3, _i3 and so on.
+func IsHistory(name string) bool {
+	switch name {
+	case "_", "__", "___", "In", "Out", "_i", "_ii", "_iii", "_ih", "_oh", "_dh":
+		return true
+	}
+	rest := strings.TrimPrefix(strings.TrimPrefix(name, "_i"), "_")
+	return strings.HasPrefix(name, "_") && rest != "" && strings.Trim(rest, "0123456789") == ""
 }
 
 // Names are the captured names, sorted.
@@ -166,6 +186,10 @@ func (s *State) Observe(name string) Observation {
 		return o
 	}
 	g := s.names[name]
+	if g == nil && IsHistory(name) {
+		o.ID = Combine("history", s.history.String())
+		return o
+	}
 	if g == nil {
 		return o
 	}

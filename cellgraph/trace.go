@@ -15,6 +15,7 @@ const (
 	KindStat    Kind = "stat"    // existence and type of a path
 	KindList    Kind = "list"    // the sorted entries of a folder
 	KindEnv     Kind = "env"     // an environment variable, as a keyed digest
+	KindImport  Kind = "import"  // what in a local folder would be imported under a name
 	KindModule  Kind = "module"  // a distribution's version or a local module's source
 	KindStep    Kind = "step"    // the composed effect of a step named in prev:
 	KindAmbient Kind = "ambient" // process state outside the namespace, by adapter

@@ -15,7 +15,7 @@ import (
 func captureFiles(ctx context.Context, store Store, v *volume, paths []string) ([]cellgraph.FileChange, error) {
 	var changes []cellgraph.FileChange
 	for _, rel := range paths {
-		path := filepath.Join(v.root, rel)
+		path := v.path(rel)
 		info, err := os.Lstat(path)
 		if errors.Is(err, fs.ErrNotExist) {
 			changes = append(changes, cellgraph.FileChange{Path: rel, Deleted: true})
@@ -56,10 +56,10 @@ func captureFiles(ctx context.Context, store Store, v *volume, paths []string) (
 func restoreFiles(ctx context.Context, w *world, changes []cellgraph.FileChange) (map[string]cellgraph.Digest, error) {
 	saved := map[string]cellgraph.Digest{}
 	for _, c := range changes {
-		if filepath.IsAbs(c.Path) || !filepath.IsLocal(c.Path) {
+		if filepath.IsAbs(c.Path) || !w.volume.holds(c.Path) {
 			return saved, fmt.Errorf("restore %s: the path leaves the volume", c.Path)
 		}
-		path := filepath.Join(w.volume.root, c.Path)
+		path := w.volume.path(c.Path)
 		info, err := os.Lstat(path)
 		there := err == nil
 		if there && info.Mode().IsRegular() {

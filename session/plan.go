@@ -82,7 +82,7 @@ func (s *Session) planCells(ctx context.Context) (cells []cellgraph.PlanCell, sk
 		switch {
 		case cell.Step == "":
 			p.Forced = "no step tags"
-		case s.cache(cell) == "disabled":
+		case s.step(cell.Step).Cache == "disabled":
 			p.Forced = "cache:disabled"
 		case s.cfg.From != "" && reached:
 			p.Forced = "--from " + s.cfg.From

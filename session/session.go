@@ -3,6 +3,7 @@
 package session
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -29,8 +30,9 @@ type Store interface {
 	PutBlobFrom(ctx context.Context, r io.Reader) (cellgraph.Digest, error)
 	Blob(ctx context.Context, id cellgraph.Digest) ([]byte, error)
 	BlobRanges(ctx context.Context, id cellgraph.Digest) ([]snapshotter.Range, error)
+	CheckBlob(ctx context.Context, id cellgraph.Digest) error
 	HasBlob(ctx context.Context, id cellgraph.Digest) (bool, error)
-	Flush(ctx context.Context) error
+	PutSaved(ctx context.Context, f snapshotter.SavedFile) error
 	Traces(ctx context.Context, code cellgraph.Digest) ([]cellgraph.Trace, error)
 	PutTrace(ctx context.Context, t cellgraph.Trace, s snapshotter.Snapshot) error
 }
@@ -48,7 +50,8 @@ type Config struct {
 	Document *notebook.Document
 	Outline  *notebook.Outline
 	Sources  map[string]Source // by cell id
-	Modules  map[string]string // distribution → version of the kernel's environment
+	Modules  map[string]string // import name → version in the kernel's environment; "python" is the interpreter
+	Library  []string          // folders that the interpreter and its packages are installed in
 	Launch   func(ctx context.Context, ring *observe.Ring) (*kernel.Kernel, error)
 	Runtime  string // a private folder for spool files and the ring
 	Secret   []byte // key of the digests of environment values
@@ -67,19 +70,21 @@ type Session struct {
 	state    *cellgraph.State
 	leftover map[string][]cellgraph.Digest
 
-	kernel  *kernel.Kernel
-	agent   *agent.Client
-	ring    *observe.Ring
-	live    *cellgraph.State // what the kernel holds
-	parent  cellgraph.Digest
-	outputs map[string]cellgraph.Digest // cell id → blob of its outputs
-	faults  []string
-	blind   string // why nothing may be looked up or recorded from here on; "" if it may
+	kernel   *kernel.Kernel
+	agent    *agent.Client
+	ring     *observe.Ring
+	live     *cellgraph.State // what the kernel holds
+	parent   cellgraph.Digest
+	outputs  map[string]cellgraph.Digest // cell id → blob of its outputs
+	faults   []string
+	restored bool   // a cell was restored, so the kernel has not seen all cells
+	shown    bool   // a restored cell showed a result, which is in no kernel's Out
+	blind    string // why nothing may be looked up or recorded from here on; "" if it may
 }
 
 // Open prepares a run; nothing has run or changed when it returns.
 func Open(ctx context.Context, cfg Config) (*Session, error) {
-	v, err := openVolume(filepath.Dir(cfg.Path))
+	v, err := openVolume(filepath.Dir(cfg.Path), cfg.Document)
 	if err != nil {
 		return nil, err
 	}
@@ -197,7 +202,7 @@ func (s *Session) cell(ctx context.Context, cell notebook.CodeCell, count int, f
 	}
 	if why == "" {
 		verdict := cellgraph.Verdict{Why: "cache:disabled"}
-		if s.cache(cell) != "disabled" {
+		if s.step(cell.Step).Cache != "disabled" {
 			verdict = s.look(ctx, cell)
 		}
 		if verdict.Hit != nil {
@@ -222,14 +227,14 @@ func (s *Session) cell(ctx context.Context, cell notebook.CodeCell, count int, f
 	return failure, err
 }
 
-// cache is the value of the step's cache: tag.
-func (s *Session) cache(cell notebook.CodeCell) string {
+// step is the step of that name; the zero Step if there is none.
+func (s *Session) step(name string) notebook.Step {
 	for _, step := range s.cfg.Outline.Steps {
-		if step.Name == cell.Step {
-			return step.Cache
+		if step.Name == name {
+			return step
 		}
 	}
-	return ""
+	return notebook.Step{}
 }
 
 // look asks for a trace that holds, and says why there is none.
@@ -269,12 +274,17 @@ func (s *Session) restore(ctx context.Context, cell notebook.CodeCell, count int
 		return err
 	}
 	for path, blob := range saved {
-		_ = s.cfg.Store.PutMemo(ctx, "saved", cellgraph.Combine(s.cfg.Path, path), []byte(blob.String()))
+		f := snapshotter.SavedFile{Notebook: s.cfg.Path, Path: s.volume.path(path), Content: blob, Saved: time.Now().UTC()}
+		if err := s.cfg.Store.PutSaved(ctx, f); err != nil {
+			return fmt.Errorf("note that %s was saved: %w", path, err)
+		}
 	}
 	if err := s.cfg.Document.SetOutputs(cell.Index, renumber(outputs, count), &count); err != nil {
 		return fmt.Errorf("write outputs: %w", err)
 	}
-	s.state.Apply(t)
+	s.pass(cell, t)
+	s.restored = true
+	s.shown = s.shown || bytes.Contains(data, []byte(`"execute_result"`))
 	if err := s.anchor(ctx, cell, t, Restored); err != nil {
 		s.fault("record cell "+cell.ID, err)
 	}

@@ -2,6 +2,7 @@ package session
 
 import (
 	"bufio"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -13,6 +14,7 @@ import (
 	"time"
 
 	"kedge/cellgraph"
+	"kedge/notebook"
 )
 
 // entry is what a stat says of one thing in the volume. Equal entries of files
@@ -47,9 +49,11 @@ func (e entry) settled(now time.Time) bool {
 	return now.Sub(e.MTime) > tick && now.Sub(e.CTime) > tick
 }
 
-// volume is the notebook's working folder, whose files belong to its snapshots.
+// volume is the working folders whose files belong to a notebook's snapshots:
+// the notebook's own, or those named in its metadata under kedge.volumes.
 type volume struct {
-	root   string
+	base   string   // the notebook's folder; names are relative to it
+	roots  []string // absolute, no links
 	ignore []string
 }
 
@@ -57,20 +61,41 @@ type volume struct {
 var alwaysIgnored = []string{".git", ".hg", ".svn", ".venv", "venv", "node_modules", "__pycache__", ".ipynb_checkpoints",
 	".pytest_cache", ".mypy_cache", ".ruff_cache", ".cache", ".kedgeignore", "*.ipynb", "*.pyc"}
 
-// openVolume reads .kedgeignore: one pattern per line, as path.Match, against
-// the path in the volume or any part of it.
-func openVolume(root string) (*volume, error) {
-	root, err := filepath.EvalSymlinks(root)
+// openVolume reads kedge.volumes and .kedgeignore: one pattern per line, as
+// path.Match, against the path in the volume or any part of it.
+func openVolume(base string, doc *notebook.Document) (*volume, error) {
+	base, err := filepath.EvalSymlinks(base)
 	if err != nil {
 		return nil, fmt.Errorf("open volume: %w", err)
 	}
-	v := &volume{root: root, ignore: slices.Clone(alwaysIgnored)}
-	f, err := os.Open(filepath.Join(root, ".kedgeignore"))
+	v := &volume{base: base, roots: []string{base}, ignore: slices.Clone(alwaysIgnored)}
+	if raw, ok := doc.Metadata("kedge", "volumes"); ok {
+		var named []string
+		if err := json.Unmarshal(raw, &named); err != nil {
+			return nil, fmt.Errorf("the notebook's metadata: kedge.volumes is not a list of folders: %w", err)
+		}
+		v.roots = nil
+		for _, name := range named {
+			root := name
+			if !filepath.IsAbs(root) {
+				root = filepath.Join(base, root)
+			}
+			if root, err = filepath.EvalSymlinks(root); err != nil {
+				return nil, fmt.Errorf("the notebook's metadata: kedge.volumes names %s: %w", name, err)
+			}
+			v.roots = append(v.roots, root)
+		}
+	}
+	return v, v.readIgnore()
+}
+
+func (v *volume) readIgnore() error {
+	f, err := os.Open(filepath.Join(v.base, ".kedgeignore"))
 	if errors.Is(err, fs.ErrNotExist) {
-		return v, nil
+		return nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("open volume: %w", err)
+		return fmt.Errorf("open volume: %w", err)
 	}
 	defer f.Close()
 	lines := bufio.NewScanner(f)
@@ -80,20 +105,49 @@ func openVolume(root string) (*volume, error) {
 			v.ignore = append(v.ignore, line)
 		}
 	}
-	return v, lines.Err()
+	return lines.Err()
 }
 
-// rel gives the path inside the volume, or false if path lies outside.
-func (v *volume) rel(path string) (string, bool) {
-	r, err := filepath.Rel(v.root, path)
-	if err != nil || r == ".." || strings.HasPrefix(r, "../") {
-		return "", false
+func within(path, root string) bool {
+	return path == root || strings.HasPrefix(path, strings.TrimSuffix(root, "/")+"/")
+}
+
+// name is how traces call an absolute path: relative to the notebook's folder
+// if it lies there or in a volume, so that they hold in another folder too.
+func (v *volume) name(path string) string {
+	if within(path, v.base) || slices.ContainsFunc(v.roots, func(r string) bool { return within(path, r) }) {
+		if rel, err := filepath.Rel(v.base, path); err == nil {
+			return rel
+		}
 	}
-	return r, true
+	return path
 }
 
-// ignored reports whether the path inside the volume is left out.
-func (v *volume) ignored(rel string) bool {
+// path is the inverse of name.
+func (v *volume) path(name string) string {
+	if filepath.IsAbs(name) {
+		return name
+	}
+	return filepath.Join(v.base, name)
+}
+
+// holds reports whether a named path is part of the volume, and so of snapshots.
+func (v *volume) holds(name string) bool {
+	path := v.path(name)
+	for _, root := range v.roots {
+		if within(path, root) && !v.ignored(root, path) {
+			return true
+		}
+	}
+	return false
+}
+
+// ignored reports whether path, inside root, is left out.
+func (v *volume) ignored(root, path string) bool {
+	rel, err := filepath.Rel(root, path)
+	if err != nil || rel == "." {
+		return false
+	}
 	for _, pattern := range v.ignore {
 		if ok, _ := filepath.Match(pattern, rel); ok {
 			return true
@@ -107,57 +161,54 @@ func (v *volume) ignored(rel string) bool {
 	return false
 }
 
-// scan stats everything in the volume but the root itself. What cannot be
-// read is left out: it cannot be part of a snapshot either.
+// scan stats everything in the volume but the roots themselves, by name. What
+// cannot be read is left out: it cannot be part of a snapshot either.
 func (v *volume) scan() (map[string]entry, error) {
 	found := map[string]entry{}
-	err := filepath.WalkDir(v.root, func(path string, d fs.DirEntry, err error) error {
-		if err != nil {
-			if path == v.root {
+	for _, root := range v.roots {
+		err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+			switch {
+			case path == root:
 				return err
+			case err != nil:
+				return nil
+			case v.ignored(root, path):
+				if d.IsDir() {
+					return fs.SkipDir
+				}
+				return nil
+			}
+			if info, err := d.Info(); err == nil {
+				found[v.name(path)] = statEntry(info)
 			}
 			return nil
+		})
+		if err != nil {
+			return nil, fmt.Errorf("scan %s: %w", root, err)
 		}
-		rel, _ := v.rel(path)
-		if rel == "." {
-			return nil
-		}
-		if v.ignored(rel) {
-			if d.IsDir() {
-				return fs.SkipDir
-			}
-			return nil
-		}
-		if info, err := d.Info(); err == nil {
-			found[rel] = statEntry(info)
-		}
-		return nil
-	})
-	if err != nil {
-		return nil, fmt.Errorf("scan %s: %w", v.root, err)
 	}
 	return found, nil
 }
 
-// changed lists the paths that differ between two scans, sorted, so that a
+// changed lists the names that differ between two scans, sorted, so that a
 // folder comes before what is in it. A folder counts only if it is new, gone
 // or has another mode.
 func changed(before, after map[string]entry) []string {
-	var paths []string
-	for path, now := range after {
-		was, ok := before[path]
+	var names []string
+	for name, now := range after {
+		was, ok := before[name]
 		if now.Mode.IsDir() && ok && was.Mode == now.Mode {
 			continue
 		}
 		if !ok || was.cookie() != now.cookie() {
-			paths = append(paths, path)
+			names = append(names, name)
 		}
 	}
-	for path := range before {
-		if _, ok := after[path]; !ok {
-			paths = append(paths, path)
+	for name := range before {
+		if _, ok := after[name]; !ok {
+			names = append(names, name)
 		}
 	}
-	slices.Sort(paths)
-	return paths
+	slices.Sort(names)
+	return names
 }

@@ -46,6 +46,8 @@ func (w *world) Observe(kind cellgraph.Kind, name string) cellgraph.Observation 
 		o.ID = w.stat(name)
 	case cellgraph.KindList:
 		o.ID = w.list(name)
+	case cellgraph.KindImport:
+		o.ID = w.importable(name)
 	case cellgraph.KindEnv:
 		o.ID = w.variable(name)
 	case cellgraph.KindModule:
@@ -56,30 +58,30 @@ func (w *world) Observe(kind cellgraph.Kind, name string) cellgraph.Observation 
 	return o
 }
 
-// path is where a name of the volume lies on disk; names outside are absolute.
-func (w *world) path(name string) string {
-	if filepath.IsAbs(name) {
-		return name
-	}
-	return filepath.Join(w.volume.root, name)
-}
-
-// content is the digest of a regular file's bytes, zero if there is none.
+// content is the digest of a regular file's bytes, zero if there is none. A
+// leftover is there to be read: only what looks for it takes it for absent.
 func (w *world) content(name string) cellgraph.Digest {
 	if f, ok := w.state.File(name); ok {
 		return f.Content
 	}
-	d := w.onDisk(name)
-	if w.leftover[name][d] {
-		return cellgraph.Digest{}
+	return w.onDisk(name)
+}
+
+// isLeftover reports whether what lies at name was left by an earlier run of
+// this notebook and has not been changed since.
+func (w *world) isLeftover(name string) bool {
+	contents := w.leftover[name]
+	if contents == nil {
+		return false
 	}
-	return d
+	info, err := os.Lstat(w.volume.path(name))
+	return err == nil && (!info.Mode().IsRegular() || contents[w.onDisk(name)])
 }
 
 // onDisk digests the file as it lies there now. A digest is remembered by the
 // file's stat once that is older than the clock's tick.
 func (w *world) onDisk(name string) cellgraph.Digest {
-	path := w.path(name)
+	path := w.volume.path(name)
 	info, err := os.Stat(path)
 	if err != nil || !info.Mode().IsRegular() {
 		return cellgraph.Digest{}
@@ -128,25 +130,18 @@ func (w *world) stat(name string) cellgraph.Digest {
 		}
 		return cellgraph.Combine("file", f.Content.String(), fmt.Sprint(f.Mode))
 	}
-	info, err := os.Lstat(w.path(name))
-	if err != nil {
+	info, err := os.Lstat(w.volume.path(name))
+	if err != nil || w.isLeftover(name) {
 		return cellgraph.Digest{}
 	}
 	switch mode := info.Mode(); {
 	case mode.IsDir():
-		if w.leftover[name] != nil {
-			return cellgraph.Digest{} // a folder that an earlier run made
-		}
 		return cellgraph.Combine("dir")
 	case mode&os.ModeSymlink != 0:
-		target, _ := os.Readlink(w.path(name))
+		target, _ := os.Readlink(w.volume.path(name))
 		return cellgraph.Combine("link", target)
 	case mode.IsRegular():
-		d := w.onDisk(name)
-		if w.leftover[name][d] {
-			return cellgraph.Digest{}
-		}
-		return cellgraph.Combine("file", d.String(), fmt.Sprint(uint32(mode.Perm())))
+		return cellgraph.Combine("file", w.onDisk(name).String(), fmt.Sprint(uint32(mode.Perm())))
 	}
 	return cellgraph.Combine("other", info.Mode().Type().String())
 }
@@ -154,15 +149,13 @@ func (w *world) stat(name string) cellgraph.Digest {
 // list is the sorted names in a folder, zero if there is none.
 func (w *world) list(name string) cellgraph.Digest {
 	names := map[string]bool{}
-	entries, err := os.ReadDir(w.path(name))
+	entries, err := os.ReadDir(w.volume.path(name))
 	for _, e := range entries {
 		child := filepath.Join(name, e.Name())
-		if !filepath.IsAbs(name) && w.volume.ignored(child) {
+		if !filepath.IsAbs(name) && w.volume.ignored(w.volume.base, w.volume.path(child)) || w.isLeftover(child) {
 			continue
 		}
-		if !w.stat(child).IsZero() {
-			names[e.Name()] = true
-		}
+		names[e.Name()] = true
 	}
 	made := false
 	for _, f := range w.state.Files() {
@@ -183,6 +176,24 @@ func (w *world) list(name string) cellgraph.Digest {
 		}
 	}
 	slices.Sort(parts[1:])
+	return cellgraph.Combine(parts...)
+}
+
+// importable says what a local folder would offer for an import: name is the
+// folder and the module. Zero if it has nothing of that name.
+func (w *world) importable(name string) cellgraph.Digest {
+	parts := []string{"import"}
+	for _, candidate := range []string{name + ".py", filepath.Join(name, "__init__.py")} {
+		if !w.stat(candidate).IsZero() {
+			parts = append(parts, candidate)
+		}
+	}
+	if built, err := filepath.Glob(w.volume.path(name) + ".*so"); err == nil {
+		parts = append(parts, built...)
+	}
+	if len(parts) == 1 {
+		return cellgraph.Digest{}
+	}
 	return cellgraph.Combine(parts...)
 }
 
@@ -216,7 +227,7 @@ func (w *world) everyVariable() string {
 // noise names variables that differ between terminals, sessions and front
 // ends and that no notebook depends on.
 func noise(name string) bool {
-	for _, prefix := range []string{"JPY_", "JUPYTER", "KEDGE_", "VSCODE_", "XDG_SESSION", "SSH_", "TMUX", "LC_TERMINAL"} {
+	for _, prefix := range []string{"JPY_", "JUPYTER", "KEDGE_", "VSCODE_", "XDG_SESSION", "SSH_", "TMUX", "IPYKERNEL_", "LC_TERMINAL"} {
 		if strings.HasPrefix(name, prefix) {
 			return true
 		}

@@ -196,6 +196,17 @@ func (s *Store) Blob(ctx context.Context, id cellgraph.Digest) ([]byte, error) {
 	return b.Bytes(), nil
 }
 
+// CheckBlob reads a whole blob and compares its digest: [ErrNotFound], [ErrCorrupt].
+func (s *Store) CheckBlob(ctx context.Context, id cellgraph.Digest) error {
+	r, _, err := s.OpenBlob(ctx, id)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	_, err = io.Copy(io.Discard, r)
+	return err
+}
+
 // OpenBlob reads a blob as a stream, and gives its size in bytes. Every extent
 // is checked before its bytes are handed out; the digest of the whole is
 // checked at the end, where Read fails with [ErrCorrupt] instead of io.EOF.

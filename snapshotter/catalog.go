@@ -34,6 +34,11 @@ CREATE TABLE snapshot (
 	logical_bytes INTEGER NOT NULL, unique_bytes INTEGER NOT NULL, body BLOB NOT NULL);
 CREATE INDEX snapshot_notebook ON snapshot (notebook, created);
 CREATE TABLE memo (kind TEXT NOT NULL, key BLOB NOT NULL, value BLOB NOT NULL, PRIMARY KEY (kind, key)) WITHOUT ROWID;
+`, `
+CREATE TABLE saved (
+	seq INTEGER PRIMARY KEY, notebook TEXT NOT NULL, path TEXT NOT NULL, content BLOB NOT NULL REFERENCES blob(id),
+	saved INTEGER NOT NULL);
+CREATE INDEX saved_notebook ON saved (notebook, saved);
 `}
 }
 

@@ -40,7 +40,7 @@ for name, dists in m.packages_distributions().items():
 paths = sysconfig.get_paths()
 libs = sorted({paths["stdlib"], paths["platstdlib"], paths["purelib"], paths["platlib"], *site.getsitepackages()})
 if site.ENABLE_USER_SITE: libs.append(site.getusersitepackages())
-print(json.dumps({"version": sys.version + " " + platform.platform(), "prefixes": libs + [sys.prefix + "/lib", sys.base_prefix + "/lib"],
+print(json.dumps({"version": sys.version + " " + platform.platform(), "prefixes": libs + [p for p in sys.path if p.endswith(".zip")],
     "watch": libs, "modules": mods, "ipykernel": importlib.util.find_spec("ipykernel") is not None}))
 `
 
@@ -139,7 +139,7 @@ func lastLine(s string) string {
 
 // modules are the versions that the rule asks for, by name.
 func (e *environment) modules() map[string]string {
-	all := map[string]string{"python": e.Version, "python prefixes": strings.Join(e.Prefixes, "\x00")}
+	all := map[string]string{"python": e.Version}
 	for name, version := range e.Modules {
 		all[name] = version
 	}

@@ -161,7 +161,7 @@ func secret(path string) ([]byte, error) {
 
 func (j *job) config(f runFlags, runtime string) session.Config {
 	return session.Config{Store: j.store, Path: j.path, Document: j.doc, Outline: j.outline, Sources: j.sources,
-		Modules: j.env.modules(), Launch: j.env.launch(j.launcher, filepath.Dir(j.path), runtime), Runtime: runtime,
+		Modules: j.env.modules(), Library: j.env.Prefixes, Launch: j.env.launch(j.launcher, filepath.Dir(j.path), runtime), Runtime: runtime,
 		Secret: j.secret, KernelID: j.env.Python, From: f.from, To: f.to, NoCache: f.noCache}
 }
 

@@ -87,6 +87,8 @@ type Captured struct {
 	Ambient        []AmbientState         `json:"ambient"`
 	AmbientAfter   map[string]string      `json:"ambient_after"`
 	Env            []EnvRead              `json:"env"`
+	Search         []string               `json:"search"`  // sys.path, as absolute folders
+	Running        []string               `json:"running"` // threads and tasks of the notebook's own that go on
 }
 
 // Source is where the kernel reads bytes from: pieces of files, in order.

@@ -16,6 +16,10 @@ type Options struct {
 	Volume string
 	// Ignore, if set, says of an absolute path that it is no observation.
 	Ignore func(path string) bool
+	// Library are the folders that the interpreter and its packages are
+	// installed in: what is read there follows from the packages' versions. A
+	// look at a folder above them is no observation either; a write is one.
+	Library []string
 	// IgnoreConnect, if set, says of a peer ("unix:/path") that it is the kernel's own.
 	IgnoreConnect func(peer string) bool
 	// KernelPID, if set, makes the start of any other process count in Exec,
@@ -107,7 +111,7 @@ func (s *summary) add(r Record) {
 	case OpOpen:
 		s.open(r, path)
 	case OpStat, OpAccess, OpReadlink:
-		if path != s.opt.Volume && !strings.HasPrefix(s.opt.Volume, strings.TrimSuffix(path, "/")+"/") {
+		if !above(path, s.opt.Volume) && !above(path, s.opt.Library...) {
 			s.input(s.stat, path)
 		}
 	case OpList:
@@ -178,7 +182,7 @@ func (s *summary) ignored(path string) bool { return s.opt.Ignore != nil && s.op
 
 // input puts path into to unless its state is the cell's own doing.
 func (s *summary) input(to set, path string) {
-	if s.ignored(path) || s.isMade(path) {
+	if s.ignored(path) || s.isMade(path) || under(path, s.opt.Library...) {
 		return
 	}
 	to[path] = struct{}{}

@@ -2,6 +2,7 @@ package observe
 
 import (
 	"bufio"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -239,7 +240,20 @@ func TestPlaces(t *testing.T) {
 	if !LibraryCache("/v/__pycache__/a", "") || LibraryCache("/h/.cache/mine", "/h") || !LibraryCache("/h/.cache/matplotlib/f.json", "/h") {
 		t.Error("LibraryCache")
 	}
-	if !ImportPath("/p/lib/python3.11/os.py", []string{"/p"}) || ImportPath("/p/data/x", []string{"/p"}) {
-		t.Error("ImportPath")
+}
+
+func TestLibraryIsNoInput(t *testing.T) {
+	records := []Record{
+		{Seq: 1, Op: OpOpen, Path: "/p/lib/python3.11/os.py"},
+		{Seq: 2, Op: OpStat, Path: "/p/lib"},
+		{Seq: 3, Op: OpStat, Path: "/p/lib/python3.11/pyvenv.cfg"},
+		{Seq: 4, Op: OpList, Path: "/p"},
+		{Seq: 5, Op: OpOpen, Path: "/p/data.csv"},
+		{Seq: 6, Op: OpOpen, Path: "/p/lib/python3.11/new.py", Flags: unix.O_WRONLY | unix.O_CREAT | unix.O_TRUNC},
+	}
+	a := Summarize(records, Options{Library: []string{"/p/lib/python3.11"}})
+	got := fmt.Sprint(a.Read, a.Stat, a.Listed, a.Written)
+	if want := "[/p/data.csv] [] [/p] [/p/lib/python3.11/new.py]"; got != want {
+		t.Errorf("got %s, want %s", got, want)
 	}
 }

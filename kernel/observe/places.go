@@ -51,20 +51,10 @@ func LibraryCache(path, home string) bool {
 	return under(path, "/var/cache/fontconfig")
 }
 
-// ImportPath reports whether path lies where the interpreter imports from:
-// under lib or lib64 of one of its prefixes, or in a site-packages folder there.
-func ImportPath(path string, prefixes []string) bool {
-	return slices.ContainsFunc(prefixes, func(p string) bool {
-		if p == "" {
-			return false
-		}
-		for _, lib := range []string{"lib", "lib64", "local/lib"} {
-			rest, ok := strings.CutPrefix(path, filepath.Join(p, lib)+"/")
-			if ok && (strings.HasPrefix(rest, "python") || strings.Contains(rest, "/site-packages")) {
-				return true
-			}
-		}
-		return path == filepath.Join(p, "pyvenv.cfg")
+// above reports whether path is one of the folders or leads to one.
+func above(path string, folders ...string) bool {
+	return slices.ContainsFunc(folders, func(f string) bool {
+		return f == path || strings.HasPrefix(f, strings.TrimSuffix(path, "/")+"/")
 	})
 }
 

@@ -1,0 +1,76 @@
+package session
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"maps"
+	"slices"
+	"time"
+
+	"kedge/cellgraph"
+	"kedge/notebook"
+	"kedge/snapshotter"
+)
+
+// remember keeps what later runs need to know of this one: the files that it
+// left in the folder, and which code this cell last had.
+func (s *Session) remember(ctx context.Context, cell notebook.CodeCell, t cellgraph.Trace) error {
+	const most = 32 // contents remembered per path
+	for _, f := range t.Effect.Files {
+		list := s.leftover[f.Path]
+		if !f.Deleted && !slices.Contains(list, f.Content) {
+			list = append(list, f.Content)
+			s.leftover[f.Path] = list[max(0, len(list)-most):]
+		}
+	}
+	data, err := json.Marshal(s.leftover)
+	if err != nil {
+		return err
+	}
+	return errors.Join(
+		s.cfg.Store.PutMemo(ctx, "leftover", s.key(""), data),
+		s.cfg.Store.PutMemo(ctx, "last", s.key(cell.ID), []byte(t.Code.String())))
+}
+
+// anchor records a cell's trace with the snapshot after it: the point in the
+// notebook's life that people can go back to.
+func (s *Session) anchor(ctx context.Context, cell notebook.CodeCell, t cellgraph.Trace, status string) error {
+	s.outputs[cell.ID] = t.Effect.Outputs
+	snap := snapshotter.Snapshot{Notebook: s.cfg.Path, Step: cell.Step, Cell: cell.ID, Created: time.Now().UTC(), Seconds: t.Seconds,
+		Parent: s.parent, Status: status, Groups: s.state.Groups(), Opaque: s.state.Opaque(), Files: s.state.Files(),
+		Ambient: s.state.Ambient(), Modules: s.state.Modules(), Outputs: maps.Clone(s.outputs), Environment: s.environment()}
+	for _, g := range snap.Groups {
+		snap.LogicalBytes += g.Bytes
+	}
+	for _, f := range snap.Files {
+		snap.LogicalBytes += f.Size
+	}
+	document, err := s.cfg.Document.Bytes()
+	if err != nil {
+		return err
+	}
+	if snap.Document, err = s.cfg.Store.PutBlob(ctx, document); err != nil {
+		return err
+	}
+	id, err := snapshotter.SnapshotID(snap)
+	if err != nil {
+		return err
+	}
+	if err := s.cfg.Store.PutTrace(ctx, t, snap); err != nil {
+		return err
+	}
+	s.parent = id
+	return nil
+}
+
+// environment is what people need to make the kernel's environment again.
+func (s *Session) environment() map[string]string {
+	env := map[string]string{"python": s.cfg.Modules["python"]}
+	for _, v := range s.state.Versions() {
+		if v.Shown != "" {
+			env[v.Name] = v.Shown
+		}
+	}
+	return env
+}

@@ -1,0 +1,149 @@
+package session
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+
+	"kedge/cellgraph"
+	"kedge/kernel/agent"
+	"kedge/kernel/observe"
+)
+
+// ready starts the kernel when the first cell really runs.
+func (s *Session) ready(ctx context.Context) error {
+	if s.kernel != nil {
+		return nil
+	}
+	ring, err := observe.Create(s.cfg.Runtime)
+	if err != nil {
+		return fmt.Errorf("observe files: %w", err)
+	}
+	s.ring = ring
+	if s.kernel, err = s.cfg.Launch(ctx, ring); err != nil {
+		return err
+	}
+	s.agent = agent.NewClient(s.kernel)
+	var info struct {
+		Language json.RawMessage `json:"language_info"`
+	}
+	if err := json.Unmarshal(s.kernel.Info(), &info); err == nil && info.Language != nil {
+		_ = s.cfg.Store.PutMemo(ctx, "language", s.language(), info.Language) // a lost memo costs a field of the document
+		return s.cfg.Document.SetLanguageInfo(info.Language)
+	}
+	return nil
+}
+
+// language is the memo key of what the kernel said of its language.
+func (s *Session) language() cellgraph.Digest {
+	return cellgraph.Combine("language", s.cfg.KernelID, s.cfg.Modules["python"])
+}
+
+// bring lays over the kernel what differs from the state that the cells so far left.
+func (s *Session) bring(ctx context.Context, count int) error {
+	r := agent.Restore{ExecutionCount: count - 1}
+	seen := map[*cellgraph.Group]bool{}
+	for _, name := range s.state.Names() {
+		g := s.state.Group(name)
+		if old := s.live.Group(name); seen[g] || old != nil && old.ID == g.ID && old.Payload == g.Payload {
+			continue
+		}
+		seen[g] = true
+		load, err := s.load(ctx, g)
+		if err != nil {
+			return err
+		}
+		for _, n := range g.Names {
+			if s.state.Group(n) == g {
+				load.Bind = append(load.Bind, n)
+			}
+		}
+		r.Groups = append(r.Groups, load)
+	}
+	r.Delete = s.gone()
+	for _, m := range s.state.Modules() {
+		if !slices.Contains(s.live.Modules(), m) {
+			r.Modules = append(r.Modules, m)
+		}
+	}
+	live := map[string]cellgraph.Digest{}
+	for _, a := range s.live.Ambient() {
+		live[a.Name] = a.ID
+	}
+	for _, a := range s.state.Ambient() {
+		if live[a.Name] == a.ID {
+			continue
+		}
+		data, err := s.cfg.Store.Blob(ctx, a.Payload)
+		if err != nil {
+			return fmt.Errorf("read %s: %w", a.Name, err)
+		}
+		r.Ambient = append(r.Ambient, agent.AmbientState{Name: a.Name, State: data})
+	}
+	if err := s.agent.Apply(ctx, r); err != nil {
+		return err
+	}
+	s.live = s.state.Clone()
+	return nil
+}
+
+// gone are the names that the kernel holds and that restored cells have deleted.
+func (s *Session) gone() []string {
+	kept := map[string]bool{}
+	for _, u := range s.state.Opaque() {
+		kept[u.Name] = true
+	}
+	var names []string
+	for _, name := range s.live.Names() {
+		if s.state.Group(name) == nil && !kept[name] {
+			names = append(names, name)
+		}
+	}
+	for _, u := range s.live.Opaque() {
+		if s.state.Group(u.Name) == nil && !kept[u.Name] {
+			names = append(names, u.Name)
+		}
+	}
+	return names
+}
+
+// load finds where the bytes of a group lie.
+func (s *Session) load(ctx context.Context, g *cellgraph.Group) (agent.Load, error) {
+	data, err := s.cfg.Store.Blob(ctx, g.Payload)
+	if err != nil {
+		return agent.Load{}, fmt.Errorf("read value of %v: %w", g.Names, err)
+	}
+	payload, err := agent.DecodePayload(data)
+	if err != nil {
+		return agent.Load{}, fmt.Errorf("read value of %v: %w", g.Names, err)
+	}
+	load := agent.Load{Names: g.Names}
+	if load.Stream, err = s.source(ctx, payload.Stream, false); err != nil {
+		return load, err
+	}
+	for _, b := range payload.Buffers {
+		src, err := s.source(ctx, b.Blob, b.ReadOnly)
+		if err != nil {
+			return load, err
+		}
+		load.Buffers = append(load.Buffers, src)
+	}
+	return load, nil
+}
+
+// source checks a blob and finds its bytes: the kernel reads them as they are.
+func (s *Session) source(ctx context.Context, id cellgraph.Digest, readOnly bool) (agent.Source, error) {
+	if err := s.cfg.Store.CheckBlob(ctx, id); err != nil {
+		return agent.Source{}, fmt.Errorf("check blob %s: %w", id, err)
+	}
+	ranges, err := s.cfg.Store.BlobRanges(ctx, id)
+	if err != nil {
+		return agent.Source{}, fmt.Errorf("find blob %s: %w", id, err)
+	}
+	src := agent.Source{Ranges: []agent.Range{}, ReadOnly: readOnly}
+	for _, r := range ranges {
+		src.Ranges = append(src.Ranges, agent.Range{r.Path, r.Offset, r.Length})
+	}
+	return src, nil
+}

@@ -1,0 +1,142 @@
+package session
+
+import (
+	"maps"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"kedge/cellgraph"
+	"kedge/kernel"
+	"kedge/kernel/agent"
+	"kedge/kernel/observe"
+	"kedge/notebook"
+)
+
+// seen is all that was seen of one run of a cell.
+type seen struct {
+	cell     notebook.CodeCell
+	before   map[string]entry // the volume when the cell began
+	changed  []string         // names in the volume that differ since
+	reads    agent.Reads
+	captured agent.Captured
+	result   kernel.Result
+	access   observe.Access
+	seconds  float64
+}
+
+// wrote reports whether the cell changed what lies at a name.
+func (o *seen) wrote(name string) bool {
+	_, found := slices.BinarySearch(o.changed, name)
+	return found
+}
+
+// observations lists what the cell observed, as it was when the cell began:
+// s.state is still the one before the cell.
+func (s *Session) observations(o *seen) []cellgraph.Observation {
+	var list []cellgraph.Observation
+	add := func(more ...cellgraph.Observation) { list = append(list, more...) }
+	for _, name := range slices.Sorted(maps.Keys(o.reads.Reads)) {
+		if o.reads.Reads[name] || s.state.Group(name) != nil || !cellgraph.IsHistory(name) {
+			add(s.state.Observe(name))
+		}
+	}
+	if o.reads.All {
+		add(s.state.Observe(cellgraph.Everything), s.state.Observe("_"))
+	}
+	for _, prev := range s.step(o.cell.Step).Prev {
+		add(s.state.ObserveStep(prev))
+	}
+	add(s.ambient(o)...)
+	add(s.modules(o)...)
+	for _, e := range o.captured.Env {
+		if e.Name == "*" || !noise(e.Name) {
+			add(s.world.Observe(cellgraph.KindEnv, e.Name))
+		}
+	}
+	add(s.files(o)...)
+	return list
+}
+
+// ambient observes every adapter; a random stream only if the cell drew from
+// it or some code may ask for its state.
+func (s *Session) ambient(o *seen) []cellgraph.Observation {
+	moved := map[string]bool{}
+	for _, a := range o.captured.Ambient {
+		moved[a.Name] = true
+	}
+	var list []cellgraph.Observation
+	for _, name := range slices.Sorted(maps.Keys(o.reads.Ambient)) {
+		if !stream(name) || moved[name] || s.asksForStreams() {
+			list = append(list, s.state.ObserveAmbient(name))
+		}
+	}
+	return list
+}
+
+// stream reports whether an adapter is a random stream, which counts only if it moved.
+func stream(adapter string) bool { return strings.Contains(adapter, "random") }
+
+// asksForStreams reports whether any code of the notebook may ask for the state of a random stream.
+func (s *Session) asksForStreams() bool {
+	for _, src := range s.cfg.Sources {
+		if strings.Contains(src.Normal, "getstate") || strings.Contains(src.Normal, "get_state") {
+			return true
+		}
+	}
+	return false
+}
+
+// modules observes the versions of all modules imported so far, the source of
+// local ones, and that nothing local would be imported in place of another.
+func (s *Session) modules(o *seen) []cellgraph.Observation {
+	list := append(s.state.Versions(), s.world.Observe(cellgraph.KindModule, "python"))
+	for _, name := range slices.Sorted(maps.Keys(o.captured.ModuleVersions)) {
+		if file, local := strings.CutPrefix(o.captured.ModuleVersions[name], "file:"); local {
+			list = append(list, s.world.Observe(cellgraph.KindFile, s.volume.name(file)))
+		} else {
+			list = append(list, s.world.Observe(cellgraph.KindModule, name))
+		}
+	}
+	for _, folder := range o.captured.Search {
+		if !within(folder, s.volume.base) {
+			continue
+		}
+		for _, name := range o.captured.Modules {
+			list = append(list, s.world.Observe(cellgraph.KindImport, filepath.Join(s.volume.name(folder), name)))
+		}
+	}
+	return list
+}
+
+// files observes the paths that the cell's process tree touched.
+func (s *Session) files(o *seen) []cellgraph.Observation {
+	var list []cellgraph.Observation
+	for _, touched := range []struct {
+		kind  cellgraph.Kind
+		paths []string
+	}{
+		{cellgraph.KindFile, o.access.Read},
+		{cellgraph.KindStat, o.access.Missing},
+		{cellgraph.KindStat, o.access.Stat},
+		{cellgraph.KindList, o.access.Listed},
+	} {
+		for _, path := range touched.paths {
+			name := s.volume.name(path)
+			if !filepath.IsAbs(name) && name != "." && !s.volume.holds(name) && s.volume.ignored(s.volume.base, path) {
+				continue // caches, checkpoints and the notebook itself
+			}
+			list = append(list, s.before(touched.kind, name, o))
+		}
+	}
+	return list
+}
+
+// before observes a path as it was before the cell. Of a file that the cell
+// changed only that it was absent is known; [Session.uncached] refuses the rest.
+func (s *Session) before(kind cellgraph.Kind, name string, o *seen) cellgraph.Observation {
+	if _, overlaid := s.state.File(name); overlaid || kind == cellgraph.KindList || !o.wrote(name) {
+		return s.world.Observe(kind, name)
+	}
+	return cellgraph.Observation{Kind: kind, Name: name}
+}

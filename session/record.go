@@ -1,0 +1,147 @@
+package session
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"kedge/cellgraph"
+	"kedge/kernel/agent"
+	"kedge/notebook"
+)
+
+// record turns what was seen of a cell into a trace and an effect, and stores both.
+func (s *Session) record(ctx context.Context, o *seen, c *CellReport) error {
+	spool := filepath.Join(s.cfg.Runtime, "spool")
+	defer os.Remove(spool)
+	var err error
+	if o.captured, err = s.agent.After(ctx, spool); err != nil {
+		return err
+	}
+	after, err := s.volume.scan()
+	if err != nil {
+		return err
+	}
+	o.changed = changed(o.before, after)
+	t := cellgraph.Trace{Code: s.code(o.cell), Cell: o.cell.ID, Step: o.cell.Step, Seconds: o.seconds, Created: time.Now().UTC(),
+		Bound: o.reads.Binds, Observed: s.observations(o), Uncached: s.uncached(o)}
+	if t.Effect, err = s.effect(ctx, o, spool); err != nil {
+		return err
+	}
+	for _, u := range t.Effect.Opaque {
+		c.Uncaptured = append(c.Uncaptured, UncapturedName(u))
+	}
+	s.pass(o.cell, t)
+	s.live = s.state.Clone()
+	if err := s.anchor(ctx, o.cell, t, Ran); err != nil {
+		return err
+	}
+	c.snapshot = s.parent.String()
+	return s.remember(ctx, o.cell, t)
+}
+
+// pass moves the state past a cell.
+func (s *Session) pass(cell notebook.CodeCell, t cellgraph.Trace) {
+	s.state.Apply(t)
+	s.state.Enter(cell.Source, t.Effect.Outputs)
+}
+
+// effect stores what the cell left and returns it as a delta to the state before.
+func (s *Session) effect(ctx context.Context, o *seen, spool string) (e cellgraph.Effect, err error) {
+	e = cellgraph.Effect{Deleted: o.captured.Deleted, Opaque: o.captured.Uncaptured, Modules: o.captured.Modules}
+	if e.Groups, err = s.groups(ctx, o.captured.Groups, spool); err != nil {
+		return e, err
+	}
+	for _, a := range o.captured.Ambient {
+		payload, err := s.cfg.Store.PutBlob(ctx, a.State)
+		if err != nil {
+			return e, fmt.Errorf("store %s: %w", a.Name, err)
+		}
+		e.Ambient = append(e.Ambient, cellgraph.Ambient{Name: a.Name, ID: cellgraph.Combine("ambient", payload.String()), Payload: payload})
+	}
+	if e.Files, err = captureFiles(ctx, s.cfg.Store, s.volume, o.changed); err != nil {
+		return e, err
+	}
+	outputs, err := json.Marshal(append([]json.RawMessage{}, o.result.Outputs...))
+	if err != nil {
+		return e, fmt.Errorf("store outputs: %w", err)
+	}
+	if e.Outputs, err = s.cfg.Store.PutBlob(ctx, outputs); err != nil {
+		return e, fmt.Errorf("store outputs: %w", err)
+	}
+	return e, nil
+}
+
+// groups stores the captured groups and drops those that are as they were.
+func (s *Session) groups(ctx context.Context, captured []agent.Group, spool string) ([]cellgraph.Group, error) {
+	if len(captured) == 0 {
+		return nil, nil
+	}
+	f, err := os.Open(spool)
+	if err != nil {
+		return nil, fmt.Errorf("read the capture: %w", err)
+	}
+	defer f.Close()
+	var groups []cellgraph.Group
+	for _, c := range captured {
+		g, err := s.group(ctx, f, c)
+		if err != nil {
+			return nil, fmt.Errorf("capture %s: %w", strings.Join(c.Names, ", "), err)
+		}
+		if g != nil {
+			groups = append(groups, *g)
+		}
+	}
+	return groups, nil
+}
+
+// group stores one captured group from the spool file; nil if it is as it was.
+func (s *Session) group(ctx context.Context, spool io.ReaderAt, c agent.Group) (*cellgraph.Group, error) {
+	var payload agent.Payload
+	var hashed []agent.HashedBuffer
+	for _, b := range c.Buffers {
+		id, err := s.cfg.Store.PutBlobFrom(ctx, io.NewSectionReader(spool, b.Offset, b.Length))
+		if err != nil {
+			return nil, err
+		}
+		payload.Buffers = append(payload.Buffers, agent.PayloadBuffer{Blob: id, Length: b.Length, ReadOnly: b.ReadOnly})
+		hashed = append(hashed, agent.HashedBuffer{Digest: id, Length: b.Length, ReadOnly: b.ReadOnly})
+	}
+	stream := make([]byte, c.Stream[1])
+	if _, err := spool.ReadAt(stream, c.Stream[0]); err != nil {
+		return nil, err
+	}
+	id, err := agent.Identity(stream, hashed)
+	if err != nil || s.unchanged(c.Names, id) {
+		return nil, err
+	}
+	if payload.Stream, err = s.cfg.Store.PutBlob(ctx, stream); err != nil {
+		return nil, err
+	}
+	manifest, err := payload.Encode()
+	if err != nil {
+		return nil, err
+	}
+	blob, err := s.cfg.Store.PutBlob(ctx, manifest)
+	if err != nil {
+		return nil, err
+	}
+	return &cellgraph.Group{Names: c.Names, ID: id, Payload: blob, Bytes: c.Bytes, Vars: c.Vars}, nil
+}
+
+// unchanged reports whether the state already holds exactly this group.
+func (s *Session) unchanged(names []string, id cellgraph.Digest) bool {
+	for _, name := range names {
+		g := s.state.Group(name)
+		if g == nil || g.ID != id || !slices.Equal(g.Names, names) {
+			return false
+		}
+	}
+	return true
+}

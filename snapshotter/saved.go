@@ -1,0 +1,58 @@
+package snapshotter
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"kedge/cellgraph"
+)
+
+// SavedFile is a file of the user's that was in no snapshot when a restore
+// replaced or removed it. Its content stays in the store.
+type SavedFile struct {
+	Notebook string           `json:"notebook"`
+	Path     string           `json:"path"` // absolute, where it lay
+	Content  cellgraph.Digest `json:"content"`
+	Saved    time.Time        `json:"saved"`
+}
+
+// PutSaved records f; its content must have been put before. What is pending
+// is durable when it returns.
+func (s *Store) PutSaved(ctx context.Context, f SavedFile) error {
+	if err := s.Flush(ctx); err != nil {
+		return fmt.Errorf("record saved file %s: %w", f.Path, err)
+	}
+	_, err := s.catalog.db.ExecContext(ctx, "INSERT INTO saved (notebook, path, content, saved) VALUES (?, ?, ?, ?)",
+		f.Notebook, f.Path, f.Content[:], f.Saved.UnixNano())
+	if err != nil {
+		return fmt.Errorf("record saved file %s: %w", f.Path, err)
+	}
+	return nil
+}
+
+// Saved lists the saved files of a notebook, or of all if it is "", newest first.
+func (s *Store) Saved(ctx context.Context, notebook string) ([]SavedFile, error) {
+	rows, err := s.catalog.db.QueryContext(ctx, `SELECT notebook, path, content, saved FROM saved
+		WHERE ? IN ('', notebook) ORDER BY saved DESC, seq DESC`, notebook)
+	if err != nil {
+		return nil, fmt.Errorf("list saved files: %w", err)
+	}
+	defer rows.Close()
+	files := []SavedFile{}
+	for rows.Next() {
+		var f SavedFile
+		var content []byte
+		var saved int64
+		if err := rows.Scan(&f.Notebook, &f.Path, &content, &saved); err != nil {
+			return nil, fmt.Errorf("list saved files: %w", err)
+		}
+		copy(f.Content[:], content)
+		f.Saved = time.Unix(0, saved).UTC()
+		files = append(files, f)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, fmt.Errorf("list saved files: %w", err)
+	}
+	return files, nil
+}
