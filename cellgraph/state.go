@@ -15,10 +15,9 @@ type State struct {
 	files   map[string]FileChange
 	ambient map[string]Ambient
 	modules []string
-	version map[string]Digest // observed modules, by name
-	shown   map[string]string
-	steps   map[string]Digest // composed effect of each step so far
-	history Digest            // what was entered and shown so far
+	loaded  map[string]Observation // versions and sources of the modules imported, by kind and name
+	steps   map[string]Digest      // composed effect of each step so far
+	history Digest                 // what was entered and shown so far
 }
 
 // NewState is the state of a fresh kernel in the folder as it stands.
@@ -28,8 +27,7 @@ func NewState() *State {
 		opaque:  map[string]string{},
 		files:   map[string]FileChange{},
 		ambient: map[string]Ambient{},
-		version: map[string]Digest{},
-		shown:   map[string]string{},
+		loaded:  map[string]Observation{},
 		steps:   map[string]Digest{},
 	}
 }
@@ -42,8 +40,7 @@ func (s *State) Clone() *State {
 		files:   maps.Clone(s.files),
 		ambient: maps.Clone(s.ambient),
 		modules: slices.Clone(s.modules),
-		version: maps.Clone(s.version),
-		shown:   maps.Clone(s.shown),
+		loaded:  maps.Clone(s.loaded),
 		steps:   maps.Clone(s.steps),
 		history: s.history,
 	}
@@ -80,9 +77,8 @@ func (s *State) Apply(t Trace) {
 		}
 	}
 	for _, o := range t.Observed {
-		if o.Kind == KindModule {
-			s.version[o.Name] = o.ID
-			s.shown[o.Name] = o.Shown
+		if o.Kind == KindModule || o.Kind == KindSource {
+			s.loaded[string(o.Kind)+" "+o.Name] = o
 		}
 	}
 }
@@ -159,12 +155,12 @@ func (s *State) Ambient() []Ambient {
 // Modules are the modules imported so far, in order.
 func (s *State) Modules() []string { return slices.Clone(s.modules) }
 
-// Versions observes again every module that was imported so far: code that
-// reaches a module through a name depends on its version too.
+// Versions observes again every module that was imported so far, by version or
+// source: code that reaches a module through a name depends on them too.
 func (s *State) Versions() []Observation {
 	var list []Observation
-	for _, name := range slices.Sorted(maps.Keys(s.version)) {
-		list = append(list, Observation{Kind: KindModule, Name: name, ID: s.version[name], Shown: s.shown[name]})
+	for _, key := range slices.Sorted(maps.Keys(s.loaded)) {
+		list = append(list, s.loaded[key])
 	}
 	return list
 }

@@ -15,6 +15,7 @@ const (
 	KindStat    Kind = "stat"    // existence and type of a path
 	KindList    Kind = "list"    // the sorted entries of a folder
 	KindEnv     Kind = "env"     // an environment variable, as a keyed digest
+	KindSource  Kind = "source"  // the source of a local module that was imported
 	KindImport  Kind = "import"  // what in a local folder would be imported under a name
 	KindModule  Kind = "module"  // a distribution's version or a local module's source
 	KindStep    Kind = "step"    // the composed effect of a step named in prev:

@@ -63,6 +63,14 @@ func (l *lab) write(content string) {
 	}
 }
 
+// file writes a file beside the notebook.
+func (l *lab) file(name, content string) {
+	l.t.Helper()
+	if err := os.WriteFile(filepath.Join(l.dir, name), []byte(content), 0o600); err != nil {
+		l.t.Fatal(err)
+	}
+}
+
 // edit replaces old, which must be there, in the notebook.
 func (l *lab) edit(old, replacement string) {
 	l.t.Helper()
@@ -235,15 +243,37 @@ func TestRules(t *testing.T) {
 			func(l *lab) {
 				l.edit("print(1)", "print(os.environ['SHADE'], random.random(), np.random.rand(), pd.get_option('display.precision'), np.array([1/3]), mpl.rcParams['figure.dpi'], warnings.filters[0][0])")
 			}, []string{"c"}},
+		{"UnrelatedModuleAppears", []string{"import textwrap, helper\nprint(helper.f())", "k = 4"},
+			func(l *lab) { l.file("unrelated.py", "x = 1") }, nil},
+		{"LocalModuleEdited", []string{"import helper", "print(helper.f())", "k = 4"},
+			func(l *lab) { l.file("helper.py", "def f(): return 'another'") }, []string{"a", "b", "c"}},
+		{"LocalModuleShadows", []string{"import colorsys\nprint(colorsys.rgb_to_hsv(1, 0, 0))", "k = 5"},
+			func(l *lab) { l.file("colorsys.py", "def rgb_to_hsv(*a): return 'shadow'") }, []string{"a"}},
+		{"ThreadLeftRunning", []string{"import threading, time\ndef work():\n    time.sleep(60)\nthreading.Thread(target=work, daemon=True).start()", "k = 6"},
+			nil, []string{"a"}},
+		{"HistoryOfRestoredCells", []string{"40 + 2", "print(1)"},
+			func(l *lab) { l.edit("print(1)", "print(_)") }, []string{"a", "b"}},
+		{"StaleNameOfAGroup", []string{"a = [1]; b = a", "b = 'new'", "print(1)"},
+			func(l *lab) { l.edit("print(1)", "print(a, b)") }, []string{"c"}},
+		{"UserFileIsSavedFirst", []string{"open('out.txt', 'w').write('mine');"},
+			func(l *lab) {
+				l.file("out.txt", "the user's own words")
+				l.t.Cleanup(func() {
+					cmd := exec.Command(l.kedge, "store", "saved")
+					cmd.Env = append(os.Environ(), "KEDGE_HOME="+l.home)
+					if out, err := cmd.CombinedOutput(); err != nil || !strings.Contains(string(out), "out.txt") {
+						l.t.Errorf("kedge store saved: %v\n%s", err, out)
+					}
+				})
+			}, nil},
 		{"LoggingLevelIsNotCached", []string{"import logging\nlogging.getLogger().setLevel(10);", "k = 3"}, nil, []string{"a"}},
 		{"SubprocessIsNotCached", []string{"import subprocess\nsubprocess.run(['true'])\nk = 2"}, nil, []string{"a"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			l := newLab(t, "../examples/iris.ipynb")
 			l.write(cells(test.sources...))
-			if err := os.WriteFile(filepath.Join(l.dir, "data.txt"), []byte("one"), 0o600); err != nil {
-				t.Fatal(err)
-			}
+			l.file("data.txt", "one")
+			l.file("helper.py", "def f(): return 'helped'")
 			if r, _, code := l.run(); code != 0 {
 				t.Fatalf("cold: exit %d: %+v", code, r.Error)
 			}

@@ -68,7 +68,7 @@ func (s *Session) anchor(ctx context.Context, cell notebook.CodeCell, t cellgrap
 func (s *Session) environment() map[string]string {
 	env := map[string]string{"python": s.cfg.Modules["python"]}
 	for _, v := range s.state.Versions() {
-		if v.Shown != "" {
+		if v.Kind == cellgraph.KindModule && v.Shown != "" {
 			env[v.Name] = v.Shown
 		}
 	}

@@ -2,6 +2,7 @@ package session
 
 import (
 	"maps"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -31,15 +32,18 @@ func (o *seen) wrote(name string) bool {
 	return found
 }
 
+// made reports whether the cell wrote or removed path, which is absolute.
+func (o *seen) made(path string) bool {
+	return slices.Contains(o.access.Written, path) || slices.Contains(o.access.Deleted, path)
+}
+
 // observations lists what the cell observed, as it was when the cell began:
 // s.state is still the one before the cell.
 func (s *Session) observations(o *seen) []cellgraph.Observation {
 	var list []cellgraph.Observation
 	add := func(more ...cellgraph.Observation) { list = append(list, more...) }
 	for _, name := range slices.Sorted(maps.Keys(o.reads.Reads)) {
-		if o.reads.Reads[name] || s.state.Group(name) != nil || !cellgraph.IsHistory(name) {
-			add(s.state.Observe(name))
-		}
+		add(s.state.Observe(name))
 	}
 	if o.reads.All {
 		add(s.state.Observe(cellgraph.Everything), s.state.Observe("_"))
@@ -93,7 +97,7 @@ func (s *Session) modules(o *seen) []cellgraph.Observation {
 	list := append(s.state.Versions(), s.world.Observe(cellgraph.KindModule, "python"))
 	for _, name := range slices.Sorted(maps.Keys(o.captured.ModuleVersions)) {
 		if file, local := strings.CutPrefix(o.captured.ModuleVersions[name], "file:"); local {
-			list = append(list, s.world.Observe(cellgraph.KindFile, s.volume.name(file)))
+			list = append(list, s.world.Observe(cellgraph.KindSource, s.volume.name(file)))
 		} else {
 			list = append(list, s.world.Observe(cellgraph.KindModule, name))
 		}
@@ -123,8 +127,11 @@ func (s *Session) files(o *seen) []cellgraph.Observation {
 	} {
 		for _, path := range touched.paths {
 			name := s.volume.name(path)
-			if !filepath.IsAbs(name) && name != "." && !s.volume.holds(name) && s.volume.ignored(s.volume.base, path) {
+			if within(path, s.volume.base) && s.volume.ignored(s.volume.base, path) {
 				continue // caches, checkpoints and the notebook itself
+			}
+			if touched.kind == cellgraph.KindStat && within(path, os.TempDir()) && o.made(path) {
+				continue // the free name of a temporary file
 			}
 			list = append(list, s.before(touched.kind, name, o))
 		}

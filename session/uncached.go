@@ -124,8 +124,8 @@ func (s *Session) unknownBefore(o *seen) string {
 // needsHistory reports whether a cell reads what restored cells would have
 // left in IPython's history.
 func needsHistory(reads map[string]bool) bool {
-	for name, bound := range reads {
-		if bound && cellgraph.IsHistory(name) {
+	for name := range reads {
+		if cellgraph.IsHistory(name) {
 			return true
 		}
 	}

@@ -53,6 +53,7 @@ func (e entry) settled(now time.Time) bool {
 // the notebook's own, or those named in its metadata under kedge.volumes.
 type volume struct {
 	base   string   // the notebook's folder; names are relative to it
+	home   string   // the user's; names in it begin with ~/
 	roots  []string // absolute, no links
 	ignore []string
 }
@@ -68,7 +69,8 @@ func openVolume(base string, doc *notebook.Document) (*volume, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open volume: %w", err)
 	}
-	v := &volume{base: base, roots: []string{base}, ignore: slices.Clone(alwaysIgnored)}
+	home, _ := os.UserHomeDir() // without one, no path lies in it
+	v := &volume{base: base, home: home, roots: []string{base}, ignore: slices.Clone(alwaysIgnored)}
 	if raw, ok := doc.Metadata("kedge", "volumes"); ok {
 		var named []string
 		if err := json.Unmarshal(raw, &named); err != nil {
@@ -113,12 +115,16 @@ func within(path, root string) bool {
 }
 
 // name is how traces call an absolute path: relative to the notebook's folder
-// if it lies there or in a volume, so that they hold in another folder too.
+// if it lies there or in a volume, else to the home folder if it lies there, so
+// that they hold in another place too.
 func (v *volume) name(path string) string {
 	if within(path, v.base) || slices.ContainsFunc(v.roots, func(r string) bool { return within(path, r) }) {
 		if rel, err := filepath.Rel(v.base, path); err == nil {
 			return rel
 		}
+	}
+	if rest, ok := strings.CutPrefix(path, v.home+"/"); ok && v.home != "" {
+		return "~/" + rest
 	}
 	return path
 }
@@ -127,6 +133,9 @@ func (v *volume) name(path string) string {
 func (v *volume) path(name string) string {
 	if filepath.IsAbs(name) {
 		return name
+	}
+	if rest, ok := strings.CutPrefix(name, "~/"); ok {
+		return filepath.Join(v.home, rest)
 	}
 	return filepath.Join(v.base, name)
 }

@@ -40,7 +40,7 @@ func (w *world) over(state *cellgraph.State) cellgraph.World {
 func (w *world) Observe(kind cellgraph.Kind, name string) cellgraph.Observation {
 	o := cellgraph.Observation{Kind: kind, Name: name}
 	switch kind {
-	case cellgraph.KindFile:
+	case cellgraph.KindFile, cellgraph.KindSource:
 		o.ID = w.content(name)
 	case cellgraph.KindStat:
 		o.ID = w.stat(name)
@@ -152,7 +152,7 @@ func (w *world) list(name string) cellgraph.Digest {
 	entries, err := os.ReadDir(w.volume.path(name))
 	for _, e := range entries {
 		child := filepath.Join(name, e.Name())
-		if !filepath.IsAbs(name) && w.volume.ignored(w.volume.base, w.volume.path(child)) || w.isLeftover(child) {
+		if within(w.volume.path(child), w.volume.base) && w.volume.ignored(w.volume.base, w.volume.path(child)) || w.isLeftover(child) {
 			continue
 		}
 		names[e.Name()] = true

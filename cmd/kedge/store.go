@@ -11,9 +11,12 @@ import (
 	"kedge/snapshotter"
 )
 
-const storeUsage = `usage: kedge store stats|verify [--json]
+const storeUsage = `usage: kedge store stats|verify|saved [--json]
+       kedge store cat DIGEST
 
 stats   counts what the store holds.
+saved   lists the files of yours that were in no snapshot when a restore
+        replaced them; cat prints the content of one.
 verify  reads everything again, checks it, and prints what is damaged; exits 0
         only if every snapshot can be restored bit for bit.
 
@@ -22,6 +25,8 @@ The store is in $KEDGE_HOME, by default ~/.local/share/kedge.
 examples:
   kedge store stats
   kedge store verify
+  kedge store saved
+  kedge store cat 5f70bf18a0860070… >trips.csv
   kedge store verify --json | jq '.problems | length'
 `
 
@@ -45,18 +50,21 @@ func runStore(ctx context.Context, out, _ io.Writer, args []string) error {
 	if err != nil {
 		return err
 	}
-	if len(args) != 1 || args[0] != "stats" && args[0] != "verify" {
-		return fmt.Errorf("%w: store takes stats or verify", errUsage)
+	verbs := map[string]func(context.Context, io.Writer, *snapshotter.Store, bool) error{
+		"stats": storeStats, "verify": storeVerify, "saved": storeSaved}
+	cat := len(args) == 2 && args[0] == "cat"
+	if !cat && (len(args) != 1 || verbs[args[0]] == nil) {
+		return fmt.Errorf("%w: store takes stats, verify, saved, or cat and a digest", errUsage)
 	}
 	store, err := openStore(ctx)
 	if err != nil {
 		return err
 	}
 	defer store.Close()
-	if args[0] == "stats" {
-		return storeStats(ctx, out, store, *asJSON)
+	if cat {
+		return storeCat(ctx, out, store, args[1])
 	}
-	return storeVerify(ctx, out, store, *asJSON)
+	return verbs[args[0]](ctx, out, store, *asJSON)
 }
 
 func storeStats(ctx context.Context, out io.Writer, store *snapshotter.Store, asJSON bool) error {

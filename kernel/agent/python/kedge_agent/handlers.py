@@ -10,7 +10,7 @@ from collections.abc import Callable
 from importlib import metadata
 from typing import Any
 
-from . import ambient, environ, functions, groups, pickler, reads
+from . import ambient, environ, functions, groups, importing, pickler, reads, running
 from .namespace import user_names
 
 PAGE = 4096
@@ -28,6 +28,7 @@ class Agent:
         self._touched: set[str] = set()
         self._modules: list[str] = []
         self._ambient: dict[str, str] = {}
+        self._threads: set[int] = set()
 
     def user(self) -> dict[str, Any]:
         """The user's names."""
@@ -45,6 +46,7 @@ class Agent:
         self._touched = (found.names & set(user)) | set(binds)
         self._modules = list(sys.modules)
         self._ambient = ambient.digests(ambient.capture())
+        self._threads = running.alive()
         environ.read.clear()
         return {"reads": {n: n in user for n in sorted(found.names)}, "all": found.all,
                 "binds": binds, "ambient": {n: self._ambient.get(n, "") for n in ambient.ADAPTERS}}
@@ -63,6 +65,8 @@ class Agent:
         reply.update(
             deleted=sorted(set(self._ids) - set(user)), bound=sorted(changed), modules=modules,
             module_versions=versions(modules, set(sys.modules) - old), env=env, ambient_after=after,
+            search=importing.search(),
+            running=running.threads(self.ns, self._threads) + running.tasks(self.ns),
             ambient=[{"name": n, "state": base64.b64encode(s).decode()}
                      for n, s in states.items() if self._ambient.get(n) != after[n]])
         return reply
@@ -109,7 +113,8 @@ class Agent:
             stream = gather(group["stream"]["ranges"])
             buffers = [bytes(gather(b["ranges"])) if b.get("readonly") else gather(b["ranges"])
                        for b in group.get("buffers") or []]
-            values.update(pickler.load(stream, buffers, self.live))
+            loaded = pickler.load(stream, buffers, self.live)
+            values.update((n, loaded[n]) for n in group.get("bind", loaded))
         for name in content.get("delete") or []:
             self.ns.pop(name, None)
         self.ns.update(values)
@@ -192,6 +197,7 @@ def register(kernel: Any) -> None:
     """Put the messages into kernel's tables."""
     agent = Agent(kernel)
     environ.install()
+    importing.install()
 
     def handler(name: str, act: Callable[[dict[str, Any]], dict[str, Any]]) -> Any:
         async def handle(stream: Any, ident: Any, parent: dict[str, Any]) -> None:

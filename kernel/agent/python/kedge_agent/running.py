@@ -1,0 +1,42 @@
+"""What goes on after a cell: threads and tasks that run code of the notebook."""
+from __future__ import annotations
+
+import asyncio
+import sys
+import threading
+from typing import Any
+
+
+def threads(ns: dict[str, Any], before: set[int]) -> list[str]:
+    """Threads that were not alive before and have a frame of the notebook's code."""
+    frames = sys._current_frames()
+    found = []
+    for thread in threading.enumerate():
+        frame = frames.get(thread.ident or 0)
+        if thread.ident in before or thread is threading.current_thread():
+            continue
+        while frame is not None:
+            if frame.f_globals is ns:
+                found.append(f"thread {thread.name}")
+                break
+            frame = frame.f_back
+    return found
+
+
+def alive() -> set[int]:
+    """The threads that are alive now."""
+    return {t.ident for t in threading.enumerate() if t.ident is not None}
+
+
+def tasks(ns: dict[str, Any]) -> list[str]:
+    """Pending tasks of the running loop whose coroutine is the notebook's."""
+    try:
+        pending = asyncio.all_tasks()
+    except RuntimeError:
+        return []
+    found = []
+    for task in pending:
+        frame = getattr(task.get_coro(), "cr_frame", None)
+        if frame is not None and frame.f_globals is ns:
+            found.append(f"task {task.get_name()}")
+    return found
