@@ -107,7 +107,7 @@ def find(source: str, ns: dict[str, Any], user: dict[str, Any]) -> tuple[Reads, 
     known = all(m in _MAGICS for m in magics) and "get_ipython" not in source
     reads.code(compile(text, "<cell>", "exec", 0x2000), known)  # PyCF_ALLOW_TOP_LEVEL_AWAIT
     # A cell that only stores into _ (for _ in …) does not read the history.
-    reads.names -= {n for n in reads.names - set(result["loads"]) if n in result["binds"] and n.strip("_") == ""}
+    reads.names -= {n for n in reads.names - set(result["loads"]) if not n.strip("_")}
     reads.close()
     if reads.all:
         reads.names |= set(user)
