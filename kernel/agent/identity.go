@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"kedge/cellgraph"
@@ -21,7 +22,7 @@ type HashedBuffer struct {
 }
 
 // identityVersion starts every digest; a change to what is digested changes it.
-const identityVersion = "kedge identity 1\n"
+const identityVersion = "kedge identity 2\n"
 
 // Identity digests what a pickle stream of protocol 0 to 5 means, not how it
 // is written. None, bool, int, float (by its bits), str, bytes, tuples,
@@ -43,7 +44,7 @@ func Identity(stream []byte, buffers []HashedBuffer) (cellgraph.Digest, error) {
 	if g.buffers != len(buffers) {
 		return cellgraph.Digest{}, fmt.Errorf("%w: it uses %d buffers of %d", ErrStream, g.buffers, len(buffers))
 	}
-	e := &encoder{graph: g, buffers: buffers, main: cellgraph.NewHash(), long: map[uint64][32]byte{}, hashes: map[uint64][32]byte{}}
+	e := &encoder{graph: g, buffers: buffers, main: cellgraph.NewHash(), out: make([]byte, 0, min(2*flushAt, 64+2*len(stream))), long: map[uint64][32]byte{}, hashes: map[uint64][32]byte{}}
 	return e.digest()
 }
 
@@ -85,9 +86,33 @@ func (r dropRule) covers(g global) bool {
 	return r.name == "" || r.name == g.name
 }
 
-// codeArgs are the arguments of make_code: the payload, which counts, and the
-// file name, first line and line table, which do not.
-const codeArgs = 4
+// codePlaces says which fields of a code object hold its place in the source:
+// the first line and the line table. kedge_agent.functions.make_code takes the
+// fields as one tuple, whose length tells the Pythons apart.
+var codePlaces = map[int][]int{
+	15: {6, 14}, // 3.10
+	17: {6, 15}, // 3.11 to 3.14
+}
+
+// codeFields returns the fields of code that count, and all arguments of a
+// call that is not known.
+func (g *graph) codeFields(args []value) []value {
+	if len(args) != 1 {
+		return args
+	}
+	fields := g.tupleItems(args[0])
+	places := codePlaces[len(fields)]
+	if places == nil {
+		return args
+	}
+	kept := make([]value, 0, len(fields))
+	for i, f := range fields {
+		if !slices.Contains(places, i) {
+			kept = append(kept, f)
+		}
+	}
+	return kept
+}
 
 // reduceKind says what calling a global makes.
 func (g *graph) reduceKind(callable value) nodeKind {
@@ -97,7 +122,7 @@ func (g *graph) reduceKind(callable value) nodeKind {
 	switch g.globals[callable.payload()] {
 	case global{"numpy", "dtype"}, global{"numpy.dtypes", "StringDType"}:
 		return nodeDtype
-	case global{"kedge_agent.reducers", "make_code"}:
+	case global{"kedge_agent.functions", "make_code"}:
 		return nodeCode
 	}
 	return nodeReduce
@@ -357,7 +382,7 @@ func (e *encoder) enterNode(id uint64) error {
 	n := &e.nodes[id]
 	if n.kind >= nodeList {
 		if n.number == 0 {
-			e.order = append(e.order, uint32(id))
+			e.order = append(grow(e.order, 1), uint32(id))
 			n.number = uint32(len(e.order))
 		}
 		e.out = binary.AppendUvarint(append(e.out, tagRef), uint64(n.number))

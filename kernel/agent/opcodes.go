@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 )
 
@@ -189,9 +190,37 @@ func (m *machine) errorf(format string, args ...any) error {
 	return fmt.Errorf("%w: byte %d: %s", ErrStream, m.pos, fmt.Sprintf(format, args...))
 }
 
+// maxReserve bounds, in elements, what a machine allocates before it has read anything.
+const maxReserve = 1 << 20
+
+// newMachine reserves what a stream of small objects needs: most of the time
+// used to go into copying slices that grew.
+func newMachine(stream []byte) *machine {
+	reserve := min(len(stream)/16, maxReserve)
+	return &machine{
+		graph: graph{
+			stream: stream,
+			nodes:  make([]node, 0, reserve),
+			segs:   make([]segment, 0, reserve),
+			kids:   make([]value, 0, 4*reserve),
+		},
+		memo:  make([]value, 0, 2*reserve),
+		known: map[string]uint32{},
+	}
+}
+
+// grow makes room for n more elements, at least doubling a slice that has to
+// be copied: append alone adds a quarter, and copies four times as much.
+func grow[E any](s []E, n int) []E {
+	if cap(s)-len(s) >= n {
+		return s
+	}
+	return slices.Grow(s, max(n, len(s)))
+}
+
 // parse reads a stream that is one pickle and nothing after it.
 func parse(stream []byte) (*graph, error) {
-	m := &machine{graph: graph{stream: stream}, known: map[string]uint32{}}
+	m := newMachine(stream)
 	for m.pos < len(stream) {
 		op := stream[m.pos]
 		if op == opStop {
@@ -396,7 +425,7 @@ func (m *machine) atom(op byte, at int) error {
 }
 
 func (m *machine) newNode(kind nodeKind) value {
-	m.nodes = append(m.nodes, node{kind: kind})
+	m.nodes = append(grow(m.nodes, 1), node{kind: kind})
 	return vNode | value(len(m.nodes)-1)
 }
 
@@ -407,14 +436,14 @@ func (m *machine) add(v value, op segOp, vs []value) {
 	}
 	n := &m.nodes[v.payload()]
 	start := uint32(len(m.kids))
-	m.kids = append(m.kids, vs...)
+	m.kids = append(grow(m.kids, len(vs)), vs...)
 	if n.last != 0 {
 		if s := &m.segs[n.last-1]; s.op == op && s.start+s.count == start && op != segBuild {
 			s.count += uint32(len(vs))
 			return
 		}
 	}
-	m.segs = append(m.segs, segment{start: start, count: uint32(len(vs)), op: op})
+	m.segs = append(grow(m.segs, 1), segment{start: start, count: uint32(len(vs)), op: op})
 	id := uint32(len(m.segs))
 	if n.last == 0 {
 		n.first = id
@@ -659,7 +688,7 @@ func (m *machine) put(n uint64) error {
 	case n < uint64(len(m.memo)):
 		m.memo[n] = v
 	case n == uint64(len(m.memo)) && len(m.sparse) == 0:
-		m.memo = append(m.memo, v)
+		m.memo = append(grow(m.memo, 1), v)
 	case n > math.MaxUint32:
 		return m.errorf("memo index %d", n)
 	default:
@@ -770,8 +799,8 @@ func (m *machine) call(op byte) error {
 		kind = m.reduceKind(vs[0])
 	}
 	n := m.newNode(kind)
-	if kind == nodeCode && len(args) == codeArgs {
-		m.add(n, segNew, []value{vs[0], args[0]})
+	if kind == nodeCode {
+		m.add(n, segNew, append([]value{vs[0]}, m.codeFields(args)...))
 	} else {
 		m.add(n, segNew, vs)
 	}
