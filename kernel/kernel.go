@@ -336,6 +336,22 @@ func (k *Kernel) ExitError() string {
 	}
 }
 
+// DeathReason says in one line why the kernel ended, the usual causes and what to do.
+func (k *Kernel) DeathReason() string {
+	state := k.ExitError()
+	how, _, _ := strings.Cut(state, "\n")
+	hint := "the cell ended the kernel's process, or a library crashed in it"
+	if strings.HasPrefix(how, "signal: killed") {
+		hint = "killed from outside, most likely because memory ran out; use less memory in this cell or a larger machine"
+	}
+	reason := fmt.Sprintf("the kernel died (%s): %s", how, hint)
+	if said := k.proc.out.String(); said != "" {
+		lines := strings.Split(said, "\n")
+		reason += "; it last said: " + strings.TrimSpace(lines[len(lines)-1])
+	}
+	return reason
+}
+
 func (k *Kernel) suffix() string {
 	if s := k.proc.out.String(); s != "" {
 		return "\n" + s

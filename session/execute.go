@@ -30,11 +30,11 @@ func (s *Session) execute(ctx context.Context, cell notebook.CodeCell, count int
 		return nil, err
 	}
 	if cell.Step == "" {
-		res, err := s.kernel.Execute(ctx, kernel.Request{Code: cell.Source, StopOnError: !cell.RaisesException})
+		res, err := s.kernel.Execute(ctx, s.request(cell))
 		return s.finish(cell, count, res, err)
 	}
 	if s.blind != "" { // the kernel holds what it holds; nothing can be laid over it
-		res, err := s.kernel.Execute(ctx, kernel.Request{Code: cell.Source, StopOnError: !cell.RaisesException})
+		res, err := s.kernel.Execute(ctx, s.request(cell))
 		return s.finish(cell, count, res, err)
 	}
 	if err := s.bring(ctx, count); err != nil {
@@ -48,7 +48,7 @@ func (s *Session) execute(ctx context.Context, cell notebook.CodeCell, count int
 	s.ring.Mark(uint64(count))
 	_, _, ringErr := s.ring.Read() // what happened between the cells is no cell's
 	began := time.Now()
-	res, err := s.kernel.Execute(ctx, kernel.Request{Code: cell.Source, StopOnError: !cell.RaisesException})
+	res, err := s.kernel.Execute(ctx, s.request(cell))
 	seconds := time.Since(began).Seconds()
 	records, lost, readErr := s.ring.Read()
 	s.ring.Mark(0)
@@ -67,6 +67,11 @@ func (s *Session) execute(ctx context.Context, cell notebook.CodeCell, count int
 		return nil, s.unknown(ctx, cell)
 	}
 	return nil, nil
+}
+
+// request is what the kernel is asked to run for a cell.
+func (s *Session) request(cell notebook.CodeCell) kernel.Request {
+	return kernel.Request{Code: cell.Source, StopOnError: !cell.RaisesException, Shown: s.shown()}
 }
 
 // unknown ends restoring: what the cell did is not known, so nothing after it may hit.
@@ -214,6 +219,10 @@ func (s *Session) finish(cell notebook.CodeCell, count int, res kernel.Result, e
 	if setErr := s.cfg.Document.SetOutputs(cell.Index, res.Outputs, &count); setErr != nil {
 		return nil, fmt.Errorf("write outputs: %w", setErr)
 	}
+	if setErr := s.update(res.Displays); setErr != nil {
+		return nil, fmt.Errorf("write outputs: %w", setErr)
+	}
+	s.show(cell.Index, res.DisplayIDs)
 	if len(res.Times) > 0 {
 		if setErr := s.cfg.Document.SetExecution(cell.Index, res.Times); setErr != nil {
 			return nil, fmt.Errorf("write outputs: %w", setErr)
@@ -222,7 +231,7 @@ func (s *Session) finish(cell notebook.CodeCell, count int, res kernel.Result, e
 	id := cell.ID
 	switch {
 	case errors.Is(err, kernel.ErrKernelDied):
-		return &RunError{Cell: &id, EName: "KernelDied", EValue: s.kernel.ExitError()}, nil
+		return &RunError{Cell: &id, EName: "KernelDied", EValue: s.kernel.DeathReason()}, nil
 	case err != nil:
 		return nil, err
 	case res.Status == "error" && !cell.RaisesException:
@@ -460,7 +469,11 @@ func (s *Session) effect(ctx context.Context, o observed, captured agent.Capture
 	if e.Files, err = captureFiles(ctx, s.cfg.Store, s.volume, paths); err != nil {
 		return e, err
 	}
-	outputs, err := json.Marshal(append([]json.RawMessage{}, o.result.Outputs...))
+	tagged, err := tagDisplays(o.result.Outputs, o.result.DisplayIDs)
+	if err != nil {
+		return e, err
+	}
+	outputs, err := json.Marshal(tagged)
 	if err != nil {
 		return e, fmt.Errorf("store outputs: %w", err)
 	}

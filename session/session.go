@@ -74,7 +74,9 @@ type Session struct {
 	parent  cellgraph.Digest
 	outputs map[string]cellgraph.Digest // cell id → blob of its outputs
 	faults  []string
-	blind   string // why nothing may be looked up or recorded from here on; "" if it may
+	// displays are the outputs so far by display id.
+	displays map[string][]shownAt
+	blind    string // why nothing may be looked up or recorded from here on; "" if it may
 }
 
 // Open prepares a run; nothing has run or changed when it returns.
@@ -83,7 +85,7 @@ func Open(ctx context.Context, cfg Config) (*Session, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Session{cfg: cfg, volume: v, state: cellgraph.NewState(), live: cellgraph.NewState(), leftover: map[string][]cellgraph.Digest{}, outputs: map[string]cellgraph.Digest{}}
+	s := &Session{cfg: cfg, volume: v, state: cellgraph.NewState(), live: cellgraph.NewState(), leftover: map[string][]cellgraph.Digest{}, outputs: map[string]cellgraph.Digest{}, displays: map[string][]shownAt{}}
 	if data, ok, err := cfg.Store.Memo(ctx, "leftover", s.key("")); err == nil && ok {
 		if json.Unmarshal(data, &s.leftover) != nil {
 			s.leftover = map[string][]cellgraph.Digest{}
@@ -219,6 +221,9 @@ func (s *Session) cell(ctx context.Context, cell notebook.CodeCell, count int, f
 	if err != nil || failure != nil {
 		c.Status = Failed
 	}
+	if errors.Is(err, kernel.ErrKernelStart) {
+		c.Status, c.Why = NotRun, "the kernel did not start"
+	}
 	return failure, err
 }
 
@@ -259,6 +264,10 @@ func (s *Session) restore(ctx context.Context, cell notebook.CodeCell, count int
 	if err := json.Unmarshal(data, &outputs); err != nil {
 		return fmt.Errorf("read outputs: %w", err)
 	}
+	outputs, displays, err := untagDisplays(outputs)
+	if err != nil {
+		return err
+	}
 	for _, g := range t.Effect.Groups {
 		if ok, err := s.cfg.Store.HasBlob(ctx, g.Payload); err != nil || !ok {
 			return fmt.Errorf("value of %v: %w", g.Names, errors.Join(err, snapshotter.ErrNotFound))
@@ -274,6 +283,7 @@ func (s *Session) restore(ctx context.Context, cell notebook.CodeCell, count int
 	if err := s.cfg.Document.SetOutputs(cell.Index, renumber(outputs, count), &count); err != nil {
 		return fmt.Errorf("write outputs: %w", err)
 	}
+	s.show(cell.Index, displays)
 	s.state.Apply(t)
 	if err := s.anchor(ctx, cell, t, Restored); err != nil {
 		s.fault("record cell "+cell.ID, err)
