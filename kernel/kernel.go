@@ -107,6 +107,11 @@ func Start(ctx context.Context, cfg Config) (*Kernel, error) {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
 	if err := k.connect(ctx); err != nil {
+		select {
+		case <-k.proc.died:
+			err = fmt.Errorf("it ended at once (%s); see that `%s -m ipykernel --version` works", k.proc.state, argv[0])
+		default:
+		}
 		k.stop()
 		return nil, fmt.Errorf("%w: %w%s", ErrKernelStart, err, k.suffix())
 	}
