@@ -9,12 +9,14 @@ import (
 )
 
 // Request is one cell to run. OnOutput, if set, is called on Execute's goroutine with each output as it arrives,
-// parts of a stream one by one.
+// parts of a stream one by one. Shown are display ids of outputs that this kernel did not make: updates of them
+// are reported too.
 type Request struct {
 	Code        string
 	StopOnError bool
 	Metadata    map[string]any
 	OnOutput    func(json.RawMessage)
+	Shown       []string
 }
 
 // Update is a display's new content, for every output of earlier cells that has its id.
@@ -61,6 +63,9 @@ func (k *Kernel) Execute(ctx context.Context, req Request) (Result, error) {
 	run := &execution{res: Result{Times: map[string]string{}}, onOutput: req.OnOutput}
 	run.earlier = maps.Clone(k.displays)
 	k.mu.Unlock()
+	for _, id := range req.Shown {
+		run.earlier[id] = true
+	}
 	err = run.follow(ctx, k, w)
 	k.mu.Lock()
 	defer k.mu.Unlock()

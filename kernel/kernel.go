@@ -107,6 +107,11 @@ func Start(ctx context.Context, cfg Config) (*Kernel, error) {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
 	if err := k.connect(ctx); err != nil {
+		select {
+		case <-k.proc.died:
+			err = fmt.Errorf("it ended at once (%s); see that `%s -m ipykernel --version` works", k.proc.state, argv[0])
+		default:
+		}
 		k.stop()
 		return nil, fmt.Errorf("%w: %w%s", ErrKernelStart, err, k.suffix())
 	}
@@ -334,6 +339,22 @@ func (k *Kernel) ExitError() string {
 	default:
 		return ""
 	}
+}
+
+// DeathReason says in one line why the kernel ended, the usual causes and what to do.
+func (k *Kernel) DeathReason() string {
+	state := k.ExitError()
+	how, _, _ := strings.Cut(state, "\n")
+	hint := "the cell ended the kernel's process, or a library crashed in it"
+	if strings.HasPrefix(how, "signal: killed") {
+		hint = "killed from outside, most likely because memory ran out; use less memory in this cell or a larger machine"
+	}
+	reason := fmt.Sprintf("the kernel died (%s): %s", how, hint)
+	if said := k.proc.out.String(); said != "" {
+		lines := strings.Split(said, "\n")
+		reason += "; it last said: " + strings.TrimSpace(lines[len(lines)-1])
+	}
+	return reason
 }
 
 func (k *Kernel) suffix() string {

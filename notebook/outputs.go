@@ -63,6 +63,28 @@ func (d *Document) SetOutputs(index int, outputs []json.RawMessage, count *int) 
 	return nil
 }
 
+// UpdateOutput replaces data and metadata of one output of the code cell at index, as an update of its display
+// does. An output that is not there is passed over. The error wraps ErrNoCell or ErrJSON.
+func (d *Document) UpdateOutput(index, output int, data, metadata json.RawMessage) error {
+	cell, err := d.code(index)
+	if err != nil {
+		return err
+	}
+	list := cell.get("outputs")
+	if list == nil || output < 0 || output >= len(list.items) {
+		return nil
+	}
+	for name, raw := range map[string]json.RawMessage{"data": data, "metadata": metadata} {
+		v, err := parseJSON(raw)
+		if err != nil || v.kind != kindObject {
+			return fmt.Errorf("update output %d of cell %d: %w", output, index, ErrJSON)
+		}
+		list.items[output].set(name, v)
+	}
+	splitOutput(list.items[output])
+	return nil
+}
+
 // ClearOutputs removes outputs and execution counts of the code cells at the indexes, of all code cells if
 // none is given. Indexes without a code cell are passed over.
 func (d *Document) ClearOutputs(indexes ...int) {

@@ -24,7 +24,7 @@ func (s *Session) execute(ctx context.Context, cell notebook.CodeCell, count int
 		return nil, err
 	}
 	if cell.Step == "" || s.blind != "" { // nothing is recorded; the kernel holds what it holds
-		res, err := s.kernel.Execute(ctx, request(cell))
+		res, err := s.kernel.Execute(ctx, s.request(cell))
 		return s.finish(cell, count, res, err)
 	}
 	if err := s.bring(ctx, count); err != nil {
@@ -32,14 +32,14 @@ func (s *Session) execute(ctx context.Context, cell notebook.CodeCell, count int
 	}
 	o := &seen{cell: cell}
 	doubt := s.announce(ctx, o)
-	if doubt == nil && s.restored && (needsHistory(o.reads.Reads) || o.reads.All && s.shown) {
+	if doubt == nil && s.restored && (needsHistory(o.reads.Reads) || o.reads.All && s.results) {
 		return nil, fmt.Errorf("%w: cell %s may read the history of cells that were restored", ErrRestore, cell.ID)
 	}
 	s.ring.Mark(uint64(count))
 	_, _, err := s.ring.Read() // what happened between the cells is no cell's
 	doubt = errors.Join(doubt, err)
 	began := time.Now()
-	res, err := s.kernel.Execute(ctx, request(cell))
+	res, err := s.kernel.Execute(ctx, s.request(cell))
 	o.seconds, o.result = time.Since(began).Seconds(), res
 	records, lost, readErr := s.ring.Read()
 	s.ring.Mark(0)
@@ -58,8 +58,9 @@ func (s *Session) execute(ctx context.Context, cell notebook.CodeCell, count int
 	return nil, nil
 }
 
-func request(cell notebook.CodeCell) kernel.Request {
-	return kernel.Request{Code: cell.Source, StopOnError: !cell.RaisesException}
+// request is what the kernel is asked to run for a cell.
+func (s *Session) request(cell notebook.CodeCell) kernel.Request {
+	return kernel.Request{Code: cell.Source, StopOnError: !cell.RaisesException, Shown: s.shown()}
 }
 
 // announce learns what a cell will read, and how the volume is before it.
@@ -101,6 +102,10 @@ func (s *Session) finish(cell notebook.CodeCell, count int, res kernel.Result, e
 	if setErr := s.cfg.Document.SetOutputs(cell.Index, res.Outputs, &count); setErr != nil {
 		return nil, fmt.Errorf("write outputs: %w", setErr)
 	}
+	if setErr := s.update(res.Displays); setErr != nil {
+		return nil, fmt.Errorf("write outputs: %w", setErr)
+	}
+	s.show(cell.Index, res.DisplayIDs)
 	if len(res.Times) > 0 {
 		if setErr := s.cfg.Document.SetExecution(cell.Index, res.Times); setErr != nil {
 			return nil, fmt.Errorf("write outputs: %w", setErr)
@@ -109,7 +114,7 @@ func (s *Session) finish(cell notebook.CodeCell, count int, res kernel.Result, e
 	id := cell.ID
 	switch {
 	case errors.Is(err, kernel.ErrKernelDied):
-		return &RunError{Cell: &id, EName: "KernelDied", EValue: s.kernel.ExitError()}, nil
+		return &RunError{Cell: &id, EName: "KernelDied", EValue: s.kernel.DeathReason()}, nil
 	case err != nil:
 		return nil, err
 	case res.Status == "error" && !cell.RaisesException:

@@ -68,7 +68,11 @@ func (s *Session) effect(ctx context.Context, o *seen, spool string) (e cellgrap
 	if e.Files, err = captureFiles(ctx, s.cfg.Store, s.volume, o.changed); err != nil {
 		return e, err
 	}
-	outputs, err := json.Marshal(append([]json.RawMessage{}, o.result.Outputs...))
+	tagged, err := tagDisplays(o.result.Outputs, o.result.DisplayIDs)
+	if err != nil {
+		return e, err
+	}
+	outputs, err := json.Marshal(tagged)
 	if err != nil {
 		return e, fmt.Errorf("store outputs: %w", err)
 	}

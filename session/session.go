@@ -67,19 +67,20 @@ type Session struct {
 	cfg      Config
 	volume   *volume
 	world    *world
-	state    *cellgraph.State
+	state    *cellgraph.State // what the cells so far have done
 	leftover map[string][]cellgraph.Digest
-
-	kernel   *kernel.Kernel
-	agent    *agent.Client
-	ring     *observe.Ring
-	live     *cellgraph.State // what the kernel holds
-	parent   cellgraph.Digest
 	outputs  map[string]cellgraph.Digest // cell id → blob of its outputs
+	displays map[string][]shownAt        // the outputs so far, by display id
+	parent   cellgraph.Digest            // the snapshot before the next cell
+	restored bool                        // a cell was restored, so the kernel has not seen all cells
+	results  bool                        // a restored cell showed a result, which is in no kernel's Out
+	blind    string                      // why nothing may be looked up or recorded from here on; "" if it may
 	faults   []string
-	restored bool   // a cell was restored, so the kernel has not seen all cells
-	shown    bool   // a restored cell showed a result, which is in no kernel's Out
-	blind    string // why nothing may be looked up or recorded from here on; "" if it may
+
+	kernel *kernel.Kernel
+	agent  *agent.Client
+	ring   *observe.Ring
+	live   *cellgraph.State // what the kernel holds
 }
 
 // Open prepares a run; nothing has run or changed when it returns.
@@ -88,7 +89,8 @@ func Open(ctx context.Context, cfg Config) (*Session, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Session{cfg: cfg, volume: v, state: cellgraph.NewState(), live: cellgraph.NewState(), leftover: map[string][]cellgraph.Digest{}, outputs: map[string]cellgraph.Digest{}}
+	s := &Session{cfg: cfg, volume: v, state: cellgraph.NewState(), live: cellgraph.NewState(), leftover: map[string][]cellgraph.Digest{},
+		outputs: map[string]cellgraph.Digest{}, displays: map[string][]shownAt{}}
 	if data, ok, err := cfg.Store.Memo(ctx, "leftover", s.key("")); err == nil && ok {
 		if json.Unmarshal(data, &s.leftover) != nil {
 			s.leftover = map[string][]cellgraph.Digest{}
@@ -224,6 +226,9 @@ func (s *Session) cell(ctx context.Context, cell notebook.CodeCell, count int, f
 	if err != nil || failure != nil {
 		c.Status = Failed
 	}
+	if errors.Is(err, kernel.ErrKernelStart) {
+		c.Status, c.Why = NotRun, "the kernel did not start"
+	}
 	return failure, err
 }
 
@@ -264,6 +269,10 @@ func (s *Session) restore(ctx context.Context, cell notebook.CodeCell, count int
 	if err := json.Unmarshal(data, &outputs); err != nil {
 		return fmt.Errorf("read outputs: %w", err)
 	}
+	outputs, displays, err := untagDisplays(outputs)
+	if err != nil {
+		return err
+	}
 	for _, g := range t.Effect.Groups {
 		if ok, err := s.cfg.Store.HasBlob(ctx, g.Payload); err != nil || !ok {
 			return fmt.Errorf("value of %v: %w", g.Names, errors.Join(err, snapshotter.ErrNotFound))
@@ -282,9 +291,10 @@ func (s *Session) restore(ctx context.Context, cell notebook.CodeCell, count int
 	if err := s.cfg.Document.SetOutputs(cell.Index, renumber(outputs, count), &count); err != nil {
 		return fmt.Errorf("write outputs: %w", err)
 	}
+	s.show(cell.Index, displays)
 	s.pass(cell, t)
 	s.restored = true
-	s.shown = s.shown || bytes.Contains(data, []byte(`"execute_result"`))
+	s.results = s.results || bytes.Contains(data, []byte(`"execute_result"`))
 	if err := s.anchor(ctx, cell, t, Restored); err != nil {
 		s.fault("record cell "+cell.ID, err)
 	}

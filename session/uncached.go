@@ -31,8 +31,6 @@ func (s *Session) forbidden(o *seen) string {
 		return "asked for input: not cached"
 	case len(o.result.Displays) > 0:
 		return "updated the output of an earlier cell: not cached"
-	case len(o.result.DisplayIDs) > 0:
-		return "shows an output that later cells may update: not cached"
 	case o.result.Comms:
 		return "opened a channel to the front end (a widget): not cached"
 	case o.access.Lost:

@@ -69,7 +69,7 @@ func findEnvironment(ctx context.Context, store *snapshotter.Store, doc *noteboo
 	}
 	path, err := exec.LookPath(python)
 	if err != nil {
-		return nil, fmt.Errorf("python %s: %w: %w", python, errUnusable, err)
+		return nil, fmt.Errorf("python %s: %w: %w; name an interpreter that has ipykernel with --python", python, errUnusable, err)
 	}
 	if path, err = filepath.Abs(path); err != nil {
 		return nil, fmt.Errorf("python %s: %w: %w", python, errUnusable, err)
@@ -108,7 +108,10 @@ func describe(ctx context.Context, store *snapshotter.Store, path string) (*envi
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
-		return nil, fmt.Errorf("python %s: %w: %w: %s", path, errUnusable, err, lastLine(stderr.String()))
+		if old := pythonVersion(ctx, path); old != "" && tooOld(old) {
+			return nil, fmt.Errorf("python %s: %w: it is Python %s; kedge needs %d.%d or newer: name another with --python", path, errUnusable, old, minPython[0], minPython[1])
+		}
+		return nil, fmt.Errorf("python %s: %w: it does not start: %w: %s; name another with --python", path, errUnusable, err, lastLine(stderr.String()))
 	}
 	if err := json.Unmarshal(out, e); err != nil {
 		return nil, fmt.Errorf("python %s: %w: %w", path, errUnusable, err)
@@ -119,6 +122,26 @@ func describe(ctx context.Context, store *snapshotter.Store, path string) (*envi
 		_ = store.PutMemo(ctx, kind, key, data) // a lost memo costs one more probe
 	}
 	return e, nil
+}
+
+// minPython is the oldest Python that the agent runs in.
+var minPython = [2]int{3, 10}
+
+// pythonVersion is major.minor of the interpreter at path, "" if it does not say.
+func pythonVersion(ctx context.Context, path string) string {
+	out, err := exec.CommandContext(ctx, path, "-c", "import sys; print('%d.%d' % sys.version_info[:2])").Output()
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSpace(string(out))
+}
+
+func tooOld(version string) bool {
+	var major, minor int
+	if _, err := fmt.Sscanf(version, "%d.%d", &major, &minor); err != nil {
+		return false
+	}
+	return major < minPython[0] || major == minPython[0] && minor < minPython[1]
 }
 
 // stamp changes when the interpreter or a folder that it imports from does.

@@ -18,23 +18,24 @@ examples:
   kedge graph train.ipynb --format dot | dot -Tsvg > train.svg`}
 }
 
-func runGraph(ctx context.Context, out, _ io.Writer, args []string) error {
+func runGraph(ctx context.Context, out, errOut io.Writer, args []string) error {
 	var f runFlags
 	fs := flag.NewFlagSet("graph", flag.ContinueOnError)
 	f.register(fs)
 	format := fs.String("format", "text", "")
-	s, done, err := openPlan(ctx, fs, &f, args)
+	s, done, err := openPlan(ctx, errOut, fs, &f, args)
 	if err != nil {
 		return err
 	}
 	defer done()
+	text := s.Graph(ctx).Text
 	switch *format {
 	case "text":
-		fmt.Fprint(out, s.Graph(ctx).Text())
 	case "dot":
-		fmt.Fprint(out, s.Graph(ctx).DOT())
+		text = s.Graph(ctx).DOT
 	default:
 		return fmt.Errorf("%w: --format is text or dot, not %q", errUsage, *format)
 	}
-	return nil
+	_, err = fmt.Fprint(out, text())
+	return err
 }

@@ -11,9 +11,9 @@ import (
 	"os"
 	"os/signal"
 	"slices"
+	"strings"
 	"syscall"
 
-	"kedge/kernel"
 	"kedge/notebook"
 	"kedge/snapshotter"
 )
@@ -31,6 +31,8 @@ var (
 	errUsage    = errors.New("usage")
 	errUnusable = errors.New("cannot be used")
 	errFailed   = errors.New("the notebook failed")
+
+	errInterrupted = errors.New("interrupted")
 )
 
 // command is one subcommand. run gets the arguments after its name.
@@ -46,30 +48,33 @@ func commands() []command {
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // a second interrupt ends us at once
 	err := dispatch(ctx, os.Stdout, os.Stderr, os.Args[1:])
+	interrupted := ctx.Err() != nil
 	stop()
+	if err != nil && interrupted && !errors.Is(err, errFailed) {
+		err = errInterrupted
+	}
 	code := exitCode(err)
 	if err != nil && !errors.Is(err, errFailed) && !errors.Is(err, flag.ErrHelp) {
-		fmt.Fprintf(os.Stderr, "kedge: %v\n", err)
+		fmt.Fprintf(os.Stderr, "kedge: %s\n", oneLine(err.Error()))
 	}
 	os.Exit(code)
 }
 
 // exitCode is the one table from errors to exit statuses.
 func exitCode(err error) int {
-	var tag *notebook.TagError
 	switch {
 	case err == nil, errors.Is(err, flag.ErrHelp):
 		return exitOK
 	case errors.Is(err, errUsage), errors.Is(err, notebook.ErrParameter):
 		return exitUsage
-	case errors.Is(err, context.Canceled):
+	case errors.Is(err, errInterrupted), errors.Is(err, context.Canceled):
 		return exitInterrupted
-	case errors.Is(err, errUnusable), errors.As(err, &tag), errors.Is(err, notebook.ErrNotNotebook),
-		errors.Is(err, notebook.ErrFormat), errors.Is(err, kernel.ErrNoSpec), errors.Is(err, kernel.ErrKernelStart):
-		return exitUnusable
+	case errors.Is(err, errFailed), errors.Is(err, errDamaged), errors.Is(err, errProblems):
+		return exitFailed
 	}
-	return exitFailed
+	return exitUnusable
 }
 
 func dispatch(ctx context.Context, out, errOut io.Writer, args []string) error {
@@ -119,6 +124,11 @@ func writeJSON(w io.Writer, v any) error {
 	e.SetEscapeHTML(false)
 	e.SetIndent("", "  ")
 	return e.Encode(v)
+}
+
+// oneLine joins the lines of a message.
+func oneLine(s string) string {
+	return strings.Join(strings.FieldsFunc(s, func(r rune) bool { return r == '\n' || r == '\r' }), "; ")
 }
 
 // openStore opens the user's store.

@@ -25,14 +25,14 @@ func runPlan(ctx context.Context, out, errOut io.Writer, args []string) error {
 	var f runFlags
 	fs := flag.NewFlagSet("plan", flag.ContinueOnError)
 	f.register(fs)
-	s, done, err := openPlan(ctx, fs, &f, args)
+	s, done, err := openPlan(ctx, errOut, fs, &f, args)
 	if err != nil {
 		return err
 	}
 	defer done()
 	report := s.Plan(ctx)
 	for _, fault := range s.Faults() {
-		fmt.Fprintf(errOut, "kedge: cache: %s\n", fault)
+		fmt.Fprintf(errOut, "kedge: cache: %s\n", oneLine(fault))
 	}
 	if f.json {
 		return writeJSON(out, report)
@@ -46,7 +46,7 @@ func runPlan(ctx context.Context, out, errOut io.Writer, args []string) error {
 }
 
 // openPlan opens a session that will start no kernel.
-func openPlan(ctx context.Context, fs *flag.FlagSet, f *runFlags, args []string) (*session.Session, func(), error) {
+func openPlan(ctx context.Context, errOut io.Writer, fs *flag.FlagSet, f *runFlags, args []string) (*session.Session, func(), error) {
 	names, err := parse(fs, args)
 	if err != nil {
 		return nil, nil, err
@@ -54,14 +54,17 @@ func openPlan(ctx context.Context, fs *flag.FlagSet, f *runFlags, args []string)
 	if len(names) != 1 {
 		return nil, nil, fmt.Errorf("%w: kedge %s takes one notebook", errUsage, fs.Name())
 	}
-	j, err := prepare(ctx, names[0], *f)
+	if err := f.choose(); err != nil {
+		return nil, nil, err
+	}
+	j, err := prepare(ctx, errOut, names[0], *f)
 	if err != nil {
 		return nil, nil, err
 	}
 	s, err := session.Open(ctx, j.config(*f, ""))
 	if err != nil {
-		j.store.Close()
+		j.cache.close()
 		return nil, nil, fmt.Errorf("%w: %w", errUnusable, err)
 	}
-	return s, func() { j.store.Close() }, nil
+	return s, func() { j.cache.close() }, nil
 }

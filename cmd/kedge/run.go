@@ -1,8 +1,8 @@
 package main
 
 import (
+	"cmp"
 	"context"
-	"crypto/rand"
 	"errors"
 	"flag"
 	"fmt"
@@ -11,11 +11,10 @@ import (
 	"path/filepath"
 	"strings"
 	"text/tabwriter"
+	"time"
 
-	"kedge/kernel/agent"
 	"kedge/notebook"
 	"kedge/session"
-	"kedge/snapshotter"
 )
 
 func runCommand() command {
@@ -51,8 +50,8 @@ type runFlags struct {
 }
 
 func (f *runFlags) register(fs *flag.FlagSet) {
-	fs.StringVar(&f.python, "python", os.Getenv("KEDGE_PYTHON"), "")
-	fs.StringVar(&f.kernel, "kernel", os.Getenv("KEDGE_KERNEL"), "")
+	fs.StringVar(&f.python, "python", "", "")
+	fs.StringVar(&f.kernel, "kernel", "", "")
 	fs.StringVar(&f.from, "from", "", "")
 	fs.StringVar(&f.to, "to", "", "")
 	fs.BoolVar(&f.auto, "auto", false, "")
@@ -64,24 +63,33 @@ func (f *runFlags) register(fs *flag.FlagSet) {
 	})
 }
 
+// choose settles which kernel is meant: a flag before the environment.
+func (f *runFlags) choose() error {
+	if f.python != "" && f.kernel != "" {
+		return fmt.Errorf("%w: --python and --kernel exclude each other", errUsage)
+	}
+	if f.python == "" && f.kernel == "" {
+		if f.python = os.Getenv("KEDGE_PYTHON"); f.python == "" {
+			f.kernel = os.Getenv("KEDGE_KERNEL")
+		}
+	}
+	return nil
+}
+
 // job is a notebook with all that is needed to run or plan it.
 type job struct {
-	path     string
-	data     []byte
-	doc      *notebook.Document
-	outline  *notebook.Outline
-	store    *snapshotter.Store
-	env      *environment
-	launcher string
-	sources  map[string]session.Source
-	secret   []byte
+	path    string
+	data    []byte
+	doc     *notebook.Document
+	outline *notebook.Outline
+	cache   *cache
+	env     *environment
+	sources map[string]session.Source
 }
 
 // prepare reads a notebook and finds its environment. No kernel is started.
-func prepare(ctx context.Context, path string, f runFlags) (*job, error) {
-	if f.python != "" && f.kernel != "" {
-		return nil, fmt.Errorf("%w: --python and --kernel exclude each other", errUsage)
-	}
+// What the cache cannot do is said on errOut.
+func prepare(ctx context.Context, errOut io.Writer, path string, f runFlags) (*job, error) {
 	abs, err := filepath.Abs(path)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w: %w", path, errUnusable, err)
@@ -104,28 +112,16 @@ func prepare(ctx context.Context, path string, f runFlags) (*job, error) {
 			return nil, fmt.Errorf("%w: the notebook has no step %q", errUsage, step)
 		}
 	}
-	if j.store, err = openStore(ctx); err != nil {
-		return nil, fmt.Errorf("%w: %w", errUnusable, err)
-	}
-	if err := j.complete(ctx, f); err != nil {
-		j.store.Close()
+	if j.cache, err = openCache(ctx, errOut); err != nil {
 		return nil, err
 	}
+	if j.env, err = findEnvironment(ctx, j.cache.store, j.doc, f.python, f.kernel); err == nil {
+		j.sources, err = j.env.sources(ctx, j.cache.store, j.cache.launcher, j.outline.Cells)
+	}
+	if err != nil {
+		return nil, errors.Join(err, j.cache.close())
+	}
 	return j, nil
-}
-
-func (j *job) complete(ctx context.Context, f runFlags) (err error) {
-	if j.launcher, err = agent.Install(filepath.Join(snapshotter.DefaultDir(), "agent")); err != nil {
-		return fmt.Errorf("%w: %w", errUnusable, err)
-	}
-	if j.env, err = findEnvironment(ctx, j.store, j.doc, f.python, f.kernel); err != nil {
-		return err
-	}
-	if j.secret, err = secret(filepath.Join(snapshotter.DefaultDir(), "secret")); err != nil {
-		return fmt.Errorf("%w: %w", errUnusable, err)
-	}
-	j.sources, err = j.env.sources(ctx, j.store, j.launcher, j.outline.Cells)
-	return err
 }
 
 func hasStep(o *notebook.Outline, name string) bool {
@@ -137,32 +133,10 @@ func hasStep(o *notebook.Outline, name string) bool {
 	return false
 }
 
-// secret is the key of the digests of environment values, made at first use.
-func secret(path string) ([]byte, error) {
-	key, err := os.ReadFile(path)
-	if err == nil && len(key) == 32 {
-		return key, nil
-	}
-	key = make([]byte, 32)
-	rand.Read(key)
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if errors.Is(err, os.ErrExist) {
-		return os.ReadFile(path)
-	}
-	if err != nil {
-		return nil, err
-	}
-	if _, err := f.Write(key); err != nil {
-		f.Close()
-		return nil, err
-	}
-	return key, f.Close()
-}
-
 func (j *job) config(f runFlags, runtime string) session.Config {
-	return session.Config{Store: j.store, Path: j.path, Document: j.doc, Outline: j.outline, Sources: j.sources,
-		Modules: j.env.modules(), Library: j.env.Prefixes, Launch: j.env.launch(j.launcher, filepath.Dir(j.path), runtime), Runtime: runtime,
-		Secret: j.secret, KernelID: j.env.Python, From: f.from, To: f.to, NoCache: f.noCache}
+	return session.Config{Store: j.cache.store, Path: j.path, Document: j.doc, Outline: j.outline, Sources: j.sources,
+		Modules: j.env.modules(), Library: j.env.Prefixes, Launch: j.env.launch(j.cache.launcher, filepath.Dir(j.path), runtime), Runtime: runtime,
+		Secret: j.cache.secret, KernelID: j.env.Python, From: f.from, To: f.to, NoCache: f.noCache}
 }
 
 func runRun(ctx context.Context, out, errOut io.Writer, args []string) error {
@@ -178,6 +152,9 @@ func runRun(ctx context.Context, out, errOut io.Writer, args []string) error {
 	if len(names) != 1 {
 		return fmt.Errorf("%w: kedge run takes one notebook", errUsage)
 	}
+	if err := f.choose(); err != nil {
+		return err
+	}
 	if len(f.params) > 0 && f.out == "" {
 		return fmt.Errorf("%w: -p changes the notebook: name the file to write with -o", errUsage)
 	}
@@ -186,83 +163,102 @@ func runRun(ctx context.Context, out, errOut io.Writer, args []string) error {
 		return err
 	}
 	if f.json {
-		return errors.Join(writeJSON(out, report), err)
+		return errors.Join(err, writeReport(out, report))
 	}
 	table(out, report)
 	return err
 }
 
+func writeReport(out io.Writer, report *session.Report) error {
+	if err := writeJSON(out, report); err != nil {
+		return fmt.Errorf("%w: write the report: %w", errUnusable, err)
+	}
+	return nil
+}
+
 // run prepares, executes and writes. The report is never nil.
 func run(ctx context.Context, errOut io.Writer, path string, f runFlags) (*session.Report, error) {
-	empty := &session.Report{Notebook: path, Steps: []session.StepReport{}, Cells: []session.CellReport{}}
-	fail := func(err error) (*session.Report, error) {
-		empty.Error = &session.RunError{EName: "KedgeError", EValue: err.Error()}
-		return empty, err
+	began := time.Now()
+	report, err := attempt(ctx, errOut, path, f)
+	if report == nil {
+		report = &session.Report{Notebook: path, Steps: []session.StepReport{}, Cells: []session.CellReport{}}
+		if abs, err := filepath.Abs(path); err == nil {
+			report.Notebook = abs
+		}
 	}
-	target := f.out
-	if target == "" {
-		target = path
+	report.Seconds = time.Since(began).Seconds()
+	if err == nil && !report.OK {
+		err = errFailed
 	}
-	target, err := filepath.Abs(target)
+	if err != nil && report.Error == nil {
+		report.Error = runError(err)
+	}
+	report.OK = err == nil
+	return report, err
+}
+
+// runError tells what ended a run that no cell ended.
+func runError(err error) *session.RunError {
+	if exitCode(err) == exitInterrupted {
+		return &session.RunError{EName: "Interrupted", EValue: "the run was interrupted; the outputs so far are kept"}
+	}
+	return &session.RunError{EName: "KedgeError", EValue: err.Error()}
+}
+
+// attempt is run without the account of errors; the report is nil if nothing was executed.
+func attempt(ctx context.Context, errOut io.Writer, path string, f runFlags) (*session.Report, error) {
+	out, err := openTarget(cmp.Or(f.out, path))
 	if err != nil {
-		return fail(fmt.Errorf("%w: %w", errUnusable, err))
+		return nil, err
 	}
-	probe, err := os.CreateTemp(filepath.Dir(target), ".kedge-*")
+	j, err := prepare(ctx, errOut, path, f)
 	if err != nil {
-		return fail(fmt.Errorf("cannot write %s: %w: %w", target, errUnusable, err))
+		return nil, err
 	}
-	probe.Close()
-	os.Remove(probe.Name())
-	j, err := prepare(ctx, path, f)
-	if err != nil {
-		return fail(err)
-	}
-	defer j.store.Close()
+	defer j.cache.close()
 	runtime, err := os.MkdirTemp("", "kedge-")
 	if err != nil {
-		return fail(fmt.Errorf("%w: %w", errUnusable, err))
+		return nil, fmt.Errorf("%w: %w; set TMPDIR to a folder that you may write", errUnusable, err)
 	}
 	defer os.RemoveAll(runtime)
 	report, err := j.execute(ctx, errOut, f, runtime)
-	if errors.Is(err, session.ErrRestore) {
-		fmt.Fprintf(errOut, "kedge: %v; running straight\n", err)
+	if errors.Is(err, session.ErrRestore) && ctx.Err() == nil {
+		fmt.Fprintf(errOut, "kedge: %s; running straight\n", oneLine(err.Error()))
 		f.noCache = true
-		if j.doc, err = notebook.Parse(j.data); err == nil {
-			err = j.doc.Inject(f.params)
-		}
-		if err != nil {
-			return fail(err)
+		if err := j.reread(f); err != nil {
+			return nil, err
 		}
 		report, err = j.execute(ctx, errOut, f, runtime)
 	}
 	if report == nil {
-		return fail(err)
-	}
-	if err != nil && report.Error == nil {
-		report.Error = &session.RunError{EName: "KedgeError", EValue: err.Error()}
+		return nil, err
 	}
 	data, writeErr := j.doc.Bytes()
 	if writeErr == nil {
-		writeErr = session.WriteFile(target, data, 0o644)
+		writeErr = out.write(data)
 	}
 	if writeErr != nil {
-		return report, fmt.Errorf("write %s: %w: %w", target, errUnusable, writeErr)
-	}
-	if err == nil && !report.OK {
-		err = errFailed
+		return report, fmt.Errorf("write %s: %w: %w", out.path, errUnusable, writeErr)
 	}
 	return report, err
+}
+
+// reread takes the document back to what it was before a run.
+func (j *job) reread(f runFlags) error {
+	doc, err := notebook.Parse(j.data)
+	if err != nil {
+		return err
+	}
+	j.doc = doc
+	return j.doc.Inject(f.params)
 }
 
 func (j *job) execute(ctx context.Context, errOut io.Writer, f runFlags, runtime string) (*session.Report, error) {
 	cfg := j.config(f, runtime)
 	if file, ok := errOut.(*os.File); ok && isTerminal(file) {
-		cfg.Progress = func(done, total int, cell, status string) {
-			fmt.Fprintf(file, "\r\x1b[K%d/%d %s %s", done, total, cell, status)
-			if done == total {
-				fmt.Fprint(file, "\r\x1b[K")
-			}
-		}
+		p := newProgress(file, j.outline.Cells)
+		defer p.close()
+		cfg.Progress = p.update
 	}
 	s, err := session.Open(ctx, cfg)
 	if err != nil {
@@ -270,17 +266,12 @@ func (j *job) execute(ctx context.Context, errOut io.Writer, f runFlags, runtime
 	}
 	report, err := s.Run(ctx)
 	for _, fault := range s.Faults() {
-		fmt.Fprintf(errOut, "kedge: cache: %s\n", fault)
+		fmt.Fprintf(errOut, "kedge: cache: %s\n", oneLine(fault))
 	}
-	if err == nil && ctx.Err() != nil {
-		err = context.Cause(ctx)
+	if ctx.Err() != nil && (err != nil || !report.OK) {
+		err = errInterrupted
 	}
 	return report, err
-}
-
-func isTerminal(f *os.File) bool {
-	info, err := f.Stat()
-	return err == nil && info.Mode()&os.ModeCharDevice != 0
 }
 
 // table shows a report to people.

@@ -1,0 +1,59 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+)
+
+// target is the file that an executed notebook is written to.
+type target struct {
+	path string // no symbolic link, so that a rename replaces the file and not the link
+	mode fs.FileMode
+}
+
+// openTarget checks, before anything runs, that path can be replaced. Errors are errUnusable.
+func openTarget(path string) (target, error) {
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return target{}, fmt.Errorf("%w: %w", errUnusable, err)
+	}
+	if real, err := filepath.EvalSymlinks(path); err == nil {
+		path = real
+	}
+	t := target{path, 0o644}
+	info, err := os.Stat(path)
+	switch {
+	case err == nil && !info.Mode().IsRegular():
+		return target{}, fmt.Errorf("cannot write %s: %w: it is no regular file; name another with -o", path, errUnusable)
+	case err == nil:
+		t.mode = info.Mode().Perm()
+	}
+	probe, err := os.CreateTemp(filepath.Dir(path), ".kedge-*")
+	if err == nil {
+		err = errors.Join(probe.Close(), os.Remove(probe.Name()))
+	}
+	if err != nil {
+		return target{}, fmt.Errorf("cannot write %s: %w: %w; make the folder, or name another with -o", path, errUnusable, err)
+	}
+	return t, nil
+}
+
+// write replaces the file at once: readers see the old content or the new.
+func (t target) write(data []byte) error {
+	f, err := os.CreateTemp(filepath.Dir(t.path), ".kedge-*")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(f.Name())
+	_, err = f.Write(data)
+	if err == nil {
+		err = errors.Join(f.Chmod(t.mode), f.Sync())
+	}
+	if err = errors.Join(err, f.Close()); err != nil {
+		return err
+	}
+	return os.Rename(f.Name(), t.path)
+}
