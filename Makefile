@@ -3,7 +3,7 @@ ROOT := $(patsubst %/,%,$(dir $(abspath $(lastword $(MAKEFILE_LIST)))))
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := build
-.PHONY: demo build test lint setup lock
+.PHONY: demo build test lint bench setup lock
 
 STATICCHECK_VERSION := v0.7.0
 STATICCHECK := $(ROOT)/.cache/bin/staticcheck-$(STATICCHECK_VERSION)
@@ -38,6 +38,12 @@ $(STATICCHECK):
 	mkdir -p $(@D)
 	GOBIN=$(@D)/new go install honnef.co/go/tools/cmd/staticcheck@$(STATICCHECK_VERSION)
 	mv $(@D)/new/staticcheck $@
+
+# Compares kedge run with jupyter execute on the examples, side by side: some
+# ten minutes on a machine that does nothing else. KEDGE_BENCH_EXAMPLES=iris
+# and KEDGE_BENCH_ROUNDS=1 make it shorter.
+bench: setup build
+	cd $(ROOT) && go test ./integration -run '^$$' -bench Examples -benchtime 1x -timeout 2h
 
 # Makes requirements.txt again from requirements.in; needs uv and the network.
 lock:

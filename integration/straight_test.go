@@ -162,7 +162,7 @@ func collect(t *testing.T, out, dir, source string) result {
 }
 
 // withoutSkipped decodes a notebook and removes its skip cells.
-func withoutSkipped(t *testing.T, data []byte) map[string]any {
+func withoutSkipped(t testing.TB, data []byte) map[string]any {
 	t.Helper()
 	decoder := json.NewDecoder(bytes.NewReader(data))
 	decoder.UseNumber()
