@@ -69,3 +69,18 @@ def reduce_array(arr: Any, memories: dict[int, Memory]) -> Any:
     memory = memories.setdefault(address, Memory(holder))
     return view, (memory, offset, arr.shape, arr.strides, arr.dtype,
                   bool(arr.flags.writeable))
+
+
+def reduce_masked(arr: Any) -> Any:
+    """The reduction of a masked array, which keeps whether there is a mask at all and who may change it."""
+    made = arr.__reduce__()
+    more = (arr._mask is sys.modules["numpy.ma"].nomask, arr._sharedmask, arr._hardmask, arr._fill_value)
+    return made[0], made[1], (made[2], more), None, None, set_masked
+
+
+def set_masked(arr: Any, state: tuple[Any, tuple[Any, ...]]) -> None:
+    """Fill a masked array."""
+    arr.__setstate__(state[0])
+    bare, arr._sharedmask, arr._hardmask, arr._fill_value = state[1]
+    if bare:
+        arr._mask = sys.modules["numpy.ma"].nomask

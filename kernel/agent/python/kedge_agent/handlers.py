@@ -14,7 +14,6 @@ from . import ambient, environ, functions, groups, importing, pickler, reads, ru
 from .namespace import user_names
 
 PAGE = 4096
-PROOF_LIMIT = 32 << 20  # bytes; larger groups are not proved
 
 
 class Agent:
@@ -85,10 +84,7 @@ class Agent:
                     continue
                 values = {n: user[n] for n in names}
                 try:
-                    stream, buffers = pickler.dump(values, self.live, plain)
-                    size = len(stream) + sum(b.nbytes for b in buffers)
-                    if size < PROOF_LIMIT:
-                        pickler.prove(values, stream, buffers, self.ns)
+                    stream, buffers = pickler.capture(values, self.live, plain)
                 except Exception as err:
                     uncaptured += [{"name": n, "reason": f"{type(user[n]).__qualname__}: {err}"}
                                    for n in names]
@@ -100,31 +96,52 @@ class Agent:
                     file.write(bytes(-file.tell() % PAGE))
                     extents.append([file.tell(), b.nbytes, b.readonly])
                     file.write(b)
+                size = len(stream) + sum(b.nbytes for b in buffers)
                 saved.append({"names": names, "stream": [at, len(stream)], "buffers": extents,
                               "bytes": size, "vars": [describe(n, user[n]) for n in names]})
         return {"groups": saved, "uncaptured": uncaptured}
 
     def apply(self, content: dict[str, Any]) -> dict[str, Any]:
-        """kedge_apply: nothing is bound unless everything could be read."""
-        for name in content.get("modules") or []:
-            importlib.import_module(name)
+        """kedge_apply: all of it, or an error and everything as it was but for modules imported."""
+        before, folder = ambient.capture(), os.getcwd()
+        classes = dict(self.live.classes)
+        applied: list[str] = []
+        held: dict[str, Any] = {}
         values: dict[str, Any] = {}
-        for group in content.get("groups") or []:
-            stream = gather(group["stream"]["ranges"])
-            buffers = [bytes(gather(b["ranges"])) if b.get("readonly") else gather(b["ranges"])
-                       for b in group.get("buffers") or []]
-            loaded = pickler.load(stream, buffers, self.live)
-            values.update((n, loaded[n]) for n in group.get("bind", loaded))
+        try:
+            for name in content.get("modules") or []:
+                importlib.import_module(name)
+            for group in content.get("groups") or []:
+                loaded = self._read(group)
+                values.update((n, loaded[n]) for n in group.get("bind", loaded))
+            held = {n: self.ns[n] for n in values if n in self.ns}
+            self.ns.update(values)
+            for a in content.get("ambient") or []:
+                applied.append(a["name"])
+                ambient.ADAPTERS[a["name"]].restore(base64.b64decode(a["state"]))
+            if content.get("cwd"):
+                os.chdir(content["cwd"])
+        except BaseException:
+            self.live.classes = classes
+            for name in set(values) - set(held):
+                self.ns.pop(name, None)
+            self.ns.update(held)
+            os.chdir(folder)
+            for name in reversed(applied):
+                if name in before and name in ambient.ADAPTERS:
+                    ambient.ADAPTERS[name].restore(before[name])
+            raise
         for name in content.get("delete") or []:
             self.ns.pop(name, None)
-        self.ns.update(values)
-        for a in content.get("ambient") or []:
-            ambient.ADAPTERS[a["name"]].restore(base64.b64decode(a["state"]))
-        if content.get("cwd"):
-            os.chdir(content["cwd"])
         if content.get("execution_count") is not None:
             self.execution({"count": content["execution_count"]})
         return {"bound": sorted(values)}
+
+    def _read(self, group: dict[str, Any]) -> dict[str, Any]:
+        stream = gather(group["stream"]["ranges"])
+        buffers = [bytes(gather(b["ranges"])) if b.get("readonly") else gather(b["ranges"])
+                   for b in group.get("buffers") or []]
+        return pickler.load(stream, buffers, self.live)
 
     def execution(self, content: dict[str, Any]) -> dict[str, Any]:
         """kedge_execution: the last cell was number count."""

@@ -8,7 +8,7 @@ import types
 from collections.abc import Callable
 from typing import Any
 
-from . import arrays, frames, functions, orders
+from . import arrays, figures, frames, functions, proof, sets
 
 FLOOR = 16 << 10  # bytes; smaller buffers stay in the stream
 _REFUSED = (types.GeneratorType, types.CoroutineType, types.AsyncGeneratorType,
@@ -28,11 +28,15 @@ class Pickler(pickle.Pickler):
         self._live = live
         self._memories: dict[int, arrays.Memory] = {}
         self._owners = frames.Owners(plain)
+        self.last: Any = None  # what was being pickled, if that fails
 
     def reducer_override(self, obj: Any) -> Any:
         """See pickle.Pickler."""
+        self.last = obj
         if isinstance(obj, _REFUSED):
-            raise Uncapturable(f"{type(obj).__module__}.{type(obj).__qualname__}")
+            raise Uncapturable(f"is a {type(obj).__module__}.{type(obj).__qualname__}")
+        if isinstance(obj, sets.Shape):
+            return obj.reduce()
         if isinstance(obj, types.FunctionType):
             return functions.reduce_function(obj, self._live.ns)
         if isinstance(obj, type):
@@ -59,12 +63,40 @@ class Pickler(pickle.Pickler):
         numpy = sys.modules.get("numpy")
         if numpy is not None and type(obj) is numpy.ndarray:
             return arrays.reduce_array(obj, self._memories)
-        return NotImplemented
+        if type(obj) is getattr(sys.modules.get("numpy.ma"), "MaskedArray", None):
+            return arrays.reduce_masked(obj)
+        return figures.reduce(obj)
+
+
+class SetPickler(Pickler):
+    """A pickler that keeps the layout of sets; slower, for only persistent_id sees an exact set."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self._shapes: dict[int, sets.Shape] = {}
+
+    def persistent_id(self, obj: Any) -> Any:
+        """A set is its Shape, from which unpickling gives the set."""
+        if type(obj) is set or type(obj) is frozenset and len(obj) > 1:
+            return self._shapes.setdefault(id(obj), sets.Shape(obj))
+        return None
+
+
+class Unpickler(pickle.Unpickler):
+    """Reads what SetPickler wrote."""
+
+    def persistent_load(self, pid: Any) -> Any:
+        """The set itself."""
+        return pid
 
 
 def dump(values: dict[str, Any], live: functions.Live,
-         plain: set[Any] | None = None) -> tuple[bytes, list[Any]]:
-    """(stream, out-of-band buffers as flat memoryviews); plain as in frames.Owners."""
+         plain: set[Any] | None = None, layouts: bool = False) -> tuple[bytes, list[Any]]:
+    """(stream, out-of-band buffers as flat memoryviews); plain as in frames.Owners.
+
+    Uncapturable, with the path inside the variable where it is found, if something has no
+    captured form. layouts keeps the order of sets.
+    """
     buffers: list[Any] = []
 
     def keep(buffer: pickle.PickleBuffer) -> bool:
@@ -75,36 +107,44 @@ def dump(values: dict[str, Any], live: functions.Live,
         return False
 
     file = io.BytesIO()
-    Pickler(file, live, keep, plain or set()).dump(values)
+    pickler = (SetPickler if layouts else Pickler)(file, live, keep, plain or set())
+    try:
+        pickler.dump(values)
+    except Exception as err:
+        path = proof.locate(values, pickler.last)
+        raise Uncapturable(f"{path} {err}" if isinstance(err, Uncapturable) and path
+                           else f"{path}: {err}" if path else str(err)) from err
     return file.getvalue(), buffers
 
 
 def load(stream: bytes, buffers: list[Any], live: functions.Live) -> dict[str, Any]:
     """Unpickle through a trampoline in the namespace, which formulas look into."""
-    hop = types.FunctionType((lambda f, s, b: f(s, buffers=b)).__code__, live.ns)
+    hop = types.FunctionType((lambda f: f()).__code__, live.ns)
     functions.push(live)
     try:
-        return hop(pickle.loads, stream, buffers)
+        return hop(Unpickler(io.BytesIO(stream), buffers=buffers).load)
     finally:
         functions.pop()
 
 
-def prove(values: dict[str, Any], stream: bytes, buffers: list[Any], ns: dict[str, Any]) -> None:
-    """Raise unless the stream comes back as the same types and pickles again."""
-    scratch = functions.Live(ns)
-    if b"matplotlib.figure" in stream:  # unpickling one registers it in pyplot, which the user would see
-        raise Uncapturable("matplotlib figures are not captured yet")
-    back = load(stream, buffers, scratch)
-    for name, value in values.items():
-        a, b = type(value), type(back[name])
-        if a is not b and (a.__module__, a.__qualname__) != (b.__module__, b.__qualname__):
-            raise Uncapturable(f"{a.__qualname__} comes back as {b.__qualname__}")
-    if not orders.kept(values, back, ns):
-        raise Uncapturable("set order is not kept")
-    again, again_buffers = dump(back, functions.Live(ns))
-    if again == stream:
-        return
-    # Interning and set order may move bytes; one more trip must not change the size.
-    third = dump(load(again, again_buffers, functions.Live(ns)), functions.Live(ns))[0]
-    if len(third) != len(again):
-        raise Uncapturable("does not come back equal")
+def capture(values: dict[str, Any], live: functions.Live, plain: set[Any]) -> tuple[bytes, list[Any]]:
+    """dump, proved: what is unpickled from it is compared with values.
+
+    Buffers are not copied for the proof, so it costs as much as the stream, whatever the size
+    of arrays. Uncapturable if something does not come back as it is.
+    """
+    stream, buffers = dump(values, live, plain)
+    walk = proof.Walk(live.ns)
+    try:
+        walk.compare(values, load(stream, buffers, functions.Live(live.ns)))
+    except proof.Differs as err:
+        if not walk.sets:
+            raise Uncapturable(str(err)) from err
+    if not walk.sets:
+        return stream, buffers
+    stream, buffers = dump(values, live, plain, layouts=True)
+    try:
+        proof.Walk(live.ns).compare(values, load(stream, buffers, functions.Live(live.ns)))
+    except proof.Differs as err:
+        raise Uncapturable(str(err)) from err
+    return stream, buffers

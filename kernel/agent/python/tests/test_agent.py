@@ -110,6 +110,24 @@ def test_round_trip(kernel, tmp_path, code, check):
     assert other.run("", f"bool({check})") == "True"
 
 
+SETS = ("import random; random.seed(3)\n"
+        "a=set(range(1001)); [a.discard(i) for i in range(1000) if i!=5]\n"
+        "b={str(random.random()) for _ in range(500)}; c=frozenset(list(b)[:50]); b.pop()\n"
+        "class N:\n def __init__(self): self.own={self.__class__.__name__, 'z', 'y'}\n"
+        "n=N(); m=[n.own, n.own, {'k': set()}]")
+
+
+def test_sets_keep_their_order(kernel, tmp_path):
+    k, other = kernel(), kernel()
+    _, after = k.cell(SETS, tmp_path / "s")
+    assert after["uncaptured"] == []
+    r = other.ask("kedge_apply", **applied(after, tmp_path / "s"))
+    assert r["status"] == "ok", r
+    for look in ("(list(a), list(b), list(c), list(n.own), m[0] is m[1] is n.own, m[2])",
+                 "([b.add(str(i)) for i in range(300)], list(b), [b.pop() for i in range(9)], '0.5' in b)"):
+        assert other.run("", look) == k.run("", look)
+
+
 def test_random_continues(kernel, tmp_path):
     k = kernel()
     _, after = k.cell("import random; random.seed(4); random.random()", tmp_path / "s")
@@ -137,8 +155,17 @@ def test_agent_is_invisible(kernel, tmp_path):
 
 REFUSED = [
     ("import pandas as pd\ns=pd.Series([1.,2.]); t=s[:]; v=s.to_numpy()", {"s", "t", "v"}, "copy-on-write"),
-    ("a=set(range(1001)); [a.discard(i) for i in range(1000) if i!=5]; d={1}", {"a"},
-     "set order is not kept"),
+    ("class A: pass\na={A(), A()}; d={1}", {"a"}, "a set in the order of addresses"),
+    ("class L:\n def __init__(self): self.x=1; self.y=2\n def __getstate__(self): return {'x': self.x}\n"
+     "a={'k': [0, L()]}", {"a"}, "a['k'][1].y is not kept by the pickling of L"),
+    ("class L:\n def __init__(self, x=1): self.x=x\n def __reduce__(self): return (L, ())\n"
+     "a=L(2)", {"a"}, "a.x changes"),
+    ("class M: pass\nmodel=M(); model.cache={'x': (i for i in 'ab')}", {"model"},
+     "model.cache['x'] is a builtins.generator"),
+    ("import threading\nclass M: pass\nmodel=M(); model.parts=[threading.Lock()]", {"model"},
+     "model.parts[0]: cannot pickle"),
+    ("import numpy as np\nclass L:\n def __init__(self): self.x=np.zeros(5_000_000); self.y=2\n"
+     " def __getstate__(self): return {'x': self.x}\nbig=L()", {"big"}, "big.y is not kept"),
     ("import pandas as pd\nimport warnings; warnings.simplefilter('ignore')\n"
      "df=pd.DataFrame({'a':[1]}); df.note=[1]", {"df"}, "note"),
     ("f=open('/dev/null'); g=[f]; h=1", {"f", "g"}, "TextIOWrapper"),
@@ -162,3 +189,76 @@ def test_local_modules_are_files(kernel, tmp_path):
     got = after["module_versions"]
     assert got["pkg.sub"] == f"file:{tmp_path}/pkg/sub.py" and "pkg" in got
     assert got["sklearn"][0].isdigit() and not any("." in n for n, v in got.items() if v[:5] != "file:")
+
+
+FIGURE = ("import matplotlib.pyplot as plt, io\n"
+          "def png(f):\n out=io.BytesIO(); f.savefig(out); return out.getvalue()\n"
+          "def ink(f):\n import hashlib; return hashlib.sha256(png(f)).hexdigest()\n")
+DRAWN = ("figure, (left, right) = plt.subplots(1, 2)\n"
+         "line, = left.plot([1, 2, 4], label='a'); left.legend()\n"
+         "bars = right.hexbin(range(50), range(50), gridsize=9)\n"
+         "figure.tight_layout()")
+SEEN = ("(left.figure is figure, line.axes is left, figure.axes[1] is right, plt.get_fignums(),"
+        " type(figure.canvas).__name__, figure.stale, left.stale_callback.__name__, figure.number,"
+        " len(left.transData._parents), figure.gca() is right)")
+AFTER = "(left.plot([3, 1]), figure.add_axes([0, 0, .2, .2]), right.set_xlim(0, 9))"
+
+
+def test_figure(kernel, tmp_path):
+    k, other = kernel(), kernel()
+    k.cell(FIGURE, tmp_path / "f")
+    _, after = k.cell(DRAWN, tmp_path / "s")
+    assert after["uncaptured"] == []
+    assert ["bars", "figure", "left", "line", "right"] in [g["names"] for g in after["groups"]]
+    assert k.run("", "plt.get_fignums()") == "[]"
+    other.run(FIGURE)
+    assert other.ask("kedge_apply", **applied(after, tmp_path / "s"))["status"] == "ok"
+    assert other.run("", SEEN) == k.run("", SEEN)
+    assert other.run("", "ink(figure)") == k.run("", "ink(figure)")
+    for one in (k, other):
+        one.run(AFTER)
+    assert other.run("", "(ink(figure), figure.gca() is figure.axes[2])") == k.run(
+        "", "(ink(figure), figure.gca() is figure.axes[2])")
+    assert other.run("", "plt.figure().number") == k.run("", "plt.figure().number")
+
+
+OPEN = [("plt.ioff(); figure = plt.figure()", {"figure"}, "open in pyplot"),
+        ("figure = plt.figure()\nfigure.canvas.mpl_connect('pick_event', print); 0", {"figure"},
+         "pick_event")]
+
+
+@pytest.mark.parametrize("code,names,why", OPEN)
+def test_figure_refused(kernel, tmp_path, code, names, why):
+    k = kernel()
+    k.cell(FIGURE + "%matplotlib inline", tmp_path / "f")
+    _, after = k.cell(code, tmp_path / "s")
+    assert {u["name"] for u in after["uncaptured"]} == names
+    assert all(why in u["reason"] for u in after["uncaptured"]), after["uncaptured"]
+
+
+def test_open_figures_are_never_the_same(kernel, tmp_path):
+    k = kernel()
+    b, a = k.cell("import matplotlib; matplotlib.use('agg')\n"
+                  "import matplotlib.pyplot as plt; plt.plot([1]); 0", tmp_path / "f")
+    assert b["ambient"]["process"] != a["ambient_after"]["process"]
+    b, a = k.cell("1", tmp_path / "f")
+    assert b["ambient"]["process"] != a["ambient_after"]["process"]
+    assert k.run("", "plt.get_fignums()") == "[1]"
+
+
+BROKEN = [{"ambient": [{"name": "random", "state": "{state}"}, {"name": "process", "state": "eA=="}]},
+          {"modules": ["no_such_module"]}, {"cwd": "/no/such/folder"}]
+
+
+@pytest.mark.parametrize("broken", BROKEN)
+def test_apply_is_all_or_nothing(kernel, tmp_path, broken):
+    k, other = kernel(), kernel()
+    _, after = k.cell("import random; random.seed(4); a=1; b=2", tmp_path / "s")
+    state = next(a["state"] for a in after["ambient"] if a["name"] == "random")
+    if "ambient" in broken:
+        broken = {"ambient": [{**broken["ambient"][0], "state": state}, broken["ambient"][1]]}
+    look = "(a, 'b' in globals(), c, __import__('random').getstate(), __import__('os').getcwd())"
+    was = other.run("a=[5]; c=3", look)
+    message = {**applied(after, tmp_path / "s"), "delete": ["c"], "ambient": [], **broken}
+    assert other.ask("kedge_apply", **message)["status"] == "error"
+    assert other.run("", look) == was

@@ -1,12 +1,16 @@
 """Process state that is watched but not restored yet: a cell that changes it is not cached."""
 import decimal
+import itertools
 import locale
 import logging
 import signal
 import socket
 import sys
 
+from .. import figures
+
 NAME = "process"
+_looks = itertools.count()
 
 
 def capture() -> bytes:
@@ -25,8 +29,14 @@ def capture() -> bytes:
         [(type(h).__qualname__, h.level) for h in root.handlers],
         repr(decimal.getcontext()).partition(", flags=")[0],
         locale.setlocale(locale.LC_ALL), sys.getrecursionlimit(), hooks, signals,
-        socket.getdefaulttimeout(), loaded, events, sys.getswitchinterval(),
+        socket.getdefaulttimeout(), loaded, events, sys.getswitchinterval(), _pyplot(),
     )).encode()
+
+
+def _pyplot() -> object:
+    """The open figures; they can be drawn on by code that names none, so no two looks are equal."""
+    numbers = figures.open_numbers()
+    return (numbers, next(_looks)) if numbers else ()
 
 
 def restore(state: bytes) -> None:
