@@ -15,7 +15,7 @@ import (
 
 // ErrRestore is returned by Run when the notebook has to run straight: the
 // kernel did not take the restored state, or a cell needs what restoring does
-// not bring back. Running again with NoCache does that.
+// not bring back. Running again with Config.Straight does that.
 var ErrRestore = errors.New("restoring is given up")
 
 // execute runs a cell in the kernel and records what it did.

@@ -42,7 +42,7 @@ func (s *Session) language() cellgraph.Digest {
 
 // bring lays over the kernel what differs from the state that the cells so far left.
 func (s *Session) bring(ctx context.Context, count int) error {
-	r := agent.Restore{ExecutionCount: count - 1}
+	r := agent.Restore{ExecutionCount: count - 1, Inputs: s.inputs}
 	seen := map[*cellgraph.Group]bool{}
 	for _, name := range s.state.Names() {
 		g := s.state.Group(name)

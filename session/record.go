@@ -50,6 +50,7 @@ func (s *Session) record(ctx context.Context, o *seen, c *CellReport) error {
 func (s *Session) pass(cell notebook.CodeCell, t cellgraph.Trace) {
 	s.state.Apply(t)
 	s.state.Enter(cell.Source, t.Effect.Outputs)
+	s.inputs = append(s.inputs, cell.Source)
 }
 
 // effect stores what the cell left and returns it as a delta to the state before.

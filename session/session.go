@@ -57,8 +57,8 @@ type Config struct {
 	Secret   []byte // key of the digests of environment values
 	KernelID string // shown in reports
 
-	From, To string // steps; see `kedge run`
-	NoCache  bool
+	From, To string                                     // steps; see `kedge run`
+	Straight string                                     // why every cell runs, e.g. "--no-cache"; "" if cells may be restored
 	Progress func(done, total int, cell, status string) // may be nil
 }
 
@@ -69,6 +69,7 @@ type Session struct {
 	world    *world
 	state    *cellgraph.State // what the cells so far have done
 	leftover map[string][]cellgraph.Digest
+	inputs   []string                    // sources of the cells so far, as entered
 	outputs  map[string]cellgraph.Digest // cell id → blob of its outputs
 	displays map[string][]shownAt        // the outputs so far, by display id
 	parent   cellgraph.Digest            // the snapshot before the next cell
@@ -149,8 +150,8 @@ func (s *Session) Run(ctx context.Context) (*Report, error) {
 		default:
 			count++
 			forced := ""
-			if s.cfg.NoCache {
-				forced = "--no-cache"
+			if s.cfg.Straight != "" {
+				forced = s.cfg.Straight
 			} else if s.blind != "" {
 				forced = s.blind
 			} else if s.cfg.From != "" && fromReached {

@@ -55,18 +55,13 @@ func leftRunning(o *seen) string {
 	return ""
 }
 
-// unrestored is the adapter that watches what no adapter restores yet.
-const unrestored = "process"
-
 // uncaptured is what the cell left and no snapshot can hold.
 func uncaptured(o *seen) string {
 	for _, u := range o.captured.Uncaptured {
 		return fmt.Sprintf("%s cannot be captured (%s)", u.Name, u.Reason)
 	}
-	for _, a := range o.captured.Ambient {
-		if a.Name == unrestored {
-			return "changed logging, decimal, locale, signals or hooks of the process: not cached"
-		}
+	for _, reason := range o.captured.Refused {
+		return reason + ": not cached"
 	}
 	return ""
 }

@@ -45,7 +45,8 @@ examples:
 // runFlags are the flags that run, plan and graph share.
 type runFlags struct {
 	out, python, kernel, from, to string
-	auto, noCache, json           bool
+	auto, json                    bool
+	straight                      string // why every cell runs; "" if cells may be restored
 	params                        []notebook.Parameter
 }
 
@@ -136,7 +137,7 @@ func hasStep(o *notebook.Outline, name string) bool {
 func (j *job) config(f runFlags, runtime string) session.Config {
 	return session.Config{Store: j.cache.store, Path: j.path, Document: j.doc, Outline: j.outline, Sources: j.sources,
 		Modules: j.env.modules(), Library: j.env.Prefixes, Launch: j.env.launch(j.cache.launcher, filepath.Dir(j.path), runtime), Runtime: runtime,
-		Secret: j.cache.secret, KernelID: j.env.Python, From: f.from, To: f.to, NoCache: f.noCache}
+		Secret: j.cache.secret, KernelID: j.env.Python, From: f.from, To: f.to, Straight: f.straight}
 }
 
 func runRun(ctx context.Context, out, errOut io.Writer, args []string) error {
@@ -144,7 +145,7 @@ func runRun(ctx context.Context, out, errOut io.Writer, args []string) error {
 	fs := flag.NewFlagSet("run", flag.ContinueOnError)
 	f.register(fs)
 	fs.StringVar(&f.out, "o", "", "")
-	fs.BoolVar(&f.noCache, "no-cache", false, "")
+	noCache := fs.Bool("no-cache", false, "")
 	names, err := parse(fs, args)
 	if err != nil {
 		return err
@@ -154,6 +155,9 @@ func runRun(ctx context.Context, out, errOut io.Writer, args []string) error {
 	}
 	if err := f.choose(); err != nil {
 		return err
+	}
+	if *noCache {
+		f.straight = "--no-cache"
 	}
 	if len(f.params) > 0 && f.out == "" {
 		return fmt.Errorf("%w: -p changes the notebook: name the file to write with -o", errUsage)
@@ -224,7 +228,7 @@ func attempt(ctx context.Context, errOut io.Writer, path string, f runFlags) (*s
 	report, err := j.execute(ctx, errOut, f, runtime)
 	if errors.Is(err, session.ErrRestore) && ctx.Err() == nil {
 		fmt.Fprintf(errOut, "kedge: %s; running straight\n", oneLine(err.Error()))
-		f.noCache = true
+		f.straight = oneLine(err.Error())
 		if err := j.reread(f); err != nil {
 			return nil, err
 		}

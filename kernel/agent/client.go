@@ -88,6 +88,7 @@ type Captured struct {
 	AmbientAfter   map[string]string      `json:"ambient_after"`
 	Env            []EnvRead              `json:"env"`
 	Search         []string               `json:"search"`  // sys.path, as absolute folders
+	Refused        []string               `json:"refused"` // why the cell may not be cached, beyond what follows from the rest
 	Running        []string               `json:"running"` // threads and tasks of the notebook's own that go on
 }
 
@@ -114,6 +115,7 @@ type Restore struct {
 	Delete         []string       `json:"delete"`
 	Modules        []string       `json:"modules"`
 	Ambient        []AmbientState `json:"ambient"`
+	Inputs         []string       `json:"inputs"` // sources of all cells so far, for the history
 	ExecutionCount int            `json:"execution_count"`
 }
 

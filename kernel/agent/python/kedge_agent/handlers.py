@@ -65,6 +65,8 @@ class Agent:
             deleted=sorted(set(self._ids) - set(user)), bound=sorted(changed), modules=modules,
             module_versions=versions(modules, set(sys.modules) - old), env=env, ambient_after=after,
             search=importing.search(),
+            refused=["changed logging, decimal, locale, signals or hooks of the process"]
+            if self._ambient.get("process") != after.get("process") else [],
             running=running.threads(self.ns, self._threads) + running.tasks(self.ns),
             ambient=[{"name": n, "state": base64.b64encode(s).decode()}
                      for n, s in states.items() if self._ambient.get(n) != after[n]])
