@@ -15,7 +15,7 @@ import (
 
 // remember keeps what later runs need to know of this one: the files that it
 // left in the folder, and which code this cell last had.
-func (s *Session) remember(ctx context.Context, cell notebook.CodeCell, t cellgraph.Trace) error {
+func (s *Session) remember(cell notebook.CodeCell, t cellgraph.Trace) error {
 	const most = 32 // contents remembered per path
 	for _, f := range t.Effect.Files {
 		list := s.leftover[f.Path]
@@ -28,9 +28,12 @@ func (s *Session) remember(ctx context.Context, cell notebook.CodeCell, t cellgr
 	if err != nil {
 		return err
 	}
-	return errors.Join(
-		s.cfg.Store.PutMemo(ctx, "leftover", s.key(""), data),
-		s.cfg.Store.PutMemo(ctx, "last", s.key(cell.ID), []byte(t.Code.String())))
+	s.writer.put("remember cell "+cell.ID, func(ctx context.Context) error {
+		return errors.Join(
+			s.cfg.Store.PutMemo(ctx, "leftover", s.key(""), data),
+			s.cfg.Store.PutMemo(ctx, "last", s.key(cell.ID), []byte(t.Code.String())))
+	})
+	return nil
 }
 
 // anchor records a cell's trace with the snapshot after it: the point in the
@@ -57,9 +60,7 @@ func (s *Session) anchor(ctx context.Context, cell notebook.CodeCell, t cellgrap
 	if err != nil {
 		return err
 	}
-	if err := s.cfg.Store.PutTrace(ctx, t, snap); err != nil {
-		return err
-	}
+	s.writer.put("record cell "+cell.ID, func(ctx context.Context) error { return s.cfg.Store.PutTrace(ctx, t, snap) })
 	s.parent = id
 	return nil
 }

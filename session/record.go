@@ -43,7 +43,7 @@ func (s *Session) record(ctx context.Context, o *seen, c *CellReport) error {
 		return err
 	}
 	c.snapshot = s.parent.String()
-	return s.remember(ctx, o.cell, t)
+	return s.remember(o.cell, t)
 }
 
 // pass moves the state past a cell.

@@ -13,6 +13,8 @@ import (
 	"path/filepath"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"kedge/cellgraph"
 	"kedge/kernel"
 	"kedge/kernel/agent"
@@ -75,7 +77,8 @@ type Session struct {
 	parent   cellgraph.Digest            // the snapshot before the next cell
 	restored bool                        // a cell was restored, so the kernel has not seen all cells
 	results  bool                        // a restored cell showed a result, which is in no kernel's Out
-	blind    string                      // why nothing may be looked up or recorded from here on; "" if it may
+	writer   *writer
+	blind    string // why nothing may be looked up or recorded from here on; "" if it may
 	faults   []string
 
 	kernel *kernel.Kernel
@@ -91,7 +94,7 @@ func Open(ctx context.Context, cfg Config) (*Session, error) {
 		return nil, err
 	}
 	s := &Session{cfg: cfg, volume: v, state: cellgraph.NewState(), live: cellgraph.NewState(), leftover: map[string][]cellgraph.Digest{},
-		outputs: map[string]cellgraph.Digest{}, displays: map[string][]shownAt{}}
+		outputs: map[string]cellgraph.Digest{}, displays: map[string][]shownAt{}, writer: newWriter()}
 	if data, ok, err := cfg.Store.Memo(ctx, "leftover", s.key("")); err == nil && ok {
 		if json.Unmarshal(data, &s.leftover) != nil {
 			s.leftover = map[string][]cellgraph.Digest{}
@@ -122,10 +125,24 @@ func (s *Session) code(cell notebook.CodeCell) cellgraph.Digest {
 }
 
 // Run executes the notebook top to bottom as if straight. The document holds
-// the outputs when it returns, also after a failure. The error is nil if a
-// cell failed: the report says so.
-func (s *Session) Run(ctx context.Context) (*Report, error) {
-	defer s.close()
+// the outputs when it returns, also after a failure, and what was recorded is
+// durable. The error is nil if a cell failed: the report says so.
+func (s *Session) Run(ctx context.Context) (report *Report, err error) {
+	var g errgroup.Group
+	g.Go(func() error {
+		s.writer.run(ctx)
+		return nil
+	})
+	report, err = s.cells(ctx)
+	s.close()
+	s.writer.close()
+	_ = g.Wait() // the writer's errors are faults
+	s.faults = append(s.faults, s.writer.faults...)
+	return report, err
+}
+
+// cells is Run without what goes on beside it.
+func (s *Session) cells(ctx context.Context) (*Report, error) {
 	began := time.Now()
 	r := &Report{Notebook: s.cfg.Path, Kernel: s.cfg.KernelID, OK: true, Steps: []StepReport{}, Cells: []CellReport{}}
 	var runErr error
