@@ -250,7 +250,7 @@ func TestRules(t *testing.T) {
 		{"LocalModuleShadows", []string{"import colorsys\nprint(colorsys.rgb_to_hsv(1, 0, 0))", "k = 5"},
 			func(l *lab) { l.file("colorsys.py", "def rgb_to_hsv(*a): return 'shadow'") }, []string{"a"}},
 		{"ThreadLeftRunning", []string{"import threading, time\ndef work():\n    time.sleep(60)\nthreading.Thread(target=work, daemon=True).start()", "k = 6"},
-			nil, []string{"a"}},
+			nil, []string{"a", "b"}},
 		{"HistoryOfRestoredCells", []string{"40 + 2", "print(1)"},
 			func(l *lab) { l.edit("print(1)", "print(_)") }, []string{"a", "b"}},
 		{"StaleNameOfAGroup", []string{"a = [1]; b = a", "b = 'new'", "print(1)"},
@@ -289,6 +289,29 @@ func TestRules(t *testing.T) {
 				t.Errorf("the restored run differs from a straight one\ngot  %s\nwant %s", stripTimes(t, out), stripTimes(t, want))
 			}
 		})
+	}
+}
+
+func TestAMovedFolderIsRestored(t *testing.T) {
+	l := newLab(t, "../examples/iris.ipynb")
+	l.write(cells("import os\nos.makedirs('out', exist_ok=True)\nopen('out/a.txt', 'w').write('a');", "print(sorted(os.listdir('out')), open('out/a.txt').read())",
+		"os.chdir('out')", "print(os.path.basename(os.getcwd()))"))
+	if r, _, code := l.run(); code != 0 {
+		t.Fatalf("cold: exit %d: %+v", code, r.Error)
+	}
+	moved := filepath.Join(t.TempDir(), "elsewhere")
+	if err := os.Rename(l.dir, moved); err != nil {
+		t.Fatal(err)
+	}
+	l.dir, l.path = moved, filepath.Join(moved, "nb.ipynb")
+	warm, _, _ := l.run()
+	if m := statuses(t, warm); !all(m, "restored") {
+		t.Errorf("after the move: %+v", warm.Steps)
+	}
+	l.edit("os.path.basename(os.getcwd())", "os.getcwd()")
+	_, out, code := l.run()
+	if code != 0 || !strings.Contains(out, moved+"/out") {
+		t.Errorf("exit %d; the working folder is not the moved one: %s", code, out)
 	}
 }
 

@@ -7,6 +7,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 
 	"kedge/cellgraph"
 )
@@ -55,7 +57,7 @@ func captureFiles(ctx context.Context, store Store, v *volume, paths []string) (
 // returned with the blobs that hold them.
 func restoreFiles(ctx context.Context, w *world, changes []cellgraph.FileChange) (map[string]cellgraph.Digest, error) {
 	saved := map[string]cellgraph.Digest{}
-	for _, c := range changes {
+	for _, c := range inOrder(changes) {
 		if filepath.IsAbs(c.Path) || !w.volume.holds(c.Path) {
 			return saved, fmt.Errorf("restore %s: the path leaves the volume", c.Path)
 		}
@@ -85,6 +87,22 @@ func restoreFiles(ctx context.Context, w *world, changes []cellgraph.FileChange)
 		}
 	}
 	return saved, nil
+}
+
+// inOrder puts what is deleted first, the content of a folder before the
+// folder, and what is made after it, the folder before its content.
+func inOrder(changes []cellgraph.FileChange) []cellgraph.FileChange {
+	return slices.SortedStableFunc(slices.Values(changes), func(a, b cellgraph.FileChange) int {
+		switch {
+		case a.Deleted && b.Deleted:
+			return strings.Compare(b.Path, a.Path)
+		case a.Deleted:
+			return -1
+		case b.Deleted:
+			return 1
+		}
+		return strings.Compare(a.Path, b.Path)
+	})
 }
 
 // place puts one change at path; isDir says whether a folder lies there.

@@ -127,8 +127,8 @@ func (s *Session) files(o *seen) []cellgraph.Observation {
 	} {
 		for _, path := range touched.paths {
 			name := s.volume.name(path)
-			if within(path, s.volume.base) && s.volume.ignored(s.volume.base, path) {
-				continue // caches, checkpoints and the notebook itself
+			if path != s.cfg.Path && s.world.outs[path] {
+				continue // ours
 			}
 			if touched.kind == cellgraph.KindStat && within(path, os.TempDir()) && o.made(path) {
 				continue // the free name of a temporary file

@@ -43,6 +43,9 @@ func (s *Session) record(ctx context.Context, o *seen, c *CellReport) error {
 		return err
 	}
 	c.snapshot = s.parent.String()
+	if why := leftRunning(o); why != "" { // it may change anything from here on
+		s.blind = "cell " + o.cell.ID + " " + why
+	}
 	return s.remember(o.cell, t)
 }
 

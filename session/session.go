@@ -11,6 +11,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -49,6 +50,7 @@ type Source struct {
 type Config struct {
 	Store    Store
 	Path     string // absolute path of the notebook, the name under which it is remembered
+	Out      string // absolute path of the file that the run writes; "" if it writes none
 	Document *notebook.Document
 	Outline  *notebook.Outline
 	Sources  map[string]Source // by cell id
@@ -101,14 +103,53 @@ func Open(ctx context.Context, cfg Config) (*Session, error) {
 		}
 	}
 	s.world = &world{ctx: ctx, store: cfg.Store, volume: v, state: s.state, modules: cfg.Modules,
-		env: os.LookupEnv, secret: cfg.Secret, now: time.Now, leftover: map[string]map[cellgraph.Digest]bool{}}
+		env: os.LookupEnv, secret: cfg.Secret, now: time.Now, outs: s.outs(ctx), leftover: map[string]map[cellgraph.Digest]bool{}}
 	for path, contents := range s.leftover {
-		s.world.leftover[path] = map[cellgraph.Digest]bool{}
 		for _, d := range contents {
-			s.world.leftover[path][d] = true
+			s.world.leave(path, d)
 		}
 	}
+	s.leftoversOfTraces(ctx)
 	return s, nil
+}
+
+// outs are the files that this and earlier runs of the notebook were told to write.
+func (s *Session) outs(ctx context.Context) map[string]bool {
+	var known []string
+	data, ok, err := s.cfg.Store.Memo(ctx, "out", s.key(""))
+	if err != nil || !ok || json.Unmarshal(data, &known) != nil {
+		known = nil
+	}
+	if s.cfg.Out != "" && !slices.Contains(known, s.cfg.Out) {
+		known = append(known, s.cfg.Out)
+		if data, err := json.Marshal(known); err == nil {
+			_ = s.cfg.Store.PutMemo(ctx, "out", s.key(""), data) // a lost memo is a miss
+		}
+	}
+	outs := map[string]bool{}
+	for _, path := range known {
+		outs[path] = true
+	}
+	return outs
+}
+
+// leftoversOfTraces adds what the present cells are known to write: the folder
+// may have been moved, or come from another machine together with its files.
+func (s *Session) leftoversOfTraces(ctx context.Context) {
+	for _, cell := range s.cfg.Outline.Cells {
+		traces, err := s.cfg.Store.Traces(ctx, s.code(cell))
+		if err != nil {
+			s.fault("look up cell "+cell.ID, err)
+			return
+		}
+		for _, t := range traces {
+			for _, f := range t.Effect.Files {
+				if !f.Deleted {
+					s.world.leave(f.Path, f.Content)
+				}
+			}
+		}
+	}
 }
 
 // Faults are the faults of the cache that the run went on without.

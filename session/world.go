@@ -28,6 +28,7 @@ type world struct {
 	env      func(string) (string, bool)
 	secret   []byte // key of the digests of environment values
 	now      func() time.Time
+	outs     map[string]bool // executed notebooks that we wrote, in no listing
 }
 
 // over is w with another state laid over the folder.
@@ -65,6 +66,14 @@ func (w *world) content(name string) cellgraph.Digest {
 		return f.Content
 	}
 	return w.onDisk(name)
+}
+
+// leave notes that an earlier run may have left content at name.
+func (w *world) leave(name string, content cellgraph.Digest) {
+	if w.leftover[name] == nil {
+		w.leftover[name] = map[cellgraph.Digest]bool{}
+	}
+	w.leftover[name][content] = true
 }
 
 // isLeftover reports whether what lies at name was left by an earlier run of
@@ -152,7 +161,7 @@ func (w *world) list(name string) cellgraph.Digest {
 	entries, err := os.ReadDir(w.volume.path(name))
 	for _, e := range entries {
 		child := filepath.Join(name, e.Name())
-		if within(w.volume.path(child), w.volume.base) && w.volume.ignored(w.volume.base, w.volume.path(child)) || w.isLeftover(child) {
+		if w.outs[w.volume.path(child)] || ours(e.Name()) || w.isLeftover(child) {
 			continue
 		}
 		names[e.Name()] = true
@@ -177,6 +186,12 @@ func (w *world) list(name string) cellgraph.Digest {
 	}
 	slices.Sort(parts[1:])
 	return cellgraph.Combine(parts...)
+}
+
+// ours reports whether an entry of a folder comes and goes with the tools
+// around the notebook: caches of compiled code, checkpoints, our own temporary files.
+func ours(name string) bool {
+	return name == "__pycache__" || name == ".ipynb_checkpoints" || strings.HasPrefix(name, ".kedge-")
 }
 
 // importable says what a local folder would offer for an import: name is the

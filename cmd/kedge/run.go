@@ -86,6 +86,7 @@ type job struct {
 	cache   *cache
 	env     *environment
 	sources map[string]session.Source
+	out     string // the file to write, absolute; "" if none is
 }
 
 // prepare reads a notebook and finds its environment. No kernel is started.
@@ -137,7 +138,7 @@ func hasStep(o *notebook.Outline, name string) bool {
 func (j *job) config(f runFlags, runtime string) session.Config {
 	return session.Config{Store: j.cache.store, Path: j.path, Document: j.doc, Outline: j.outline, Sources: j.sources,
 		Modules: j.env.modules(), Library: j.env.Prefixes, Launch: j.env.launch(j.cache.launcher, filepath.Dir(j.path), runtime), Runtime: runtime,
-		Secret: j.cache.secret, KernelID: j.env.Python, From: f.from, To: f.to, Straight: f.straight}
+		Out: j.out, Secret: j.cache.secret, KernelID: j.env.Python, From: f.from, To: f.to, Straight: f.straight}
 }
 
 func runRun(ctx context.Context, out, errOut io.Writer, args []string) error {
@@ -220,6 +221,7 @@ func attempt(ctx context.Context, errOut io.Writer, path string, f runFlags) (*s
 		return nil, err
 	}
 	defer j.cache.close()
+	j.out = out.path
 	runtime, err := os.MkdirTemp("", "kedge-")
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w; set TMPDIR to a folder that you may write", errUnusable, err)

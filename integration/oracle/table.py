@@ -203,7 +203,7 @@ case("append twice", "open('log','a').write('a')", "open('log','a').write('b')",
 case("append edit", "open('log','a').write('a')", "open('log','a').write('b')", "print(open('log').read())", change=E(0,"open('log','a').write('c')"))
 case("append preexisting", "open('log','a').write('a')", "print(open('log').read())", files={"log":"0"}, change={"edit":[[0,"open('log','a').write('c')"]],"files":{"log":"0"}})
 case("rmw", "n=int(open('n').read()); open('n','w').write(str(n+1))", "print(open('n').read())", files={"n":"1"}, change={"files":{"n":"5"}})
-case("rename", "open('a.tmp','w').write('1')", "import os\nos.rename('a.tmp','a')", "print(sorted(os.listdir('.')))")
+case("rename", "open('a.tmp','w').write('1')", "import os\nos.rename('a.tmp','a')", "print(sorted(x for x in os.listdir('.') if 'ipynb' not in x))")
 case("delete file", "import os\nopen('a','w').write('1')", "os.remove('a')", "print(os.path.exists('a'))")
 case("delete user file", "import os", "os.path.exists('u') and os.remove('u')", "print(os.path.exists('u'))", files={"u":"1"}, change={"files":{"u":"1"}})
 case("mkdir rmtree", "import os,shutil\nos.makedirs('d/e'); open('d/e/f','w').write('1')", "shutil.rmtree('d')", "print(os.path.exists('d'))")

@@ -8,7 +8,7 @@ import types
 from collections.abc import Callable
 from typing import Any
 
-from . import arrays, figures, frames, functions, proof, sets
+from . import arrays, figures, frames, functions, libraries, proof, sets
 
 FLOOR = 16 << 10  # bytes; smaller buffers stay in the stream
 _REFUSED = (types.GeneratorType, types.CoroutineType, types.AsyncGeneratorType,
@@ -65,7 +65,8 @@ class Pickler(pickle.Pickler):
             return arrays.reduce_array(obj, self._memories)
         if type(obj) is getattr(sys.modules.get("numpy.ma"), "MaskedArray", None):
             return arrays.reduce_masked(obj)
-        return figures.reduce(obj)
+        found = libraries.reduce(obj)
+        return found if found is not NotImplemented else figures.reduce(obj)
 
 
 class SetPickler(Pickler):

@@ -15,12 +15,17 @@ def threads(ns: dict[str, Any], before: set[int]) -> list[str]:
         frame = frames.get(thread.ident or 0)
         if thread.ident in before or thread is threading.current_thread():
             continue
-        while frame is not None:
-            if frame.f_globals is ns:
-                found.append(f"thread {thread.name}")
-                break
+        while frame is not None and frame.f_globals is not ns:
             frame = frame.f_back
+        if frame is not None or any(notebook(f, ns) for f in (
+                getattr(thread, "_target", None), getattr(thread, "function", None), type(thread).run)):
+            found.append(f"thread {thread.name}")
     return found
+
+
+def notebook(function: Any, ns: dict[str, Any]) -> bool:
+    """Whether function is defined in the notebook."""
+    return getattr(getattr(function, "__func__", function), "__globals__", None) is ns
 
 
 def alive() -> set[int]:
