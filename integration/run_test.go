@@ -266,7 +266,8 @@ func TestRules(t *testing.T) {
 					}
 				})
 			}, nil},
-		{"LoggingLevelIsNotCached", []string{"import logging\nlogging.getLogger().setLevel(10);", "k = 3"}, nil, []string{"a"}},
+		{"LoggingLevelIsRestored", []string{"import logging\nlogging.getLogger().setLevel(10);", "print(1)"},
+			func(l *lab) { l.edit("print(1)", "print(logging.getLogger().level)") }, []string{"b"}},
 		{"SubprocessIsNotCached", []string{"import subprocess\nsubprocess.run(['true'])\nk = 2"}, nil, []string{"a"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {

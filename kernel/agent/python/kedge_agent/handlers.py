@@ -10,10 +10,12 @@ from collections.abc import Callable
 from importlib import metadata
 from typing import Any
 
-from . import ambient, environ, functions, groups, importing, pickler, reads, running
+from . import ambient, environ, functions, groups, importing, modules, pickler, reads, running
+from .ambient import process, sys_path
 from .namespace import user_names
 
 PAGE = 4096
+MODULES = "modules"  # the ambient state of modules, which only running can bring about
 
 
 class Agent:
@@ -28,6 +30,10 @@ class Agent:
         self._modules: list[str] = []
         self._ambient: dict[str, str] = {}
         self._threads: set[int] = set()
+        self._held: dict[str, str] = {}  # what local modules held before the cell
+        self._watched: dict[str, Any] = {}  # process state before the cell
+        self.patches = modules.Patches(self.ns)
+        self._started = False
 
     def user(self) -> dict[str, Any]:
         """The user's names."""
@@ -44,11 +50,16 @@ class Agent:
         self._ids = {k: id(v) for k, v in user.items()}
         self._touched = (found.names & set(user)) | set(binds)
         self._modules = list(sys.modules)
-        self._ambient = ambient.digests(ambient.capture())
+        if not self._started:
+            sys_path.start()
+            self._started = True
+        self._ambient = ambient.digests(self._states())
+        self._held, self._watched = modules.held(), process.describe()
+        self.patches.before(found.stored(), found.targets)
         self._threads = running.alive()
         environ.read.clear()
         return {"reads": {n: n in user for n in sorted(found.names)}, "all": found.all,
-                "binds": binds, "ambient": {n: self._ambient.get(n, "") for n in ambient.ADAPTERS}}
+                "binds": binds, "ambient": {n: self._ambient.get(n, "") for n in (*ambient.ADAPTERS, MODULES)}}
 
     def after(self, content: dict[str, Any]) -> dict[str, Any]:
         """kedge_after."""
@@ -56,7 +67,8 @@ class Agent:
         user = self.user()
         changed = {n for n, v in user.items() if self._ids.get(n) != id(v)}
         reply = self._save((self._touched | changed) & set(user), user, content["spool"])
-        states = ambient.capture()
+        refused = self._refused()
+        states = self._states()
         after = ambient.digests(states)
         old = set(self._modules)
         modules = [m for m in list(sys.modules) if m not in old and "." not in m
@@ -65,12 +77,29 @@ class Agent:
             deleted=sorted(set(self._ids) - set(user)), bound=sorted(changed), modules=modules,
             module_versions=versions(modules, set(sys.modules) - old), env=env, ambient_after=after,
             search=importing.search(),
-            refused=["changed logging, decimal, locale, signals or hooks of the process"]
-            if self._ambient.get("process") != after.get("process") else [],
+            refused=refused,
             running=running.threads(self.ns, self._threads) + running.tasks(self.ns),
             ambient=[{"name": n, "state": base64.b64encode(s).decode()}
                      for n, s in states.items() if self._ambient.get(n) != after[n]])
         return reply
+
+    def _states(self) -> dict[str, bytes]:
+        """The ambient state, that of modules included."""
+        states = ambient.capture()
+        held, patched = modules.held(), self.patches.set
+        if held or patched:
+            states[MODULES] = repr((sorted(held.items()), sorted(patched.items()))).encode()
+        return states
+
+    def _refused(self) -> list[str]:
+        """Why the cell may not be cached: it changed what cannot be restored."""
+        held, watched = modules.held(), process.describe()
+        return [
+            *(f"changed the state of module {n}" for n, d in self._held.items() if held.get(n, d) != d),
+            *self.patches.after(),
+            *(f"changed {what}" for what in sorted(watched.keys() | self._watched.keys())
+              if watched.get(what) != self._watched.get(what) and (what in self._watched or watched[what])),
+        ]
 
     def digest(self, content: dict[str, Any]) -> dict[str, Any]:
         """kedge_digest."""
@@ -111,14 +140,19 @@ class Agent:
         held: dict[str, Any] = {}
         values: dict[str, Any] = {}
         try:
-            for name in content.get("modules") or []:
-                importlib.import_module(name)
-            for group in content.get("groups") or []:
-                loaded = self._read(group)
-                values.update((n, loaded[n]) for n in group.get("bind", loaded))
+            with self.shell.builtin_trap:  # libraries ask get_ipython, while imported, where they are
+                for name in content.get("modules") or []:
+                    importlib.import_module(name)
+                for group in content.get("groups") or []:
+                    loaded = self._read(group)
+                    values.update((n, loaded[n]) for n in group.get("bind", loaded))
             held = {n: self.ns[n] for n in values if n in self.ns}
             self.ns.update(values)
             for a in content.get("ambient") or []:
+                if a["name"] == MODULES:
+                    if self._states().get(MODULES) != base64.b64decode(a["state"]):
+                        raise ValueError("modules hold something else than after the cells that were restored")
+                    continue
                 applied.append(a["name"])
                 ambient.ADAPTERS[a["name"]].restore(base64.b64decode(a["state"]))
             if content.get("cwd"):

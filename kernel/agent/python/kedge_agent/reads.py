@@ -1,20 +1,24 @@
 """What a cell will read, found without running it."""
 from __future__ import annotations
 
+import ast
 import re
 import types
 from collections.abc import Iterable
 from typing import Any
 
-from . import normalise
+from . import normalise, stores
 from .groups import _ATOMS, children
 
 _EVERYTHING = {"eval", "exec", "globals", "locals", "vars", "dir", "_getframe",
-               "currentframe", "__main__", "user_ns"}
+               "currentframe", "__main__", "user_ns", "Unpickler", "read_pickle", "dill", "cloudpickle"}
+# Modules whose load and loads look classes up in the notebook.
+_LOADERS = {"pickle", "joblib", "torch", "marshal", "shelve"}
 _MAGICS = {"time", "timeit", "capture", "matplotlib", "config", "load_ext", "autoreload", "cd",
            "pwd", "env", "pip", "bash", "sh", "writefile", "system", "sx"}
 _WORD = re.compile(r"[^\W\d]\w*")
 _LIMIT = 2_000_000
+_TEXT = 10_000  # characters; longer strings are data
 
 
 def codes(code: types.CodeType) -> Iterable[types.CodeType]:
@@ -41,7 +45,8 @@ class Reads:
         self.ns, self.user = ns, user
         self.names: set[str] = set()
         self.all = False
-        self._codes: set[int] = set()
+        self.targets: list[list[str]] = []  # dotted targets of the cell's own assignments
+        self._codes: dict[int, types.CodeType] = {}
         self._seen: set[int] = set()
         self._keep: list[Any] = []
         self._work: list[Any] = []
@@ -51,9 +56,10 @@ class Reads:
         for code in codes(top):
             if id(code) in self._codes:
                 continue
-            self._codes.add(id(code))
-            self._keep.append(code)
+            self._codes[id(code)] = code
             found = set(code.co_names)
+            if found & {"load", "loads", "open"} and found & _LOADERS:
+                self.all = True
             if found & _EVERYTHING or ("get_ipython" in found and not magics):
                 self.all = True
             for const in code.co_consts:
@@ -62,17 +68,30 @@ class Reads:
             for name in found:
                 self.name(name)
 
+    def stored(self) -> set[str]:
+        """The names of the attributes that the code may set."""
+        return stores.attributes(self._codes.values())
+
     def name(self, name: str) -> None:
         """Add one name and what its value reaches."""
         if name not in self.names:
             self.names.add(name)
             if name in self.user:
                 self._work.append(self.user[name])
+                self.text(self.user[name])
+
+    def text(self, value: Any) -> None:
+        """Names that stand in a string value count as read: a query, a template, a formula."""
+        if isinstance(value, str) and len(value) <= _TEXT:
+            for word in set(_WORD.findall(value)) & self.user.keys():
+                self.name(word)
 
     def close(self) -> None:
         """Follow objects until nothing new is reached."""
         while self._work:
             obj = self._work.pop()
+            if isinstance(obj, str):
+                self.text(obj)
             if id(obj) in self._seen or isinstance(obj, _ATOMS) or obj is self.ns:
                 continue
             self._seen.add(id(obj))
@@ -91,6 +110,9 @@ class Reads:
                 continue
             elif isinstance(obj, (types.ModuleType, types.CodeType)):
                 continue
+            for running in ("gi_code", "cr_code", "ag_code"):
+                if hasattr(type(obj), running):
+                    self.code(getattr(obj, running))
             if type(obj).__module__ == "__main__":
                 self._work.append(type(obj))
             self._work.extend(children(obj, self.ns))
@@ -108,6 +130,7 @@ def find(source: str, ns: dict[str, Any], user: dict[str, Any]) -> tuple[Reads, 
     reads.code(compile(text, "<cell>", "exec", 0x2000), known)  # PyCF_ALLOW_TOP_LEVEL_AWAIT
     # A cell that only stores into _ (for _ in …) does not read the history.
     reads.names -= {n for n in reads.names - set(result["loads"]) if not n.strip("_")}
+    reads.targets = stores.targets(ast.parse(text)) if "." in text else []
     reads.close()
     if reads.all:
         reads.names |= set(user)

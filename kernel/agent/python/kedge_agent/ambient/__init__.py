@@ -4,20 +4,25 @@ from __future__ import annotations
 import hashlib
 
 from . import (
+    backend,
     cwd,
     environ,
+    logs,
     numpy_options,
     numpy_random,
     pandas_options,
     process,
     python_random,
     rcparams,
+    registries,
+    settings,
     sys_path,
     warning_filters,
 )
 
 ADAPTERS = {a.NAME: a for a in (python_random, numpy_random, cwd, environ, sys_path, warning_filters,
-                                numpy_options, pandas_options, rcparams, process)}
+                                numpy_options, pandas_options, backend, rcparams,
+                                registries, settings, logs, process)}
 
 
 def capture() -> dict[str, bytes]:

@@ -1,17 +1,18 @@
-"""The working folder."""
+"""The working folder, seen from the one that the kernel was started in."""
 import os
 
 NAME = "cwd"
+_START = os.getcwd()
 
 
 def capture() -> bytes:
-    """Its path; empty if it is gone."""
+    """Its path, relative to the start; empty if it is gone."""
     try:
-        return os.fsencode(os.getcwd())
+        return os.fsencode(os.path.relpath(os.getcwd(), _START))
     except OSError:
         return b""
 
 
 def restore(state: bytes) -> None:
     """Go there."""
-    os.chdir(os.fsdecode(state))
+    os.chdir(os.path.join(_START, os.fsdecode(state)))

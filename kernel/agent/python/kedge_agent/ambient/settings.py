@@ -1,0 +1,74 @@
+"""Switches and numbers of the interpreter and its standard library, which can be set back."""
+from __future__ import annotations
+
+import decimal
+import gc
+import locale
+import os
+import pickle
+import socket
+import sys
+import time
+from typing import Any
+
+NAME = "settings"
+
+
+def capture() -> bytes:
+    """All of them, in order of names."""
+    context = decimal.getcontext()
+    return pickle.dumps([
+        ("decimal", (context.prec, context.rounding, context.Emin, context.Emax, context.capitals, context.clamp,
+                     sorted(t.__name__ for t, on in context.traps.items() if on))),
+        ("digits", getattr(sys, "get_int_max_str_digits", int)()),
+        ("gc", (gc.isenabled(), gc.get_threshold())),
+        ("locale", locale.setlocale(locale.LC_ALL)),
+        ("recursion", sys.getrecursionlimit()),
+        ("switch", sys.getswitchinterval()),
+        ("timeout", socket.getdefaulttimeout()),
+        ("umask", _umask()),
+        ("zone", time.tzname),
+    ], 5)
+
+
+def restore(state: bytes) -> None:
+    """Set those that differ."""
+    now = dict(pickle.loads(capture()))
+    for name, value in pickle.loads(state):
+        if now[name] != value:
+            _SET[name](value)
+    if pickle.loads(capture()) != pickle.loads(state):
+        raise ValueError("a setting of the interpreter could not be restored")
+
+
+def _umask() -> int:
+    try:
+        with open("/proc/self/status", encoding="ascii", errors="replace") as status:
+            return int(next(line.split()[1] for line in status if line.startswith("Umask")), 8)
+    except (OSError, StopIteration):
+        return -1
+
+
+def _decimal(value: Any) -> None:
+    context = decimal.getcontext()
+    context.prec, context.rounding, context.Emin, context.Emax, context.capitals, context.clamp, traps = value
+    for trap in context.traps:
+        context.traps[trap] = trap.__name__ in traps
+
+
+def _gc(value: Any) -> None:
+    (gc.enable if value[0] else gc.disable)()
+    gc.set_threshold(*value[1])
+
+
+_SET = {
+    "decimal": _decimal,
+    "digits": lambda v: sys.set_int_max_str_digits(v),
+    "gc": _gc,
+    "locale": lambda v: locale.setlocale(locale.LC_ALL, v),
+    "recursion": sys.setrecursionlimit,
+    "switch": sys.setswitchinterval,
+    "timeout": socket.setdefaulttimeout,
+    "umask": os.umask,
+    "zone": lambda _: time.tzset(),  # the environment says which
+}
