@@ -48,4 +48,4 @@ bench: setup build
 # Makes requirements.txt again from requirements.in; needs uv and the network.
 lock:
 	cd $(ROOT) && uv pip compile --quiet --generate-hashes --universal --no-header --no-annotate \
-	  --python-version 3.11 requirements.in --output-file requirements.txt
+	  --python-version 3.10 requirements.in --output-file requirements.txt

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Makes .venv from the hash-locked requirements.txt. A second run with the same
 # lock does nothing and needs no network. KEDGE_PYTHON names the interpreter to
-# use; without it the newest working python3 (3.11 or later) on PATH is taken.
+# use; without it the newest working python3 (3.10 or later) on PATH is taken.
 set -euo pipefail
 
 root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
@@ -9,20 +9,20 @@ venv="$root/.venv"
 stamp="$venv/.kedge-lock"
 
 usable() {
-    "$1" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1
+    "$1" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 10))' >/dev/null 2>&1
 }
 
 find_python() {
     local name
     if [[ -n "${KEDGE_PYTHON:-}" ]]; then
         if usable "$KEDGE_PYTHON"; then echo "$KEDGE_PYTHON"; return; fi
-        echo "setup: KEDGE_PYTHON=$KEDGE_PYTHON is not a Python 3.11 or later with venv" >&2
+        echo "setup: KEDGE_PYTHON=$KEDGE_PYTHON is not a Python 3.10 or later with venv" >&2
         return 1
     fi
-    for name in python3.14 python3.13 python3.12 python3.11 python3; do
+    for name in python3.14 python3.13 python3.12 python3.11 python3.10 python3; do
         if usable "$name"; then echo "$name"; return; fi
     done
-    echo "setup: no Python 3.11 or later with venv on PATH; install one or set KEDGE_PYTHON" >&2
+    echo "setup: no Python 3.10 or later with venv on PATH; install one or set KEDGE_PYTHON" >&2
     return 1
 }
 
