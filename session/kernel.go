@@ -21,9 +21,11 @@ func (s *Session) ready(ctx context.Context) error {
 		return fmt.Errorf("observe files: %w", err)
 	}
 	s.ring = ring
-	if s.kernel, err = s.cfg.Launch(ctx, ring); err != nil {
+	k, err := s.cfg.Launch(ctx, ring)
+	if err != nil {
 		return err
 	}
+	s.kernel = k
 	s.agent = agent.NewClient(s.kernel)
 	var info struct {
 		Language json.RawMessage `json:"language_info"`

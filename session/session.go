@@ -56,7 +56,7 @@ type Config struct {
 	Sources  map[string]Source // by cell id
 	Modules  map[string]string // import name → version in the kernel's environment; "python" is the interpreter
 	Library  []string          // folders that the interpreter and its packages are installed in
-	Launch   func(ctx context.Context, ring *observe.Ring) (*kernel.Kernel, error)
+	Launch   func(ctx context.Context, ring *observe.Ring) (Kernel, error)
 	Runtime  string // a private folder for spool files and the ring
 	Secret   []byte // key of the digests of environment values
 	KernelID string // shown in reports
@@ -83,7 +83,7 @@ type Session struct {
 	blind    string // why nothing may be looked up or recorded from here on; "" if it may
 	faults   []string
 
-	kernel *kernel.Kernel
+	kernel Kernel // nil until a cell really runs
 	agent  *agent.Client
 	ring   *observe.Ring
 	live   *cellgraph.State // what the kernel holds

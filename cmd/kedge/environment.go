@@ -218,8 +218,8 @@ func (e *environment) sources(ctx context.Context, store *snapshotter.Store, lau
 }
 
 // launch returns a function that starts the notebook's kernel in dir.
-func (e *environment) launch(launcher, dir, runtime string) func(context.Context, *observe.Ring) (*kernel.Kernel, error) {
-	return func(ctx context.Context, ring *observe.Ring) (*kernel.Kernel, error) {
+func (e *environment) launch(launcher, dir, runtime string) func(context.Context, *observe.Ring) (session.Kernel, error) {
+	return func(ctx context.Context, ring *observe.Ring) (session.Kernel, error) {
 		library, err := observe.Library(filepath.Join(filepath.Dir(filepath.Dir(launcher)), "lib"))
 		if err != nil {
 			return nil, fmt.Errorf("%w: %w", errUnusable, err)
@@ -231,9 +231,13 @@ func (e *environment) launch(launcher, dir, runtime string) func(context.Context
 		if os.Getenv("PYTHONHASHSEED") == "" {
 			env = append(env, "PYTHONHASHSEED=0", "KEDGE_HIDE=PYTHONHASHSEED")
 		}
-		return kernel.Start(ctx, kernel.Config{
+		k, err := kernel.Start(ctx, kernel.Config{
 			Argv: []string{e.Python, launcher, "-f", "{connection_file}"},
 			Dir:  dir, Env: ring.Env(library, env), RuntimeDir: runtime,
 		})
+		if err != nil { // a nil *kernel.Kernel is no nil session.Kernel
+			return nil, err
+		}
+		return k, nil
 	}
 }
