@@ -3,6 +3,7 @@ package cellgraph
 import (
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -22,7 +23,7 @@ type Verdict struct {
 
 // Look finds, among the traces of a cell's code (newest first), the newest
 // that still holds in state and world. It never returns a trace that is marked
-// uncached, or whose effect cannot be laid over opaque things that are alive.
+// uncached.
 func Look(traces []Trace, state *State, world World) Verdict {
 	verdict := Verdict{Why: "never run"}
 	for i := range traces {
@@ -47,10 +48,11 @@ func differs(t *Trace, state *State, world World) string {
 		var now Observation
 		switch o.Kind {
 		case KindName:
-			if reason, opaque := state.opaque[o.Name]; opaque {
-				return fmt.Sprintf("reads %s, which cannot be captured (%s)", o.Name, reason)
-			}
 			now = state.Observe(o.Name)
+		case KindNames:
+			now = state.ObserveNames(strings.Split(o.Name, "\n"))
+		case KindGroup:
+			now = state.ObserveGroup(o.Name)
 		case KindAmbient:
 			now = state.ObserveAmbient(o.Name)
 		case KindStep:
@@ -58,18 +60,8 @@ func differs(t *Trace, state *State, world World) string {
 		default:
 			now = world.Observe(o.Kind, o.Name)
 		}
-		if now.ID != o.ID {
+		if !same(now.ID, o.ID) {
 			return change(o, now)
-		}
-	}
-	if len(state.opaque) > 0 {
-		for _, g := range t.Effect.Groups {
-			for _, name := range g.Names {
-				if old := state.names[name]; old != nil && old.ID != g.ID {
-					return fmt.Sprintf("changes %s while %s is alive, which cannot be captured and may share it",
-						name, state.Opaque()[0].Name)
-				}
-			}
 		}
 	}
 	return ""
@@ -92,16 +84,40 @@ func change(was, now Observation) string {
 		return "environment variable " + was.Name + " changed"
 	case was.Kind == KindAmbient:
 		return was.Name + " state changed"
+	case was.ID == unknown || now.ID == unknown:
+		return was.Name + " could not be compared: its value is not in the store"
+	case was.Kind == KindNames || was.Kind == KindGroup:
+		return sharing(was, now)
 	case was.Kind == KindStep:
 		return "step " + was.Name + ", named in prev:, had another effect"
 	case was.ID.IsZero():
 		return was.Name + " is defined now"
 	case now.ID.IsZero():
 		return was.Name + " is no longer defined"
+	case was.Shown == was.Name+"()" || was.Shown == "class "+was.Name:
+		return was.Shown + " edited"
+	case was.Kind == KindName && strings.HasPrefix(now.Shown, "("):
+		return was.Name + " has another history " + now.Shown
 	case was.Shown != "" && now.Shown != "" && was.Shown != now.Shown:
 		return fmt.Sprintf("%s %s → %s", was.Name, oneLine(was.Shown), oneLine(now.Shown))
 	}
 	return was.Name + " changed"
+}
+
+// sharing says how names share memory or objects now.
+func sharing(was, now Observation) string {
+	for _, names := range []struct{ shown, other, verb string }{
+		{now.Shown, was.Shown, " now shares memory with "},
+		{was.Shown, now.Shown, " no longer shares memory with "},
+	} {
+		for set := range strings.SplitSeq(names.shown, ", ") {
+			list := strings.Fields(set)
+			if len(list) > 1 && !slices.Contains(strings.Split(names.other, ", "), set) {
+				return list[len(list)-1] + names.verb + strings.Join(list[:len(list)-1], ", ")
+			}
+		}
+	}
+	return strings.ReplaceAll(was.Name, "\n", ", ") + " changed together with what they share"
 }
 
 func oneLine(s string) string {

@@ -25,12 +25,19 @@ func group(value string, names ...string) cellgraph.Group {
 	return g
 }
 
+// whole takes all names of a group to share with each other.
+type whole struct{}
+
+func (whole) Parts(g *cellgraph.Group, names []string) ([]cellgraph.Part, bool) {
+	return []cellgraph.Part{{Names: names, ID: group(g.Vars[0].Shown, names...).ID}}, true
+}
+
 func trace(code string, observed []cellgraph.Observation, effect cellgraph.Effect) cellgraph.Trace {
 	return cellgraph.Trace{Code: cellgraph.Sum([]byte(code)), Cell: code, Step: code, Observed: observed, Effect: effect}
 }
 
 func stateWith(groups ...cellgraph.Group) *cellgraph.State {
-	s := cellgraph.NewState()
+	s := cellgraph.NewState(whole{})
 	s.Apply(trace("setup", nil, cellgraph.Effect{Groups: groups}))
 	return s
 }
@@ -41,12 +48,17 @@ func TestLook(t *testing.T) {
 	file := world{"file trips.csv": "v1"}
 	readsFile := []cellgraph.Observation{file.Observe(cellgraph.KindFile, "trips.csv")}
 	absent := []cellgraph.Observation{base.Observe("nowhere")}
-	opaque := stateWith(group("3", "threshold"))
-	opaque.Apply(trace("gen", nil, cellgraph.Effect{Opaque: []cellgraph.Uncaptured{{Name: "g", Reason: "generator"}}}))
+	opaque, other := stateWith(group("3", "threshold")), stateWith(group("3", "threshold"))
+	generator := cellgraph.Effect{Opaque: []cellgraph.Uncaptured{{Name: "g", Reason: "generator"}}}
+	opaque.Apply(trace("gen", nil, generator))
+	other.Apply(trace("gen another way", nil, generator))
+	readsOpaque := []cellgraph.Trace{trace("c", []cellgraph.Observation{opaque.Observe("g")}, cellgraph.Effect{})}
+	inPlace := []cellgraph.Trace{trace("c", append(reads, base.ObserveGroup("threshold")), cellgraph.Effect{Groups: []cellgraph.Group{group("4", "threshold")}})}
+	two := stateWith(group("3", "a"), group("3", "b"))
+	apart := []cellgraph.Trace{trace("c", []cellgraph.Observation{two.Observe("a"), two.Observe("b"), two.ObserveNames([]string{"a", "b"})}, cellgraph.Effect{})}
 
 	uncached := trace("c", nil, cellgraph.Effect{})
 	uncached.Uncached = "connected to a host: not cached"
-	inPlace := trace("c", nil, cellgraph.Effect{Groups: []cellgraph.Group{group("4", "threshold")}})
 
 	for _, test := range []struct {
 		name   string
@@ -59,15 +71,20 @@ func TestLook(t *testing.T) {
 		{"Hit", []cellgraph.Trace{trace("c", reads, cellgraph.Effect{})}, base, nil, true, ""},
 		{"NeverRun", nil, base, nil, false, "never run"},
 		{"ValueChanged", []cellgraph.Trace{trace("c", reads, cellgraph.Effect{})}, stateWith(group("4", "threshold")), nil, false, "threshold 3 → 4"},
-		{"NameGone", []cellgraph.Trace{trace("c", reads, cellgraph.Effect{})}, cellgraph.NewState(), nil, false, "threshold is no longer defined"},
-		{"SharingChanged", []cellgraph.Trace{trace("c", reads, cellgraph.Effect{})}, stateWith(group("3", "other", "threshold")), nil, false, "threshold changed"},
+		{"NameGone", []cellgraph.Trace{trace("c", reads, cellgraph.Effect{})}, cellgraph.NewState(whole{}), nil, false, "threshold is no longer defined"},
+		{"AliasOfWhatIsOnlyRead", []cellgraph.Trace{trace("c", reads, cellgraph.Effect{})}, stateWith(group("3", "other", "threshold")), nil, true, ""},
 		{"AbsentNameAppeared", []cellgraph.Trace{trace("c", absent, cellgraph.Effect{})}, stateWith(group("1", "nowhere")), nil, false, "nowhere is defined now"},
 		{"FileChanged", []cellgraph.Trace{trace("c", readsFile, cellgraph.Effect{})}, base, world{"file trips.csv": "v2"}, false, "trips.csv v1 → v2"},
 		{"FileGone", []cellgraph.Trace{trace("c", readsFile, cellgraph.Effect{})}, base, world{}, false, "trips.csv is gone"},
 		{"Uncached", []cellgraph.Trace{uncached}, base, nil, false, "connected to a host: not cached"},
 		{"OlderTraceHolds", []cellgraph.Trace{trace("c", readsFile, cellgraph.Effect{}), trace("c", reads, cellgraph.Effect{})}, base, world{}, true, ""},
-		{"ReadsOpaque", []cellgraph.Trace{trace("c", []cellgraph.Observation{base.Observe("g")}, cellgraph.Effect{})}, opaque, nil, false, "reads g, which cannot be captured (generator)"},
-		{"MutatesBesideOpaque", []cellgraph.Trace{inPlace}, opaque, nil, false, "changes threshold while g is alive, which cannot be captured and may share it"},
+		{"AliasOfWhatChangesInPlace", inPlace, stateWith(group("3", "other", "threshold")), nil, false, "threshold now shares memory with other"},
+		{"ChangesInPlaceAlone", inPlace, base, nil, true, ""},
+		{"NamesReadShareNow", apart, stateWith(group("3", "a", "b")), nil, false, "b now shares memory with a"},
+		{"NamesReadAreApart", apart, two, nil, true, ""},
+		{"OpaqueOfTheSameHistory", readsOpaque, opaque, nil, true, ""},
+		{"OpaqueOfAnotherHistory", readsOpaque, other, nil, false, "g has another history (generator)"},
+		{"OpaqueGone", readsOpaque, base, nil, false, "g is no longer defined"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			v := cellgraph.Look(test.traces, test.state, test.world)
@@ -82,7 +99,7 @@ func TestEarlyCutoff(t *testing.T) {
 	// An upstream cell that reruns to the same value keeps its reader fresh.
 	before := stateWith(group("3", "x"))
 	reader := trace("reader", []cellgraph.Observation{before.Observe("x")}, cellgraph.Effect{})
-	after := cellgraph.NewState()
+	after := cellgraph.NewState(whole{})
 	after.Apply(trace("edited upstream", nil, cellgraph.Effect{Groups: []cellgraph.Group{group("3", "x")}}))
 	if v := cellgraph.Look([]cellgraph.Trace{reader}, after, world{}); v.Hit == nil {
 		t.Fatalf("reader missed: %s", v.Why)
@@ -91,13 +108,13 @@ func TestEarlyCutoff(t *testing.T) {
 
 func TestDeclaredEdge(t *testing.T) {
 	// prev: without data: another effect upstream makes the step stale.
-	up := cellgraph.NewState()
+	up := cellgraph.NewState(whole{})
 	up.Apply(trace("load", nil, cellgraph.Effect{Groups: []cellgraph.Group{group("1", "a")}}))
 	down := trace("train", []cellgraph.Observation{up.ObserveStep("load")}, cellgraph.Effect{})
 	if v := cellgraph.Look([]cellgraph.Trace{down}, up, world{}); v.Hit == nil {
 		t.Fatalf("missed: %s", v.Why)
 	}
-	other := cellgraph.NewState()
+	other := cellgraph.NewState(whole{})
 	other.Apply(trace("load", nil, cellgraph.Effect{Groups: []cellgraph.Group{group("2", "a")}}))
 	if v := cellgraph.Look([]cellgraph.Trace{down}, other, world{}); v.Hit != nil {
 		t.Fatal("hit although the upstream step had another effect")
@@ -126,7 +143,7 @@ func TestPlan(t *testing.T) {
 		{"EditTaintsReaders", nil, []cellgraph.Freshness{"stale", "stale", "fresh", "unknown"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			for i, f := range cellgraph.Plan(cells(test.load), func(*cellgraph.State) cellgraph.World { return world{} }) {
+			for i, f := range cellgraph.Plan(cells(test.load), cellgraph.NewState(whole{}), func(*cellgraph.State) cellgraph.World { return world{} }) {
 				if f.Status != test.want[i] {
 					t.Errorf("cell %s: got %s (%s), want %s", f.ID, f.Status, f.Why, test.want[i])
 				}

@@ -37,9 +37,8 @@ type Forecast struct {
 // Plan folds over the cells in order without running anything. A cell that
 // would run is assumed to write what its last run wrote plus the names that it
 // binds; what reads them is stale too. The world is asked for with the state
-// that is to be laid over the folder.
-func Plan(cells []PlanCell, over func(*State) World) []Forecast {
-	state := NewState()
+// that is to be laid over the folder; state is that of a fresh kernel.
+func Plan(cells []PlanCell, state *State, over func(*State) World) []Forecast {
 	world := over(state)
 	tainted := map[string]string{} // "kind name" → id of the cell that will write it
 	forecasts := make([]Forecast, 0, len(cells))

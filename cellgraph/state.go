@@ -10,8 +10,10 @@ import (
 // notebook: what each name, file and ambient adapter is by then. It says what
 // a straight run would have produced, whether or not a kernel holds it.
 type State struct {
+	parts   Parter
 	names   map[string]*Group
-	opaque  map[string]string // name → reason
+	opaque  map[string]Opaque
+	passed  int // cells so far
 	files   map[string]FileChange
 	ambient map[string]Ambient
 	modules []string
@@ -20,11 +22,28 @@ type State struct {
 	history Digest                 // what was entered and shown so far
 }
 
+// Parter tells which of the names of a captured group share mutable objects.
+// It answers alike for equal arguments.
+type Parter interface {
+	// Parts splits names, some of those of g, and identifies what each part
+	// reaches. It answers false if that cannot be told: then nothing that
+	// observes these names holds.
+	Parts(g *Group, names []string) ([]Part, bool)
+}
+
+// Part is names that share mutable objects with each other, sorted, and the
+// identity of what they reach, taken together.
+type Part struct {
+	Names []string `json:"names"`
+	ID    Digest   `json:"id"`
+}
+
 // NewState is the state of a fresh kernel in the folder as it stands.
-func NewState() *State {
+func NewState(parts Parter) *State {
 	return &State{
+		parts:   parts,
 		names:   map[string]*Group{},
-		opaque:  map[string]string{},
+		opaque:  map[string]Opaque{},
 		files:   map[string]FileChange{},
 		ambient: map[string]Ambient{},
 		loaded:  map[string]Observation{},
@@ -35,6 +54,8 @@ func NewState() *State {
 // Clone returns a copy that shares nothing mutable with s.
 func (s *State) Clone() *State {
 	return &State{
+		parts:   s.parts,
+		passed:  s.passed,
 		names:   maps.Clone(s.names),
 		opaque:  maps.Clone(s.opaque),
 		files:   maps.Clone(s.files),
@@ -49,6 +70,7 @@ func (s *State) Clone() *State {
 // Apply moves s past a cell that had the effect of t.
 func (s *State) Apply(t Trace) {
 	e := t.Effect
+	touched := s.touch(&t)
 	s.steps[t.Step] = Combine(s.steps[t.Step].String(), e.ID().String())
 	for _, name := range e.Deleted {
 		delete(s.names, name)
@@ -61,9 +83,9 @@ func (s *State) Apply(t Trace) {
 			delete(s.opaque, name)
 		}
 	}
-	for _, u := range e.Opaque {
-		delete(s.names, u.Name)
-		s.opaque[u.Name] = u.Reason
+	for name, o := range touched {
+		delete(s.names, name)
+		s.opaque[name] = o
 	}
 	for _, f := range e.Files {
 		s.files[f.Path] = f
@@ -103,6 +125,9 @@ func IsHistory(name string) bool {
 // Names are the captured names, sorted.
 func (s *State) Names() []string { return slices.Sorted(maps.Keys(s.names)) }
 
+// Passed is how many cells the state has been moved past.
+func (s *State) Passed() int { return s.passed }
+
 // Group is the group that holds name, or nil.
 func (s *State) Group(name string) *Group { return s.names[name] }
 
@@ -117,15 +142,6 @@ func (s *State) Groups() []Group {
 		}
 	}
 	return groups
-}
-
-// Opaque are the names bound to what cannot be captured, sorted.
-func (s *State) Opaque() []Uncaptured {
-	var list []Uncaptured
-	for _, name := range slices.Sorted(maps.Keys(s.opaque)) {
-		list = append(list, Uncaptured{Name: name, Reason: s.opaque[name]})
-	}
-	return list
 }
 
 // Files are the changes that cells made to the volume so far, sorted by path.
@@ -163,47 +179,4 @@ func (s *State) Versions() []Observation {
 		list = append(list, s.loaded[key])
 	}
 	return list
-}
-
-// Everything is the name by which a cell that may read any name observes them all.
-const Everything = "*"
-
-// Observe says what name is to a cell that reads it now. The identity covers
-// the whole group, so sharing with other names is part of it. The zero ID
-// stands for an absent name.
-func (s *State) Observe(name string) Observation {
-	o := Observation{Kind: KindName, Name: name}
-	if name == Everything {
-		parts := []string{"names"}
-		for _, n := range s.Names() {
-			parts = append(parts, n, s.names[n].ID.String())
-		}
-		o.ID = Combine(parts...)
-		return o
-	}
-	g := s.names[name]
-	if g == nil && IsHistory(name) {
-		o.ID = Combine("history", s.history.String())
-		return o
-	}
-	if g == nil {
-		return o
-	}
-	o.ID = Combine("name", g.ID.String(), name)
-	for _, v := range g.Vars {
-		if v.Name == name {
-			o.Shown = v.Shown
-		}
-	}
-	return o
-}
-
-// ObserveAmbient says what an adapter is at now; zero if no cell has changed it.
-func (s *State) ObserveAmbient(name string) Observation {
-	return Observation{Kind: KindAmbient, Name: name, ID: s.ambient[name].ID}
-}
-
-// ObserveStep says what a step's cells have done so far; zero if none has run.
-func (s *State) ObserveStep(name string) Observation {
-	return Observation{Kind: KindStep, Name: name, ID: s.steps[name]}
 }

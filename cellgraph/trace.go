@@ -10,7 +10,9 @@ type Kind string
 
 // The kinds of observation. An Observation's ID is zero where the thing was absent.
 const (
-	KindName    Kind = "name"    // a name of the user's namespace; ID of its group and name
+	KindName    Kind = "name"    // a name of the user's namespace, by itself
+	KindNames   Kind = "names"   // several names taken together: which of them share, and what
+	KindGroup   Kind = "group"   // all names that share with a name that the cell changes in place
 	KindFile    Kind = "file"    // content of a regular file; path relative to the volume, or absolute outside it
 	KindStat    Kind = "stat"    // existence and type of a path
 	KindList    Kind = "list"    // the sorted entries of a folder
@@ -53,8 +55,9 @@ type Variable struct {
 
 // Uncaptured is a name that a cell left bound to something that has no captured form.
 type Uncaptured struct {
-	Name   string `json:"name"`
-	Reason string `json:"reason"`
+	Name   string   `json:"name"`
+	Reason string   `json:"reason"`
+	With   []string `json:"with,omitempty"` // the names of its group, itself included; empty if it is alone
 }
 
 // FileChange is a file that a cell wrote or deleted, relative to the volume.
@@ -100,6 +103,33 @@ type Trace struct {
 	Uncached string `json:"uncached,omitempty"`
 	// Bound are names that the cell's code binds, for the forecast of a plan.
 	Bound []string `json:"bound,omitempty"`
+}
+
+// Names are the names that the effect binds to something else, changes or unbinds.
+func (e *Effect) Names() map[string]bool {
+	names := map[string]bool{}
+	for _, g := range e.Groups {
+		for _, n := range g.Names {
+			names[n] = true
+		}
+	}
+	for _, n := range e.Deleted {
+		names[n] = true
+	}
+	for _, u := range e.Opaque {
+		names[u.Name] = true
+	}
+	return names
+}
+
+// Key identifies the run of a cell by its code and what it observed: equal
+// keys mean runs that could not be told apart before they began.
+func (t *Trace) Key() Digest {
+	parts := []string{"run", t.Code.String()}
+	for _, o := range t.Observed {
+		parts = append(parts, string(o.Kind), o.Name, o.ID.String())
+	}
+	return Combine(parts...)
 }
 
 // ID identifies what the effect changed: values, files and ambient state, not outputs.

@@ -32,6 +32,16 @@ func (s *Session) execute(ctx context.Context, cell notebook.CodeCell, count int
 	}
 	o := &seen{cell: cell}
 	doubt := s.announce(ctx, o)
+	for doubt == nil {
+		cells := s.missing(o.reads)
+		if len(cells) == 0 {
+			break
+		}
+		if err := s.replay(ctx, cells, count); err != nil {
+			return nil, err
+		}
+		doubt = s.announce(ctx, o) // what came alive may reach more
+	}
 	if doubt == nil && s.restored && (needsHistory(o.reads.Reads) || o.reads.All && s.results) {
 		return nil, fmt.Errorf("%w: cell %s may read the history of cells that were restored", ErrRestore, cell.ID)
 	}
@@ -52,7 +62,7 @@ func (s *Session) execute(ctx context.Context, cell notebook.CodeCell, count int
 	if err := errors.Join(doubt, readErr); err != nil {
 		return nil, s.lose(ctx, cell, err)
 	}
-	if err := s.record(ctx, o, c); err != nil {
+	if err := s.record(ctx, o, count, c); err != nil {
 		return nil, s.lose(ctx, cell, err)
 	}
 	return nil, nil

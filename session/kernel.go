@@ -103,7 +103,7 @@ func (s *Session) gone() []string {
 		}
 	}
 	for _, u := range s.live.Opaque() {
-		if s.state.Group(u.Name) == nil && !kept[u.Name] {
+		if s.state.Group(u.Name) == nil && !kept[u.Name] && !(s.present != nil && s.alive(s.present, u.Name)) {
 			names = append(names, u.Name)
 		}
 	}

@@ -39,15 +39,10 @@ func (o *seen) made(path string) bool {
 
 // observations lists what the cell observed, as it was when the cell began:
 // s.state is still the one before the cell.
-func (s *Session) observations(o *seen) []cellgraph.Observation {
+func (s *Session) observations(o *seen, e *cellgraph.Effect) []cellgraph.Observation {
 	var list []cellgraph.Observation
 	add := func(more ...cellgraph.Observation) { list = append(list, more...) }
-	for _, name := range slices.Sorted(maps.Keys(o.reads.Reads)) {
-		add(s.state.Observe(name))
-	}
-	if o.reads.All {
-		add(s.state.Observe(cellgraph.Everything), s.state.Observe("_"))
-	}
+	add(s.names(o, e)...)
 	for _, prev := range s.step(o.cell.Step).Prev {
 		add(s.state.ObserveStep(prev))
 	}
@@ -59,6 +54,38 @@ func (s *Session) observations(o *seen) []cellgraph.Observation {
 		}
 	}
 	add(s.files(o)...)
+	return list
+}
+
+// names observes what the cell read of the namespace: each name by itself, all
+// together, and who shares with what it changed in place.
+func (s *Session) names(o *seen, e *cellgraph.Effect) []cellgraph.Observation {
+	var list []cellgraph.Observation
+	var bound []string
+	for _, name := range slices.Sorted(maps.Keys(o.reads.Reads)) {
+		now := s.state.Observe(name)
+		list = append(list, now)
+		if !now.ID.IsZero() && !cellgraph.IsHistory(name) {
+			bound = append(bound, name)
+		}
+	}
+	if o.reads.All {
+		return append(list, s.state.Observe(cellgraph.Everything), s.state.Observe("_"))
+	}
+	if len(bound) > 1 {
+		list = append(list, s.state.ObserveNames(bound))
+	}
+	touched := e.Names()
+	for _, name := range o.captured.Bound {
+		touched[name] = true
+	}
+	seen := map[string]bool{}
+	for _, name := range bound {
+		if mates := s.state.Mates(name); slices.ContainsFunc(mates, func(n string) bool { return touched[n] }) && !seen[mates[0]] {
+			seen[mates[0]] = true
+			list = append(list, s.state.ObserveGroup(name))
+		}
+	}
 	return list
 }
 

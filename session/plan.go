@@ -13,7 +13,7 @@ func (s *Session) Plan(ctx context.Context) *Report {
 	// The world answers for the folder before anything ran; what a fresh cell
 	// wrote is a leftover there, so the plan's own state is laid over it.
 	forecasts := map[string]cellgraph.Forecast{}
-	for _, f := range cellgraph.Plan(cells, s.world.over) {
+	for _, f := range cellgraph.Plan(cells, s.state.Clone(), s.world.over) {
 		forecasts[f.ID] = f
 	}
 	for _, cell := range s.cfg.Outline.Cells {

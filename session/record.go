@@ -17,27 +17,19 @@ import (
 )
 
 // record turns what was seen of a cell into a trace and an effect, and stores both.
-func (s *Session) record(ctx context.Context, o *seen, c *CellReport) error {
-	spool := filepath.Join(s.cfg.Runtime, "spool")
-	defer os.Remove(spool)
-	var err error
-	if o.captured, err = s.agent.After(ctx, spool); err != nil {
-		return err
-	}
-	after, err := s.volume.scan()
+func (s *Session) record(ctx context.Context, o *seen, count int, c *CellReport) error {
+	effect, err := s.capture(ctx, o)
 	if err != nil {
 		return err
 	}
-	o.changed = changed(o.before, after)
 	t := cellgraph.Trace{Code: s.code(o.cell), Cell: o.cell.ID, Step: o.cell.Step, Seconds: o.seconds, Created: time.Now().UTC(),
-		Bound: o.reads.Binds, Observed: s.observations(o), Uncached: s.uncached(o)}
-	if t.Effect, err = s.effect(ctx, o, spool); err != nil {
-		return err
+		Bound: o.reads.Binds, Effect: effect, Observed: s.observations(o, &effect), Uncached: s.uncached(o)}
+	if s.varies(ctx, &t) {
+		c.Why += "; it does not do the same each time"
 	}
-	for _, u := range t.Effect.Opaque {
-		c.Uncaptured = append(c.Uncaptured, UncapturedName(u))
-	}
-	s.pass(o.cell, t)
+	c.leaves(&t)
+	s.executed[s.state.Passed()] = true
+	s.pass(o.cell, count, t)
 	s.live = s.state.Clone()
 	if err := s.anchor(ctx, o.cell, t, Ran); err != nil {
 		return err
@@ -49,8 +41,35 @@ func (s *Session) record(ctx context.Context, o *seen, c *CellReport) error {
 	return s.remember(o.cell, t)
 }
 
+// varies reports whether an earlier run of a cell, which observed the same,
+// left something else; outputs alone do not count.
+func (s *Session) varies(ctx context.Context, t *cellgraph.Trace) bool {
+	traces, err := s.cfg.Store.Traces(ctx, t.Code)
+	if err != nil {
+		return false // it is only shown
+	}
+	key, id := t.Key(), t.Effect.ID()
+	return slices.ContainsFunc(traces, func(old cellgraph.Trace) bool { return old.Key() == key && old.Effect.ID() != id })
+}
+
+// capture takes from the kernel and the folder what a cell left.
+func (s *Session) capture(ctx context.Context, o *seen) (e cellgraph.Effect, err error) {
+	spool := filepath.Join(s.cfg.Runtime, "spool")
+	defer os.Remove(spool)
+	if o.captured, err = s.agent.After(ctx, spool); err != nil {
+		return e, err
+	}
+	after, err := s.volume.scan()
+	if err != nil {
+		return e, err
+	}
+	o.changed = changed(o.before, after)
+	return s.effect(ctx, o, spool)
+}
+
 // pass moves the state past a cell.
-func (s *Session) pass(cell notebook.CodeCell, t cellgraph.Trace) {
+func (s *Session) pass(cell notebook.CodeCell, count int, t cellgraph.Trace) {
+	s.past = append(s.past, passed{cell: cell, count: count, trace: t, pre: s.state.Clone()})
 	s.state.Apply(t)
 	s.state.Enter(cell.Source, t.Effect.Outputs)
 	s.inputs = append(s.inputs, cell.Source)

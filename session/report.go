@@ -1,5 +1,7 @@
 package session
 
+import "kedge/cellgraph"
+
 // Statuses of cells and steps in a [Report].
 const (
 	Ran      = "ran"
@@ -55,6 +57,13 @@ type RunError struct {
 	Cell   *string `json:"cell"`
 	EName  string  `json:"ename"`
 	EValue string  `json:"evalue"`
+}
+
+// leaves lists what the cell left bound to what has no captured form.
+func (c *CellReport) leaves(t *cellgraph.Trace) {
+	for _, u := range t.Effect.Opaque {
+		c.Uncaptured = append(c.Uncaptured, UncapturedName{Name: u.Name, Reason: u.Reason})
+	}
 }
 
 // sumUp fills the steps of r from its cells, in the order of names.

@@ -83,10 +83,13 @@ type Session struct {
 	blind    string // why nothing may be looked up or recorded from here on; "" if it may
 	faults   []string
 
-	kernel Kernel // nil until a cell really runs
-	agent  *agent.Client
-	ring   *observe.Ring
-	live   *cellgraph.State // what the kernel holds
+	kernel   Kernel // nil until a cell really runs
+	agent    *agent.Client
+	ring     *observe.Ring
+	live     *cellgraph.State // what the kernel holds
+	past     []passed
+	executed map[int]bool     // which cells of the past have run in the kernel
+	present  *cellgraph.State // while cells are replayed: what they are replayed for; else nil
 }
 
 // Open prepares a run; nothing has run or changed when it returns.
@@ -95,7 +98,8 @@ func Open(ctx context.Context, cfg Config) (*Session, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Session{cfg: cfg, volume: v, state: cellgraph.NewState(), live: cellgraph.NewState(), leftover: map[string][]cellgraph.Digest{},
+	parts := &parter{ctx: ctx, store: cfg.Store, found: map[cellgraph.Digest][]cellgraph.Part{}}
+	s := &Session{cfg: cfg, volume: v, state: cellgraph.NewState(parts), live: cellgraph.NewState(parts), executed: map[int]bool{}, leftover: map[string][]cellgraph.Digest{},
 		outputs: map[string]cellgraph.Digest{}, displays: map[string][]shownAt{}, writer: newWriter()}
 	if data, ok, err := cfg.Store.Memo(ctx, "leftover", s.key("")); err == nil && ok {
 		if json.Unmarshal(data, &s.leftover) != nil {
@@ -272,6 +276,7 @@ func (s *Session) cell(ctx context.Context, cell notebook.CodeCell, count int, f
 				c.Status, c.Why, c.Seconds = Restored, "nothing changed", time.Since(began).Seconds()
 				c.saved = max(0, verdict.Hit.Seconds-c.Seconds)
 				c.snapshot = s.parent.String()
+				c.leaves(verdict.Hit)
 				return nil, nil
 			}
 			s.fault("restore cell "+cell.ID, err)
@@ -309,6 +314,11 @@ func (s *Session) look(ctx context.Context, cell notebook.CodeCell) cellgraph.Ve
 		return cellgraph.Verdict{Why: "the store could not be read"}
 	}
 	v := cellgraph.Look(traces, s.state, s.world)
+	if v.Hit != nil {
+		if why := s.repeatable(ctx, v.Hit); why != "" {
+			v = cellgraph.Verdict{Why: why}
+		}
+	}
 	if v.Hit == nil && len(traces) == 0 {
 		if _, ok, _ := s.cfg.Store.Memo(ctx, "last", s.key(cell.ID)); ok {
 			v.Why = "code edited"
@@ -337,25 +347,29 @@ func (s *Session) restore(ctx context.Context, cell notebook.CodeCell, count int
 			return fmt.Errorf("value of %v: %w", g.Names, errors.Join(err, snapshotter.ErrNotFound))
 		}
 	}
-	saved, err := restoreFiles(ctx, s.world, t.Effect.Files)
-	if err != nil {
+	if err := s.putFiles(ctx, t.Effect.Files); err != nil {
 		return err
-	}
-	for path, blob := range saved {
-		f := snapshotter.SavedFile{Notebook: s.cfg.Path, Path: s.volume.path(path), Content: blob, Saved: time.Now().UTC()}
-		if err := s.cfg.Store.PutSaved(ctx, f); err != nil {
-			return fmt.Errorf("note that %s was saved: %w", path, err)
-		}
 	}
 	if err := s.cfg.Document.SetOutputs(cell.Index, renumber(outputs, count), &count); err != nil {
 		return fmt.Errorf("write outputs: %w", err)
 	}
 	s.show(cell.Index, displays)
-	s.pass(cell, t)
+	s.pass(cell, count, t)
 	s.restored = true
 	s.results = s.results || bytes.Contains(data, []byte(`"execute_result"`))
 	if err := s.anchor(ctx, cell, t, Restored); err != nil {
 		s.fault("record cell "+cell.ID, err)
+	}
+	return nil
+}
+
+// noteSaved keeps on record which files of the user's were saved before they were replaced.
+func (s *Session) noteSaved(ctx context.Context, saved map[string]cellgraph.Digest, now time.Time) error {
+	for path, blob := range saved {
+		f := snapshotter.SavedFile{Notebook: s.cfg.Path, Path: s.volume.path(path), Content: blob, Saved: now}
+		if err := s.cfg.Store.PutSaved(ctx, f); err != nil {
+			return fmt.Errorf("note that %s was saved: %w", path, err)
+		}
 	}
 	return nil
 }

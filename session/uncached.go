@@ -1,7 +1,6 @@
 package session
 
 import (
-	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -13,7 +12,7 @@ import (
 
 // uncached says why the trace of a cell may never hit, or "".
 func (s *Session) uncached(o *seen) string {
-	for _, reason := range []func(*seen) string{s.forbidden, leftRunning, uncaptured, s.readOpaque, s.wroteElsewhere, s.unknownBefore} {
+	for _, reason := range []func(*seen) string{s.forbidden, leftRunning, refused, s.wroteElsewhere, s.unknownBefore} {
 		if why := reason(o); why != "" {
 			return why
 		}
@@ -55,23 +54,10 @@ func leftRunning(o *seen) string {
 	return ""
 }
 
-// uncaptured is what the cell left and no snapshot can hold.
-func uncaptured(o *seen) string {
-	for _, u := range o.captured.Uncaptured {
-		return fmt.Sprintf("%s cannot be captured (%s)", u.Name, u.Reason)
-	}
-	for _, reason := range o.captured.Refused {
-		return reason + ": not cached"
-	}
-	return ""
-}
-
-// readOpaque is a read of what is not in any snapshot.
-func (s *Session) readOpaque(o *seen) string {
-	for _, u := range s.state.Opaque() {
-		if o.reads.All || o.reads.Reads[u.Name] {
-			return fmt.Sprintf("reads %s, which cannot be captured (%s)", u.Name, u.Reason)
-		}
+// refused is what the agent saw the cell do that restoring would not do again.
+func refused(o *seen) string {
+	if len(o.captured.Refused) > 0 {
+		return o.captured.Refused[0] + ": not cached"
 	}
 	return ""
 }

@@ -18,7 +18,7 @@ func newWorld(t *testing.T, root string) *world {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { store.Close() })
-	return &world{ctx: context.Background(), store: store, volume: open(t, root, `{}`), state: cellgraph.NewState(),
+	return &world{ctx: context.Background(), store: store, volume: open(t, root, `{}`), state: cellgraph.NewState(nil),
 		leftover: map[string]map[cellgraph.Digest]bool{}, env: os.LookupEnv, secret: []byte("key"), now: time.Now}
 }
 

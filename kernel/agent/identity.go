@@ -44,8 +44,7 @@ func Identity(stream []byte, buffers []HashedBuffer) (cellgraph.Digest, error) {
 	if g.buffers != len(buffers) {
 		return cellgraph.Digest{}, fmt.Errorf("%w: it uses %d buffers of %d", ErrStream, g.buffers, len(buffers))
 	}
-	e := &encoder{graph: g, buffers: buffers, main: cellgraph.NewHash(), out: make([]byte, 0, min(2*flushAt, 64+2*len(stream))), long: map[uint64][32]byte{}, hashes: map[uint64][32]byte{}}
-	return e.digest()
+	return newEncoder(g, buffers).digest()
 }
 
 // Globals lists what a stream imports, as "module.name", in order of first
@@ -217,6 +216,12 @@ type encoder struct {
 	order   []uint32 // objects by number
 	long    map[uint64][32]byte
 	hashes  map[uint64][32]byte
+}
+
+// newEncoder returns an encoder of g, whose marks it uses up: one encoder for a graph.
+func newEncoder(g *graph, buffers []HashedBuffer) *encoder {
+	return &encoder{graph: g, buffers: buffers, main: cellgraph.NewHash(), out: make([]byte, 0, min(2*flushAt, 64+2*len(g.stream))),
+		long: map[uint64][32]byte{}, hashes: map[uint64][32]byte{}}
 }
 
 // frame is a value whose contents are being written.

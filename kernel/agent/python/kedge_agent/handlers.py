@@ -117,7 +117,7 @@ class Agent:
                 try:
                     stream, buffers = pickler.capture(values, self.live, plain)
                 except Exception as err:
-                    uncaptured += [{"name": n, "reason": f"{type(user[n]).__qualname__}: {err}"}
+                    uncaptured += [{"name": n, "reason": f"{type(user[n]).__qualname__}: {err}", "with": names}
                                    for n in names]
                     continue
                 at = file.tell()

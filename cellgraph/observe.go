@@ -1,0 +1,190 @@
+package cellgraph
+
+import (
+	"slices"
+	"strings"
+)
+
+// Everything is the name by which a cell that may read any name observes them all.
+const Everything = "*"
+
+// unknown is the ID of what cannot be told; it equals nothing, itself included.
+var unknown = Combine("unknown")
+
+// same reports whether two identities are those of one and the same.
+func same(a, b Digest) bool { return a == b && a != unknown }
+
+// Observe says what name, or [Everything], is to a cell that reads it now,
+// taken by itself. The zero ID stands for an absent name.
+func (s *State) Observe(name string) Observation {
+	o := Observation{Kind: KindName, Name: name}
+	if name == Everything {
+		o.ID = s.everything()
+		return o
+	}
+	if thing, ok := s.opaque[name]; ok {
+		o.ID, o.Shown = thing.id(name), "("+thing.Reason+")"
+		return o
+	}
+	g := s.names[name]
+	switch {
+	case g == nil && IsHistory(name):
+		o.ID = Combine("history", s.history.String())
+	case g != nil:
+		o.ID = s.part(g, name)
+		o.Shown = g.shown(name)
+	}
+	return o
+}
+
+// ObserveNames says which of names share mutable objects with each other, and
+// what they reach, taken together. Names that are not bound are left out.
+func (s *State) ObserveNames(names []string) Observation {
+	names = slices.Compact(slices.Sorted(slices.Values(names)))
+	o := Observation{Kind: KindNames, Name: strings.Join(names, "\n")}
+	parts, ok := s.together(names)
+	if !ok {
+		o.ID = unknown
+		return o
+	}
+	digests := []string{"together"}
+	var shared []string
+	for _, p := range parts {
+		digests = append(append(digests, p.Names...), p.ID.String())
+		if len(p.Names) > 1 {
+			shared = append(shared, strings.Join(p.Names, " "))
+		}
+	}
+	o.ID, o.Shown = Combine(digests...), strings.Join(shared, ", ")
+	return o
+}
+
+// ObserveGroup says who shares with name, and what all of them reach: what a
+// cell depends on that changes name's value in place, for it changes theirs.
+func (s *State) ObserveGroup(name string) Observation {
+	o := Observation{Kind: KindGroup, Name: name}
+	if thing, ok := s.opaque[name]; ok {
+		o.ID, o.Shown = s.opaqueGroup(thing), strings.Join(thing.With, " ")
+		return o
+	}
+	g := s.names[name]
+	if g == nil {
+		return o
+	}
+	names := s.bound(g)
+	all := s.ObserveNames(names)
+	o.ID, o.Shown = all.ID, strings.Join(names, " ")
+	if all.ID != unknown {
+		o.ID = Combine("group", all.Name, all.ID.String())
+	}
+	return o
+}
+
+// Mates are the names that share with name, itself included, sorted; nil if it is not bound.
+func (s *State) Mates(name string) []string {
+	if thing, ok := s.opaque[name]; ok {
+		return thing.With
+	}
+	if g := s.names[name]; g != nil {
+		return s.bound(g)
+	}
+	return nil
+}
+
+// bound are the names of g that are still bound to it.
+func (s *State) bound(g *Group) []string {
+	var names []string
+	for _, name := range g.Names {
+		if s.names[name] == g {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// together splits names into parts across all groups, in the order of their first names.
+func (s *State) together(names []string) ([]Part, bool) {
+	var all []Part
+	var groups []*Group
+	of := map[*Group][]string{}
+	for _, name := range names {
+		if thing, ok := s.opaque[name]; ok {
+			all = append(all, Part{Names: []string{name}, ID: thing.id(name)})
+			continue
+		}
+		g := s.names[name]
+		if g == nil {
+			continue
+		}
+		if of[g] == nil {
+			groups = append(groups, g)
+		}
+		of[g] = append(of[g], name)
+	}
+	for _, g := range groups {
+		parts, ok := s.split(g, of[g])
+		if !ok {
+			return nil, false
+		}
+		all = append(all, parts...)
+	}
+	slices.SortFunc(all, func(a, b Part) int { return strings.Compare(a.Names[0], b.Names[0]) })
+	return all, true
+}
+
+// split is Parter.Parts but for a group of one name, which is a part.
+func (s *State) split(g *Group, names []string) ([]Part, bool) {
+	if len(g.Names) == 1 {
+		return []Part{{Names: names, ID: g.ID}}, true
+	}
+	return s.parts.Parts(g, names)
+}
+
+// part is the identity of one name of g.
+func (s *State) part(g *Group, name string) Digest {
+	parts, ok := s.split(g, []string{name})
+	if !ok || len(parts) != 1 {
+		return unknown
+	}
+	return parts[0].ID
+}
+
+// everything identifies all that is bound.
+func (s *State) everything() Digest {
+	parts := []string{"names"}
+	for _, n := range s.Names() {
+		parts = append(parts, n, s.names[n].ID.String())
+	}
+	for _, u := range s.Opaque() {
+		parts = append(parts, u.Name, s.opaque[u.Name].id(u.Name).String())
+	}
+	return Combine(parts...)
+}
+
+// shown is the short human form of one name of g. Functions and classes have
+// their kind instead of a value.
+func (g *Group) shown(name string) string {
+	for _, v := range g.Vars {
+		if v.Name != name {
+			continue
+		}
+		switch v.Type {
+		case "function":
+			return name + "()"
+		case "type":
+			return "class " + name
+		}
+		return v.Shown
+	}
+	return ""
+}
+
+// ObserveAmbient says what an adapter is at now; zero if no cell has changed it.
+func (s *State) ObserveAmbient(name string) Observation {
+	return Observation{Kind: KindAmbient, Name: name, ID: s.ambient[name].ID}
+}
+
+// ObserveStep says what a step's cells have done so far; zero if none has run.
+func (s *State) ObserveStep(name string) Observation {
+	return Observation{Kind: KindStep, Name: name, ID: s.steps[name]}
+}
