@@ -78,7 +78,7 @@ func (s *Session) announce(ctx context.Context, o *seen) (err error) {
 	if o.before, err = s.volume.scan(); err != nil {
 		return err
 	}
-	o.reads, err = s.agent.Before(ctx, o.cell.Source)
+	o.reads, err = s.agent.Before(ctx, o.cell.Source, s.cfg.Stateless)
 	return err
 }
 

@@ -59,7 +59,9 @@ type Config struct {
 	Launch   func(ctx context.Context, ring *observe.Ring) (Kernel, error)
 	Runtime  string // a private folder for spool files and the ring
 	Secret   []byte // key of the digests of environment values
-	KernelID string // shown in reports
+	// Stateless are packages that the user declares to hold no state of their own.
+	Stateless []string
+	KernelID  string // shown in reports
 
 	From, To string                                     // steps; see `kedge run`
 	Straight string                                     // why every cell runs, e.g. "--no-cache"; "" if cells may be restored
@@ -98,6 +100,11 @@ func Open(ctx context.Context, cfg Config) (*Session, error) {
 	if err != nil {
 		return nil, err
 	}
+	declared, err := stateless(cfg.Document, cfg.Stateless)
+	if err != nil {
+		return nil, err
+	}
+	cfg.Stateless = declared
 	parts := &parter{ctx: ctx, store: cfg.Store, found: map[cellgraph.Digest][]cellgraph.Part{}}
 	s := &Session{cfg: cfg, volume: v, state: cellgraph.NewState(parts), live: cellgraph.NewState(parts), executed: map[int]bool{}, leftover: map[string][]cellgraph.Digest{},
 		outputs: map[string]cellgraph.Digest{}, displays: map[string][]shownAt{}, writer: newWriter()}
@@ -315,7 +322,11 @@ func (s *Session) look(ctx context.Context, cell notebook.CodeCell) cellgraph.Ve
 	}
 	v := cellgraph.Look(traces, s.state, s.world)
 	if v.Hit != nil {
-		if why := s.repeatable(ctx, v.Hit); why != "" {
+		why := s.repeatable(ctx, v.Hit)
+		if why == "" {
+			why = expired(cell, v.Hit.Created, s.world.now())
+		}
+		if why != "" {
 			v = cellgraph.Verdict{Why: why}
 		}
 	}

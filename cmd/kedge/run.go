@@ -79,14 +79,15 @@ func (f *runFlags) choose() error {
 
 // job is a notebook with all that is needed to run or plan it.
 type job struct {
-	path    string
-	data    []byte
-	doc     *notebook.Document
-	outline *notebook.Outline
-	cache   *cache
-	env     *environment
-	sources map[string]session.Source
-	out     string // the file to write, absolute; "" if none is
+	path     string
+	data     []byte
+	doc      *notebook.Document
+	outline  *notebook.Outline
+	cache    *cache
+	env      *environment
+	sources  map[string]session.Source
+	settings settings
+	out      string // the file to write, absolute; "" if none is
 }
 
 // prepare reads a notebook and finds its environment. No kernel is started.
@@ -114,6 +115,9 @@ func prepare(ctx context.Context, errOut io.Writer, path string, f runFlags) (*j
 			return nil, fmt.Errorf("%w: the notebook has no step %q", errUsage, step)
 		}
 	}
+	if j.settings, err = readSettings(); err != nil {
+		return nil, err
+	}
 	if j.cache, err = openCache(ctx, errOut); err != nil {
 		return nil, err
 	}
@@ -138,7 +142,7 @@ func hasStep(o *notebook.Outline, name string) bool {
 func (j *job) config(f runFlags, runtime string) session.Config {
 	return session.Config{Store: j.cache.store, Path: j.path, Document: j.doc, Outline: j.outline, Sources: j.sources,
 		Modules: j.env.modules(), Library: j.env.Prefixes, Launch: j.env.launch(j.cache.launcher, filepath.Dir(j.path), runtime), Runtime: runtime,
-		Out: j.out, Secret: j.cache.secret, KernelID: j.env.Python, From: f.from, To: f.to, Straight: f.straight}
+		Out: j.out, Secret: j.cache.secret, Stateless: j.settings.Stateless, KernelID: j.env.Python, From: f.from, To: f.to, Straight: f.straight}
 }
 
 func runRun(ctx context.Context, out, errOut io.Writer, args []string) error {

@@ -119,10 +119,11 @@ type Restore struct {
 	ExecutionCount int            `json:"execution_count"`
 }
 
-// Before tells the agent that a cell with this code comes next.
-func (c *Client) Before(ctx context.Context, code string) (Reads, error) {
+// Before tells the agent that a cell with this code comes next, and which
+// packages are declared to hold no state of their own.
+func (c *Client) Before(ctx context.Context, code string, stateless []string) (Reads, error) {
 	var r Reads
-	return r, c.call(ctx, "kedge_before", map[string]any{"code": code}, &r)
+	return r, c.call(ctx, "kedge_before", map[string]any{"code": code, "stateless": stateless}, &r)
 }
 
 // After captures what the cell announced by Before read or bound, into the file at spool.
