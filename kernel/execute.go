@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"maps"
 	"strings"
+
+	"kedge/kernel/wire"
 )
 
 // Request is one cell to run. OnOutput, if set, is called on Execute's goroutine with each output as it arrives,
@@ -28,7 +30,8 @@ type Update struct {
 
 // Result is what running a cell gave. Outputs are nbformat outputs; consecutive stream parts of one name are one
 // output. Times has nbclient's keys of metadata.execution. Status is "ok", "error", "aborted", or empty if no
-// reply came. DisplayIDs maps an output's index to its display id.
+// reply came. DisplayIDs maps an output's index to its display id. Widgets, if the cell sent comm messages, is the state
+// of all widgets so far as nbclient writes it under metadata.widgets.
 type Result struct {
 	Outputs        []json.RawMessage
 	ExecutionCount int
@@ -40,6 +43,7 @@ type Result struct {
 	Comms          bool
 	Payload        json.RawMessage
 	Times          map[string]string
+	Widgets        json.RawMessage
 	Displays       []Update
 	DisplayIDs     map[int]string
 }
@@ -60,7 +64,7 @@ func (k *Kernel) Execute(ctx context.Context, req Request) (Result, error) {
 	}
 	defer k.release(w)
 	k.mu.Lock()
-	run := &execution{res: Result{Times: map[string]string{}}, onOutput: req.OnOutput}
+	run := &execution{res: Result{Times: map[string]string{}}, onOutput: req.OnOutput, widgets: k.widgets}
 	run.earlier = maps.Clone(k.displays)
 	k.mu.Unlock()
 	for _, id := range req.Shown {
@@ -77,6 +81,7 @@ type execution struct {
 	collector
 	res      Result
 	onOutput func(json.RawMessage)
+	widgets  *widgets
 	replied  bool
 	idle     bool
 }
@@ -143,7 +148,8 @@ func (e *execution) reply(in incoming) {
 
 func (e *execution) publish(kind string, in incoming) {
 	if strings.HasPrefix(kind, "comm_") {
-		e.res.Comms = e.res.Comms || kind == "comm_open"
+		e.res.Comms = true
+		e.widgets.comm(in.msg)
 		return
 	}
 	var m content
@@ -165,14 +171,41 @@ func (e *execution) publish(kind string, in incoming) {
 		e.res.Times["iopub.execute_input"] = in.msg.Header.Date
 		return
 	}
+	if e.taken(kind, in.msg, m) {
+		return
+	}
 	if o := e.apply(kind, m); o != nil && e.onOutput != nil {
 		e.onOutput(o.encode())
 	}
 }
 
+// taken gives what is put out inside an Output widget to that widget. Updates of displays reach the cells' own
+// outputs even then.
+func (e *execution) taken(kind string, msg wire.Message, m content) bool {
+	switch kind {
+	case "display_data", "execute_result":
+		if e.widgets.take(msg, m) {
+			e.res.Comms = true
+			if id := m.Transient.DisplayID; id != "" {
+				e.update(Update{id, object(m.Data), object(m.Metadata)})
+			}
+			return true
+		}
+		return false
+	case "stream", "error", "clear_output":
+		taken := e.widgets.take(msg, m)
+		e.res.Comms = e.res.Comms || taken
+		return taken
+	}
+	return false
+}
+
 // finish encodes the outputs and adds their display ids to those of earlier cells.
 func (e *execution) finish(displays map[string]bool) Result {
 	e.res.Displays = e.updates
+	if e.res.Comms {
+		e.res.Widgets = e.widgets.metadata()
+	}
 	e.res.Outputs = make([]json.RawMessage, len(e.outs))
 	e.res.DisplayIDs = map[int]string{}
 	for i, o := range e.outs {

@@ -53,6 +53,7 @@ type Kernel struct {
 	session  string
 	channels map[string]*channel
 	info     json.RawMessage
+	widgets  *widgets
 	heard    chan struct{} // closed at the first iopub message
 	drained  chan struct{} // closed when the process is dead and all its messages are delivered
 	closed   chan struct{} // closed by Shutdown
@@ -81,6 +82,7 @@ func Start(ctx context.Context, cfg Config) (*Kernel, error) {
 		heard: make(chan struct{}), drained: make(chan struct{}), closed: make(chan struct{}),
 		waiters: map[string]*waiter{}, displays: map[string]bool{},
 	}
+	k.widgets = newWidgets(k.sendComm)
 	if k.log == nil {
 		k.log = slog.New(slog.DiscardHandler)
 	}
@@ -249,15 +251,13 @@ func (k *Kernel) request(channel, msgType string, content any, metadata any, buf
 	if string(meta) == "null" {
 		meta = nil
 	}
-	w := &waiter{id: uuid.NewString(), in: make(chan incoming, 1024), done: make(chan struct{})}
+	header := k.header(msgType)
+	w := &waiter{id: header.MsgID, in: make(chan incoming, 1024), done: make(chan struct{})}
 	k.mu.Lock()
 	k.waiters[w.id] = w
 	k.mu.Unlock()
 	err = ch.send(wire.Encode(wire.Message{
-		Header: wire.Header{
-			MsgID: w.id, Username: "kedge", Session: k.session, MsgType: msgType, Version: "5.4",
-			Date: time.Now().UTC().Format("2006-01-02T15:04:05.000000Z"),
-		},
+		Header:   header,
 		Metadata: meta, Content: body, Buffers: buffers,
 	}, k.key))
 	if err != nil {
@@ -265,6 +265,14 @@ func (k *Kernel) request(channel, msgType string, content any, metadata any, buf
 		return nil, k.deathOr(fmt.Errorf("send %s: %w", msgType, err))
 	}
 	return w, nil
+}
+
+// header is that of a new message of ours.
+func (k *Kernel) header(msgType string) wire.Header {
+	return wire.Header{
+		MsgID: uuid.NewString(), Username: "kedge", Session: k.session, MsgType: msgType, Version: "5.4",
+		Date: time.Now().UTC().Format("2006-01-02T15:04:05.000000Z"),
+	}
 }
 
 func (k *Kernel) release(w *waiter) {
@@ -320,6 +328,15 @@ func (k *Kernel) deathOr(err error) error {
 	case <-time.After(time.Second):
 		return err
 	}
+}
+
+// sendComm sends a comm_msg in answer to parent.
+func (k *Kernel) sendComm(comm string, data any, parent wire.Message) error {
+	content, err := json.Marshal(map[string]any{"comm_id": comm, "data": data})
+	if err != nil {
+		return fmt.Errorf("encode comm_msg: %w", err)
+	}
+	return k.channels["shell"].send(wire.Encode(wire.Message{Header: k.header("comm_msg"), RawParent: parent.RawParent, Content: content}, k.key))
 }
 
 // Info returns the content of kernel_info_reply.

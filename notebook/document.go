@@ -128,4 +128,14 @@ func (d *Document) SetLanguageInfo(info json.RawMessage) error {
 	return nil
 }
 
+// SetWidgets records the state of the notebook's Jupyter widgets under metadata.widgets. The error wraps ErrJSON.
+func (d *Document) SetWidgets(state json.RawMessage) error {
+	v, err := parseJSON(state)
+	if err != nil || v.kind != kindObject {
+		return fmt.Errorf("set widgets: %w", ErrJSON)
+	}
+	d.root.object("metadata").set("widgets", v)
+	return nil
+}
+
 func (d *Document) cells() []*value { return d.root.get("cells").items }

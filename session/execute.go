@@ -116,6 +116,11 @@ func (s *Session) finish(cell notebook.CodeCell, count int, res kernel.Result, e
 		return nil, fmt.Errorf("write outputs: %w", setErr)
 	}
 	s.show(cell.Index, res.DisplayIDs)
+	if res.Widgets != nil {
+		if setErr := s.cfg.Document.SetWidgets(res.Widgets); setErr != nil {
+			return nil, fmt.Errorf("write widgets: %w", setErr)
+		}
+	}
 	if len(res.Times) > 0 {
 		if setErr := s.cfg.Document.SetExecution(cell.Index, res.Times); setErr != nil {
 			return nil, fmt.Errorf("write outputs: %w", setErr)

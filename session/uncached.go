@@ -31,7 +31,7 @@ func (s *Session) forbidden(o *seen) string {
 	case len(o.result.Displays) > 0:
 		return "updated the output of an earlier cell: not cached"
 	case o.result.Comms:
-		return "opened a channel to the front end (a widget): not cached"
+		return "talked to the front end (a widget): not cached"
 	case o.access.Lost:
 		return "did more file accesses than could be recorded: not cached"
 	case len(o.access.Connect) > 0 && cache != "enabled":
