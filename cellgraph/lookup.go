@@ -80,6 +80,10 @@ func change(was, now Observation) string {
 		return "import " + filepath.Base(was.Name) + " would find something else in the notebook's folder"
 	case was.Kind == KindName && IsHistory(was.Name):
 		return "the history changed"
+	case was.Kind == KindProgram:
+		return "program " + was.Name + " changed"
+	case was.Kind == KindPlace:
+		return "the notebook's folder has another place, which an output shows"
 	case was.Kind == KindEnv:
 		return "environment variable " + was.Name + " changed"
 	case was.Kind == KindAmbient:

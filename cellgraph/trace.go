@@ -21,6 +21,8 @@ const (
 	KindImport  Kind = "import"  // what in a local folder would be imported under a name
 	KindModule  Kind = "module"  // a distribution's version or a local module's source
 	KindStep    Kind = "step"    // the composed effect of a step named in prev:
+	KindProgram Kind = "program" // content of a program; found through PATH if the name has no folder
+	KindPlace   Kind = "place"   // where on this machine a folder lies
 	KindAmbient Kind = "ambient" // process state outside the namespace, by adapter
 )
 

@@ -45,22 +45,14 @@ func (s *Session) execute(ctx context.Context, cell notebook.CodeCell, count int
 	if doubt == nil && s.restored && (needsHistory(o.reads.Reads) || o.reads.All && s.results) {
 		return nil, fmt.Errorf("%w: cell %s may read the history of cells that were restored", ErrRestore, cell.ID)
 	}
-	s.ring.Mark(uint64(count))
-	_, _, err := s.ring.Read() // what happened between the cells is no cell's
-	doubt = errors.Join(doubt, err)
-	began := time.Now()
-	res, err := s.kernel.Execute(ctx, s.request(cell))
-	o.seconds, o.result = time.Since(began).Seconds(), res
-	records, lost, readErr := s.ring.Read()
-	s.ring.Mark(0)
-	failure, err := s.finish(cell, count, res, err)
+	blind, err := s.watched(ctx, o, count)
+	doubt = errors.Join(doubt, blind)
+	failure, err := s.finish(cell, count, o.result, err)
 	if err != nil || failure != nil {
 		return failure, err
 	}
-	o.access = observe.Summarize(records, s.summary())
-	o.access.Lost = lost
-	if err := errors.Join(doubt, readErr); err != nil {
-		return nil, s.lose(ctx, cell, err)
+	if doubt != nil {
+		return nil, s.lose(ctx, cell, doubt)
 	}
 	if err := s.record(ctx, o, count, c); err != nil {
 		return nil, s.lose(ctx, cell, err)
@@ -78,6 +70,8 @@ func (s *Session) announce(ctx context.Context, o *seen) (err error) {
 	if o.before, err = s.volume.scan(); err != nil {
 		return err
 	}
+	o.began = time.Now()
+	s.learn(o)
 	o.reads, err = s.agent.Before(ctx, o.cell.Source, s.cfg.Stateless)
 	return err
 }

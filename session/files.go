@@ -45,7 +45,7 @@ func captureFiles(ctx context.Context, store Store, v *volume, paths []string) (
 				return nil, fmt.Errorf("capture %s: %w", rel, err)
 			}
 		default:
-			return nil, fmt.Errorf("capture %s: a %s cannot be stored", rel, mode.Type())
+			continue // a pipe or a device: the cell is not cached
 		}
 		changes = append(changes, c)
 	}

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"kedge/cellgraph"
 	"kedge/kernel"
@@ -17,8 +18,14 @@ import (
 // seen is all that was seen of one run of a cell.
 type seen struct {
 	cell     notebook.CodeCell
-	before   map[string]entry // the volume when the cell began
-	changed  []string         // names in the volume that differ since
+	before   map[string]entry            // the volume when the cell began
+	was      map[string]cellgraph.Digest // contents then, where they were read
+	held     []held                      // open then
+	began    time.Time
+	after    map[string]entry // the volume when the cell ended
+	changed  []string         // names in the volume that the cell changed
+	left     []string         // processes that it left running
+	strange  string           // what else it did that keeps it from being cached
 	reads    agent.Reads
 	captured agent.Captured
 	result   kernel.Result
@@ -48,12 +55,9 @@ func (s *Session) observations(o *seen, e *cellgraph.Effect) []cellgraph.Observa
 	}
 	add(s.ambient(o)...)
 	add(s.modules(o)...)
-	for _, e := range o.captured.Env {
-		if e.Name == "*" || !noise(e.Name) {
-			add(s.world.Observe(cellgraph.KindEnv, e.Name))
-		}
-	}
+	add(s.variables(o)...)
 	add(s.files(o)...)
+	add(s.programs(o)...)
 	return list
 }
 
@@ -143,34 +147,44 @@ func (s *Session) modules(o *seen) []cellgraph.Observation {
 // files observes the paths that the cell's process tree touched.
 func (s *Session) files(o *seen) []cellgraph.Observation {
 	var list []cellgraph.Observation
+	s.eachFile(o, func(obs cellgraph.Observation, _ bool) { list = append(list, obs) })
+	return list
+}
+
+// eachFile calls f with the observation of each path that was touched, as it
+// was before the cell; known says whether that can still be told.
+func (s *Session) eachFile(o *seen, f func(obs cellgraph.Observation, known bool)) {
 	for _, touched := range []struct {
 		kind  cellgraph.Kind
 		paths []string
 	}{
-		{cellgraph.KindFile, o.access.Read},
+		{cellgraph.KindFile, slices.Concat(o.access.Read, s.movedAlong(o))},
 		{cellgraph.KindStat, o.access.Missing},
 		{cellgraph.KindStat, o.access.Stat},
 		{cellgraph.KindList, o.access.Listed},
 	} {
 		for _, path := range touched.paths {
-			name := s.volume.name(path)
 			if path != s.cfg.Path && s.world.outs[path] {
 				continue // ours
 			}
 			if touched.kind == cellgraph.KindStat && within(path, os.TempDir()) && o.made(path) {
 				continue // the free name of a temporary file
 			}
-			list = append(list, s.before(touched.kind, name, o))
+			f(s.before(touched.kind, s.volume.name(path), o))
 		}
 	}
-	return list
 }
 
-// before observes a path as it was before the cell. Of a file that the cell
-// changed only that it was absent is known; [Session.uncached] refuses the rest.
-func (s *Session) before(kind cellgraph.Kind, name string, o *seen) cellgraph.Observation {
-	if _, overlaid := s.state.File(name); overlaid || kind == cellgraph.KindList || !o.wrote(name) {
-		return s.world.Observe(kind, name)
+// movedAlong are the files in folders that were renamed: their content counts
+// as read under the name that it had.
+func (s *Session) movedAlong(o *seen) []string {
+	var paths []string
+	for name, e := range o.before {
+		path := s.volume.path(name)
+		if e.Mode.IsRegular() && o.wrote(name) && slices.ContainsFunc(o.access.Moved, func(m string) bool { return m != path && within(path, m) }) {
+			paths = append(paths, path)
+		}
 	}
-	return cellgraph.Observation{Kind: kind, Name: name}
+	slices.Sort(paths)
+	return paths
 }

@@ -59,11 +59,10 @@ func (s *Session) capture(ctx context.Context, o *seen) (e cellgraph.Effect, err
 	if o.captured, err = s.agent.After(ctx, spool); err != nil {
 		return e, err
 	}
-	after, err := s.volume.scan()
-	if err != nil {
+	if o.after, err = s.volume.scan(); err != nil {
 		return e, err
 	}
-	o.changed = changed(o.before, after)
+	o.changed = s.touched(o)
 	return s.effect(ctx, o, spool)
 }
 

@@ -94,11 +94,11 @@ func (s *Session) again(ctx context.Context, p passed) error {
 	if needsHistory(o.reads.Reads) {
 		return fmt.Errorf("%w: cell %s may read the history of cells that were restored", ErrRestore, p.cell.ID)
 	}
-	res, err := s.kernel.Execute(ctx, s.request(p.cell))
-	if err != nil {
+	doubt, err := s.watched(ctx, o, p.count)
+	if err = errors.Join(doubt, err); err != nil {
 		return fmt.Errorf("%w: cell %s, run again for what it left: %w", ErrRestore, p.cell.ID, err)
 	}
-	o.result = res
+	res := o.result
 	differs := fmt.Errorf("%w: cell %s, run again for what it left, did something else", ErrRestore, p.cell.ID)
 	if res.Status == "error" && !p.cell.RaisesException {
 		return errors.Join(differs, s.unrepeatable(ctx, p.trace))

@@ -4,6 +4,7 @@ package session
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -82,6 +83,7 @@ type Session struct {
 	restored bool                        // a cell was restored, so the kernel has not seen all cells
 	results  bool                        // a restored cell showed a result, which is in no kernel's Out
 	writer   *writer
+	watch    *watch
 	blind    string // why nothing may be looked up or recorded from here on; "" if it may
 	faults   []string
 
@@ -107,7 +109,7 @@ func Open(ctx context.Context, cfg Config) (*Session, error) {
 	cfg.Stateless = declared
 	parts := &parter{ctx: ctx, store: cfg.Store, found: map[cellgraph.Digest][]cellgraph.Part{}}
 	s := &Session{cfg: cfg, volume: v, state: cellgraph.NewState(parts), live: cellgraph.NewState(parts), executed: map[int]bool{}, leftover: map[string][]cellgraph.Digest{},
-		outputs: map[string]cellgraph.Digest{}, displays: map[string][]shownAt{}, writer: newWriter()}
+		outputs: map[string]cellgraph.Digest{}, displays: map[string][]shownAt{}, writer: newWriter(), watch: newWatch()}
 	if data, ok, err := cfg.Store.Memo(ctx, "leftover", s.key("")); err == nil && ok {
 		if json.Unmarshal(data, &s.leftover) != nil {
 			s.leftover = map[string][]cellgraph.Digest{}
@@ -322,10 +324,7 @@ func (s *Session) look(ctx context.Context, cell notebook.CodeCell) cellgraph.Ve
 	}
 	v := cellgraph.Look(traces, s.state, s.world)
 	if v.Hit != nil {
-		why := s.repeatable(ctx, v.Hit)
-		if why == "" {
-			why = expired(cell, v.Hit.Created, s.world.now())
-		}
+		why := cmp.Or(s.tainted(ctx, v.Hit), s.repeatable(ctx, v.Hit), expired(cell, v.Hit.Created, s.world.now()))
 		if why != "" {
 			v = cellgraph.Verdict{Why: why}
 		}

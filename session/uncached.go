@@ -1,6 +1,7 @@
 package session
 
 import (
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -12,7 +13,7 @@ import (
 
 // uncached says why the trace of a cell may never hit, or "".
 func (s *Session) uncached(o *seen) string {
-	for _, reason := range []func(*seen) string{s.forbidden, leftRunning, refused, s.wroteElsewhere, s.unknownBefore} {
+	for _, reason := range []func(*seen) string{s.forbidden, escaped, leftRunning, refused, s.wroteElsewhere, s.changedByOthers, s.unknownBefore} {
 		if why := reason(o); why != "" {
 			return why
 		}
@@ -37,19 +38,32 @@ func (s *Session) forbidden(o *seen) string {
 	case len(o.access.Connect) > 0 && cache != "enabled":
 		return "connected to " + o.access.Connect[0] + ": not cached"
 	}
-	if i := slices.IndexFunc(o.access.Exec, foreign); i >= 0 {
-		return "started " + filepath.Base(o.access.Exec[i]) + ": not cached"
+	if o.strange != "" && cache != "enabled" {
+		return o.strange + ": not cached"
 	}
 	return ""
 }
 
-// foreign reports whether a program that a cell started can do more than describe the machine.
-func foreign(program string) bool { return !observe.MachineProgram(program) }
+// escaped is what the cell did out of sight.
+func escaped(o *seen) string {
+	switch a := o.access; {
+	case len(a.Unseen) > 0:
+		return "started " + a.Unseen[0] + ": not cached"
+	case len(a.Escaped) > 0:
+		return "called " + a.Escaped[0] + ", after which paths may mean something else: not cached"
+	case len(a.Special) > 0:
+		return "opened " + a.Special[0] + ", which is no file: not cached"
+	}
+	return ""
+}
 
 // leftRunning is what goes on after the cell.
 func leftRunning(o *seen) string {
 	if len(o.captured.Running) > 0 {
 		return "left " + o.captured.Running[0] + " running: not cached"
+	}
+	if len(o.left) > 0 {
+		return "left " + o.left[0] + " running: not cached"
 	}
 	return ""
 }
@@ -67,7 +81,13 @@ func refused(o *seen) string {
 func (s *Session) wroteElsewhere(o *seen) string {
 	for _, path := range slices.Concat(o.access.Written, o.access.Deleted) {
 		name := s.volume.name(path)
-		if s.volume.holds(name) || within(path, os.TempDir()) && !named(o, path) {
+		if s.volume.holds(name) {
+			if e, ok := o.after[name]; ok && !e.Mode.IsRegular() && !e.Mode.IsDir() && e.Mode&fs.ModeSymlink == 0 {
+				return "made " + name + ", which is no file: not cached"
+			}
+			continue
+		}
+		if within(path, os.TempDir()) && !named(o, path) {
 			continue
 		}
 		return "wrote " + name + ", which is not in the notebook's folder: not cached"
@@ -87,17 +107,39 @@ func named(o *seen, path string) bool {
 	return false
 }
 
-// unknownBefore is a file whose content when the cell began is not known any
-// more, though the cell read it: it has changed it since.
-func (s *Session) unknownBefore(o *seen) string {
+// changedByOthers is a file that the cell read and that somebody else changed
+// while it ran: which content it saw is not known.
+func (s *Session) changedByOthers(o *seen) string {
+	if len(o.access.Torn) > 0 {
+		return s.volume.name(o.access.Torn[0]) + " changed while the cell ran: not cached"
+	}
+	foreign := changed(o.before, o.after)
 	for _, path := range o.access.Read {
 		name := s.volume.name(path)
-		was, there := o.before[name]
-		if _, overlaid := s.state.File(name); o.wrote(name) && there && !overlaid && was.Mode.IsRegular() {
-			return "changed " + name + ", which it also read: not cached"
+		if o.wrote(name) {
+			continue
+		}
+		_, differs := slices.BinarySearch(foreign, name)
+		if was := o.access.Opened[path]; was != (observe.Ident{}) && !differs {
+			info, err := os.Stat(path)
+			differs = err != nil || info.Size() != was.Size || info.ModTime().UnixNano() != was.MTime
+		}
+		if differs {
+			return name + " changed while the cell ran: not cached"
 		}
 	}
 	return ""
+}
+
+// unknownBefore is a path whose state when the cell began is not known any
+// more, though the cell asked for it: it has changed it since.
+func (s *Session) unknownBefore(o *seen) (why string) {
+	s.eachFile(o, func(obs cellgraph.Observation, known bool) {
+		if !known && why == "" {
+			why = "changed " + obs.Name + ", which it also read: not cached"
+		}
+	})
+	return why
 }
 
 // needsHistory reports whether a cell reads what restored cells would have

@@ -129,6 +129,15 @@ func (v *volume) name(path string) string {
 	return path
 }
 
+// portable is a text with the volume and the home folder taken out of the paths in it.
+func (v *volume) portable(text string) string {
+	text = strings.ReplaceAll(text, v.base, ".")
+	if len(v.home) > 1 {
+		text = strings.ReplaceAll(text, v.home, "~")
+	}
+	return text
+}
+
 // path is the inverse of name.
 func (v *volume) path(name string) string {
 	if filepath.IsAbs(name) {

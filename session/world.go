@@ -29,6 +29,7 @@ type world struct {
 	secret   []byte // key of the digests of environment values
 	now      func() time.Time
 	outs     map[string]bool // executed notebooks that we wrote, in no listing
+	mapped   map[string]bool // files that are mapped writably: their stat does not stand for the content
 }
 
 // over is w with another state laid over the folder.
@@ -46,7 +47,11 @@ func (w *world) Observe(kind cellgraph.Kind, name string) cellgraph.Observation 
 	case cellgraph.KindStat:
 		o.ID = w.stat(name)
 	case cellgraph.KindList:
-		o.ID = w.list(name)
+		o.ID = w.listing(name, nil)
+	case cellgraph.KindProgram:
+		o.ID = w.program(name)
+	case cellgraph.KindPlace:
+		o.ID = cellgraph.Combine("place", w.volume.path(name))
 	case cellgraph.KindImport:
 		o.ID = w.importable(name)
 	case cellgraph.KindEnv:
@@ -96,9 +101,9 @@ func (w *world) onDisk(name string) cellgraph.Digest {
 		return cellgraph.Digest{}
 	}
 	e := statEntry(info)
-	cookie := e.cookie()
-	if memo, ok, err := w.store.Memo(w.ctx, "file", cookie); err == nil && ok {
-		if d, err := cellgraph.ParseDigest(string(memo)); err == nil {
+	live := w.mapped[name]
+	if !live {
+		if d, ok := w.recall(e); ok {
 			return d
 		}
 	}
@@ -106,10 +111,53 @@ func (w *world) onDisk(name string) cellgraph.Digest {
 	if err != nil {
 		return cellgraph.Digest{}
 	}
-	if after, err := os.Stat(path); err == nil && statEntry(after) == e && e.settled(w.now()) {
-		_ = w.store.PutMemo(w.ctx, "file", cookie, []byte(d.String())) // a lost memo costs one more hash
+	if after, err := os.Stat(path); err == nil && statEntry(after) == e && e.settled(w.now()) && !live {
+		_ = w.store.PutMemo(w.ctx, "file", e.cookie(), []byte(d.String())) // a lost memo costs one more hash
 	}
 	return d
+}
+
+// recall is the content of a file with that stat, if it was read before.
+func (w *world) recall(e entry) (cellgraph.Digest, bool) {
+	memo, ok, err := w.store.Memo(w.ctx, "file", e.cookie())
+	if err != nil || !ok {
+		return cellgraph.Digest{}, false
+	}
+	d, err := cellgraph.ParseDigest(string(memo))
+	return d, err == nil
+}
+
+// program is the content of a file that is run: of that which PATH finds if
+// name has no folder. Zero if there is none.
+func (w *world) program(name string) cellgraph.Digest {
+	if !strings.Contains(name, "/") {
+		if name = w.which(name); name == "" {
+			return cellgraph.Digest{}
+		}
+		name = w.volume.name(name)
+	}
+	return w.content(name)
+}
+
+// which finds a program through PATH; "" if there is none.
+func (w *world) which(name string) string {
+	path, _ := w.env("PATH")
+	for dir := range strings.SplitSeq(path, ":") {
+		if !filepath.IsAbs(dir) {
+			continue // relative to a folder that changes
+		}
+		file := filepath.Join(dir, name)
+		if info, err := os.Stat(file); err == nil && info.Mode().IsRegular() && info.Mode()&0o111 != 0 {
+			return file
+		}
+	}
+	return ""
+}
+
+// inPath reports whether PATH names a folder.
+func (w *world) inPath(dir string) bool {
+	path, _ := w.env("PATH")
+	return slices.Contains(strings.Split(path, ":"), dir)
 }
 
 func digestFile(path string) (cellgraph.Digest, error) {
@@ -135,7 +183,7 @@ func (w *world) stat(name string) cellgraph.Digest {
 		case f.Dir:
 			return cellgraph.Combine("dir")
 		case f.Link != "":
-			return cellgraph.Combine("link", f.Link)
+			return cellgraph.Combine("link", f.Link, w.behind(name))
 		}
 		return cellgraph.Combine("file", f.Content.String(), fmt.Sprint(f.Mode))
 	}
@@ -148,25 +196,44 @@ func (w *world) stat(name string) cellgraph.Digest {
 		return cellgraph.Combine("dir")
 	case mode&os.ModeSymlink != 0:
 		target, _ := os.Readlink(w.volume.path(name))
-		return cellgraph.Combine("link", target)
+		return cellgraph.Combine("link", target, w.behind(name))
 	case mode.IsRegular():
-		return cellgraph.Combine("file", w.onDisk(name).String(), fmt.Sprint(uint32(mode.Perm())))
+		return statOfFile(w.onDisk(name), mode)
 	}
 	return cellgraph.Combine("other", info.Mode().Type().String())
 }
 
-// list is the sorted names in a folder, zero if there is none.
-func (w *world) list(name string) cellgraph.Digest {
-	names := map[string]bool{}
+// behind is the type of what a link leads to, with the content of a file: a
+// look at a link is mostly one through it.
+func (w *world) behind(name string) string {
+	info, err := os.Stat(w.volume.path(name))
+	switch {
+	case err != nil:
+		return "nothing"
+	case info.Mode().IsRegular():
+		return statOfFile(w.onDisk(name), info.Mode()).String()
+	}
+	return info.Mode().Type().String()
+}
+
+// listing is the sorted names in a folder, zero if there is none; amend, if
+// set, changes which are there on the disk, and says whether the folder is.
+func (w *world) listing(name string, amend func(entries map[string]bool) bool) cellgraph.Digest {
 	entries, err := os.ReadDir(w.volume.path(name))
+	names := map[string]bool{}
 	for _, e := range entries {
-		child := filepath.Join(name, e.Name())
-		if w.outs[w.volume.path(child)] || ours(e.Name()) || w.isLeftover(child) {
-			continue
-		}
 		names[e.Name()] = true
 	}
-	made := false
+	made := amend != nil && amend(names)
+	for n, there := range names {
+		if !there {
+			continue
+		}
+		child := filepath.Join(name, n)
+		if w.outs[w.volume.path(child)] || ours(n) || w.isLeftover(child) {
+			delete(names, n)
+		}
+	}
 	for _, f := range w.state.Files() {
 		if filepath.Dir(f.Path) == filepath.Clean(name) {
 			names[filepath.Base(f.Path)] = !f.Deleted
@@ -230,10 +297,11 @@ func (w *world) variable(name string) cellgraph.Digest {
 func (w *world) everyVariable() string {
 	var kept []string
 	for _, pair := range os.Environ() {
-		name, _, _ := strings.Cut(pair, "=")
-		if !noise(name) {
-			kept = append(kept, pair)
+		name, value, _ := strings.Cut(pair, "=")
+		if noise(name) || name == "PATH" { // which counts as the programs that are found through it
+			continue
 		}
+		kept = append(kept, name+"="+w.volume.portable(value))
 	}
 	slices.Sort(kept)
 	return strings.Join(kept, "\x00")

@@ -1,6 +1,7 @@
 package observe
 
 import (
+	"io/fs"
 	"maps"
 	"path/filepath"
 	"slices"
@@ -22,14 +23,13 @@ type Options struct {
 	Library []string
 	// IgnoreConnect, if set, says of a peer ("unix:/path") that it is the kernel's own.
 	IgnoreConnect func(peer string) bool
-	// KernelPID, if set, makes the start of any other process count in Exec,
-	// even if what started it was not recorded.
+	// KernelPID is the process whose own environment reads and start are known otherwise.
 	KernelPID int
 }
 
 // Access is what a cell did, each list sorted and without repeats. Paths are
-// absolute and clean; links are not resolved. What the cell wrote before it
-// read it is an output only.
+// absolute, and no component of them but the last is a link: each link on the
+// way is in Stat. What the cell wrote before it read it is an output only.
 type Access struct {
 	Read    []string // contents that came from before the cell
 	Missing []string // looked for and absent
@@ -37,17 +37,32 @@ type Access struct {
 	Listed  []string
 	Written []string // written, created, renamed to, chmodded; there at the end, so far as the records tell
 	Deleted []string // gone at the end
-	Exec    []string
-	Connect []string
-	Lost    bool // records are missing: the lists are not complete
+	Moved   []string // renamed, by the old and by the new name: what lies below moved along
+	Torn    []string // opened twice and changed in between, not by the cell
+	Special []string // devices and pipes that were opened
+	Connect []string // outside of the process tree
+	Escaped []string // calls after which paths may mean something else
+	Env     []string // variables that native code and child processes read; "*" stands for all
+
+	Programs  []string // files that were run, and the interpreters of scripts; as named, links and all
+	Searched  []string // files that were to be run and are not there
+	Unseen    []string // programs that ran without being observed, with the reason
+	Started   []int    // processes
+	Unsettled []int    // those of them that have not said yet whether they are observed
+
+	Opened map[string]Ident // the files of Read as they were when they were first opened
+	Lost   bool             // records are missing: the lists are not complete
 }
 
 // Summarize folds records, in the order of their Seq, into what was accessed.
-// Lost is left false: the caller has it from [Ring.Read].
+// Lost is left to the caller, who has it from [Ring.Read]; it is set here only
+// if a whole folder was walked that has too much in it.
 func Summarize(records []Record, opt Options) Access {
 	s := newSummary(opt)
 	for _, r := range slices.SortedFunc(slices.Values(records), bySeq) {
-		s.add(r)
+		if !s.programs.add(r) && !s.peers.add(r) {
+			s.add(r)
+		}
 	}
 	return s.access()
 }
@@ -66,43 +81,55 @@ type set map[string]struct{}
 
 func (s set) sorted() []string { return slices.Sorted(maps.Keys(s)) }
 
+func (s set) has(name string) bool {
+	_, ok := s[name]
+	return ok
+}
+
 type summary struct {
-	opt                                           Options
-	read, missing, stat, listed, written, deleted set
-	exec, connect                                 set
-	made                                          set // paths whose state is the cell's own doing
+	opt      Options
+	library  []string // of opt, and the same without links
+	links    *links
+	programs *programs
+	peers    *peers
+
+	read, missing, stat, listed, written, deleted, moved, torn, special, escaped set
+
+	made   set // paths whose state is the cell's own doing
+	opened map[string]Ident
+	lost   bool
 }
 
 func newSummary(opt Options) *summary {
-	return &summary{opt, set{}, set{}, set{}, set{}, set{}, set{}, set{}, set{}, set{}}
+	s := &summary{opt: opt, links: newLinks(), programs: newPrograms(opt.KernelPID), peers: newPeers(opt.IgnoreConnect),
+		read: set{}, missing: set{}, stat: set{}, listed: set{}, written: set{}, deleted: set{}, moved: set{}, torn: set{},
+		special: set{}, escaped: set{}, made: set{}, opened: map[string]Ident{}}
+	for _, folder := range opt.Library {
+		s.library = append(s.library, folder)
+		if real := s.links.follow(folder).path; real != folder {
+			s.library = append(s.library, real)
+		}
+	}
+	return s
 }
 
 func (s *summary) access() Access {
-	return Access{Read: s.read.sorted(), Missing: s.missing.sorted(), Stat: s.stat.sorted(), Listed: s.listed.sorted(),
-		Written: s.written.sorted(), Deleted: s.deleted.sorted(), Exec: s.exec.sorted(), Connect: s.connect.sorted()}
+	a := Access{Read: s.read.sorted(), Missing: s.missing.sorted(), Stat: s.stat.sorted(), Listed: s.listed.sorted(),
+		Written: s.written.sorted(), Deleted: s.deleted.sorted(), Moved: s.moved.sorted(), Torn: s.torn.sorted(),
+		Special: s.special.sorted(), Escaped: s.escaped.sorted(), Connect: s.peers.outside(), Opened: s.opened, Lost: s.lost}
+	s.programs.into(&a)
+	return a
 }
 
 func (s *summary) add(r Record) {
-	switch r.Op {
-	case OpHello:
-		if s.opt.KernelPID != 0 && r.PID != s.opt.KernelPID {
-			s.exec[filepath.Clean(r.Path)] = struct{}{}
-		}
-		return
-	case OpConnect:
-		if s.opt.IgnoreConnect == nil || !s.opt.IgnoreConnect(r.Path) {
-			s.connect[r.Path] = struct{}{}
-		}
-		return
-	case OpExec:
-		if r.Errno == 0 {
-			s.exec[filepath.Clean(r.Path)] = struct{}{}
-		} else {
-			s.failed(r, filepath.Clean(r.Path))
-		}
+	if r.Op == OpEscape {
+		s.escaped[r.Path] = struct{}{}
 		return
 	}
-	path := filepath.Clean(r.Path)
+	if s.ignored(filepath.Clean(r.Path)) && r.Op != OpRename && r.Op != OpLink {
+		return
+	}
+	path := s.resolve(r)
 	if r.Errno != 0 {
 		s.failed(r, path)
 		return
@@ -111,34 +138,52 @@ func (s *summary) add(r Record) {
 	case OpOpen:
 		s.open(r, path)
 	case OpStat, OpAccess, OpReadlink:
-		if !above(path, s.opt.Volume) && !above(path, s.opt.Library...) {
-			s.input(s.stat, path)
-		}
+		s.look(path)
 	case OpList:
-		s.input(s.listed, path)
+		s.list(path, r.Flags&FlagSubtree != 0)
 	case OpMkdir, OpSymlink:
 		s.input(s.missing, path) // it could only be made because it was absent
 		s.write(path)
-	case OpTruncate:
-		s.input(s.read, path)
-		s.write(path)
-	case OpChmod, OpUtime:
+	case OpTruncate, OpChmod, OpUtime:
 		s.input(s.read, path)
 		s.write(path)
 	case OpUnlink, OpRmdir:
 		s.input(s.stat, path)
 		s.remove(path)
 	case OpRename:
-		to := filepath.Clean(r.Path2)
+		to := s.links.parent(r.Path2).path
 		s.input(s.read, path)
 		s.rename(path, to)
 		if r.Flags&unix.RENAME_EXCHANGE != 0 {
+			s.input(s.read, to)
 			s.write(path)
 		}
 	case OpLink:
 		s.input(s.read, path)
-		s.write(filepath.Clean(r.Path2))
+		s.write(s.links.parent(r.Path2).path)
 	}
+}
+
+// resolve follows the links of a record's path, the last one too if the
+// operation does, and notes those that were passed.
+func (s *summary) resolve(r Record) string {
+	found := s.links.parent(r.Path)
+	switch r.Op {
+	case OpOpen, OpTruncate, OpChmod, OpUtime, OpList:
+		if r.Flags&unix.O_NOFOLLOW == 0 {
+			found = s.links.follow(r.Path)
+		}
+	case OpReadlink:
+		if r.Flags&FlagChain != 0 {
+			found = s.links.follow(r.Path)
+		}
+	}
+	if !s.ignored(found.path) && !under(found.path, s.library...) {
+		for _, link := range found.passed {
+			s.look(link)
+		}
+	}
+	return found.path
 }
 
 func (s *summary) failed(r Record, path string) {
@@ -152,24 +197,27 @@ func (s *summary) failed(r Record, path string) {
 }
 
 func (s *summary) open(r Record, path string) {
-	flags := int(r.Flags &^ FlagExisted)
+	flags := int(r.Flags &^ ourFlags)
 	if flags&unix.O_TMPFILE == unix.O_TMPFILE {
 		return // has no name
 	}
 	mode := flags & unix.O_ACCMODE
-	if flags&unix.O_PATH != 0 || (mode == unix.O_RDONLY && flags&unix.O_DIRECTORY != 0) {
-		s.input(s.stat, path)
+	switch {
+	case r.Flags&FlagSpecial != 0:
+		s.input(s.special, path)
 		return
-	}
-	if mode == unix.O_RDONLY && flags&(unix.O_TRUNC|unix.O_CREAT) == 0 {
-		s.input(s.read, path)
+	case flags&unix.O_PATH != 0 || mode == unix.O_RDONLY && flags&unix.O_DIRECTORY != 0:
+		s.look(path)
+		return
+	case mode == unix.O_RDONLY && flags&(unix.O_TRUNC|unix.O_CREAT) == 0:
+		s.contents(path, r.Ident)
 		return
 	}
 	existed := flags&unix.O_CREAT == 0 || r.Flags&FlagExisted != 0
 	switch {
 	case flags&unix.O_TRUNC != 0: // what was there does not matter
 	case existed:
-		s.input(s.read, path) // the rest of the file stays, or is read
+		s.contents(path, r.Ident) // the rest of the file stays, or is read
 	default:
 		s.input(s.missing, path)
 	}
@@ -178,19 +226,60 @@ func (s *summary) open(r Record, path string) {
 	}
 }
 
+// contents notes that what lies at path was read, and what it was then.
+func (s *summary) contents(path string, now Ident) {
+	if !s.counts(path) {
+		return
+	}
+	s.read[path] = struct{}{}
+	if was, ok := s.opened[path]; ok && now != was && now != (Ident{}) && was != (Ident{}) {
+		s.torn[path] = struct{}{}
+	} else if !ok {
+		s.opened[path] = now
+	}
+}
+
+// look notes that path was asked about: not if it only leads to where everything is.
+func (s *summary) look(path string) {
+	if !above(path, s.opt.Volume) && !above(path, s.library...) {
+		s.input(s.stat, path)
+	}
+}
+
+// list notes a listing, and with below one of each folder in it and a look at all that these hold.
+func (s *summary) list(path string, below bool) {
+	s.input(s.listed, path)
+	if !below {
+		return
+	}
+	const most = 50_000
+	n := 0
+	_ = filepath.WalkDir(path, func(p string, d fs.DirEntry, err error) error {
+		if n++; n > most {
+			s.lost = true
+			return fs.SkipAll
+		}
+		if d != nil && d.IsDir() {
+			s.input(s.listed, p)
+		} else {
+			s.input(s.stat, p)
+		}
+		return nil // what cannot be read was not read by the cell either
+	})
+}
+
 func (s *summary) ignored(path string) bool { return s.opt.Ignore != nil && s.opt.Ignore(path) }
+
+// counts reports whether what is at path came from before the cell and matters.
+func (s *summary) counts(path string) bool {
+	return !s.ignored(path) && !s.made.has(path) && !under(path, s.library...)
+}
 
 // input puts path into to unless its state is the cell's own doing.
 func (s *summary) input(to set, path string) {
-	if s.ignored(path) || s.isMade(path) || under(path, s.opt.Library...) {
-		return
+	if s.counts(path) {
+		to[path] = struct{}{}
 	}
-	to[path] = struct{}{}
-}
-
-func (s *summary) isMade(path string) bool {
-	_, ok := s.made[path]
-	return ok
 }
 
 func (s *summary) write(path string) {
@@ -219,4 +308,8 @@ func (s *summary) rename(from, to string) {
 	}
 	s.remove(from)
 	s.write(to)
+	s.links.forget()
+	if !s.ignored(from) || !s.ignored(to) {
+		s.moved[from], s.moved[to] = struct{}{}, struct{}{}
+	}
 }

@@ -83,6 +83,9 @@ subprocess.run(["env"])
 		}
 	}
 	a := Summarize(records, Options{Volume: dir})
+	if len(a.Unseen) > 0 {
+		t.Errorf("not observed: %v", a.Unseen)
+	}
 	has := func(what string, list []string, path string, want bool) {
 		t.Helper()
 		if !strings.HasPrefix(path, "/") && !strings.Contains(path, ":") {
@@ -108,8 +111,8 @@ subprocess.run(["env"])
 	has("deleted", a.Deleted, "made", true)
 	has("deleted", a.Deleted, "gone", true)
 	has("connect", a.Connect, "inet:127.0.0.1:1", true)
-	if !slices.ContainsFunc(a.Exec, func(p string) bool { return filepath.Base(p) == "sh" }) {
-		t.Errorf("exec: %v", a.Exec)
+	if !slices.ContainsFunc(a.Programs, func(p string) bool { return filepath.Base(p) == "sh" }) {
+		t.Errorf("programs: %v", a.Programs)
 	}
 }
 

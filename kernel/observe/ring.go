@@ -15,10 +15,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The layout shared with preload/observe.c; change version with it.
+// The layout shared with preload/ring.c; change version with it.
 const (
 	magic       = 0x315642534f47444b
-	version     = 1
+	version     = 2
 	capacity    = 64 << 20
 	dataOffset  = 4096
 	atHead      = 64
@@ -26,7 +26,7 @@ const (
 	atDropped   = 192
 	atCell      = 256
 	atEpoch     = 320
-	recordBytes = 48
+	recordBytes = 72
 	padBit      = 1 << 63
 	commitWait  = 200 * time.Millisecond
 )
@@ -55,20 +55,63 @@ const (
 	OpChmod    Op = "chmod"
 	OpUtime    Op = "utime"
 	OpConnect  Op = "connect" // Path is unix:…, inet:…, inet6:…, name:… or other
-	OpExec     Op = "exec"
+	OpBind     Op = "bind"    // Path as of OpConnect
+	OpAccept   Op = "accept"  // Path is our end
+	OpExec     Op = "exec"    // with Errno 0 it is about to happen, or a child did it; Flags is a Blocked
+	OpGetenv   Op = "getenv"  // Path is the variable
+	OpSetenv   Op = "setenv"  // Path is the variable
+	OpEscape   Op = "escape"  // Path is what was called: paths may mean something else from here on
+	OpFork     Op = "fork"    // by the new process
 )
+
+// Blocked says why a program cannot be observed; 0 if it can.
+type Blocked uint32
+
+// The library recognises these before it lets them start, and leaves itself
+// out of their environment.
+const (
+	BlockedStatic Blocked = 1 + iota
+	BlockedGo
+	BlockedMusl
+	BlockedForeign
+	BlockedSetuid
+	BlockedSanitizer
+)
+
+func (b Blocked) String() string {
+	reasons := [...]string{"", "a static program", "a Go program", "linked to musl", "made for another processor",
+		"setuid", "built with a sanitizer"}
+	if int(b) < len(reasons) {
+		return reasons[b]
+	}
+	return "of an unknown kind"
+}
 
 func opOf(n uint32) (Op, bool) {
 	ops := [...]Op{1: OpHello, OpOpen, OpStat, OpAccess, OpList, OpReadlink, OpMkdir, OpRename, OpUnlink,
-		OpRmdir, OpLink, OpSymlink, OpTruncate, OpChmod, OpUtime, OpConnect, OpExec}
+		OpRmdir, OpLink, OpSymlink, OpTruncate, OpChmod, OpUtime, OpConnect, OpBind, OpAccept, OpExec, OpGetenv,
+		OpSetenv, OpEscape, OpFork}
 	if n == 0 || n >= uint32(len(ops)) {
 		return "", false
 	}
 	return ops[n], true
 }
 
-// FlagExisted is set in the Flags of an OpOpen with O_CREAT whose file was there before.
-const FlagExisted = 1 << 31
+// Bits of a record's Flags beside O_*.
+const (
+	FlagExisted = 1 << 31 // of an OpOpen with O_CREAT: the file was there before
+	FlagSpecial = 1 << 30 // of an OpOpen: neither a regular file nor a folder
+	FlagSubtree = 1 << 29 // of an OpList: everything below, too
+	FlagChain   = 1 << 28 // of an OpReadlink: every link on the way
+	ourFlags    = FlagExisted | FlagSpecial | FlagSubtree | FlagChain
+)
+
+// Ident is what a regular file was when it was opened; zero if that is not known.
+type Ident struct {
+	Inode uint64
+	Size  int64
+	MTime int64 // nanoseconds
+}
 
 // Record is one access. Paths are absolute, not resolved.
 type Record struct {
@@ -77,7 +120,9 @@ type Record struct {
 	Cell     uint64
 	Op       Op
 	Errno    unix.Errno // 0 for success
-	Flags    uint32     // of an open: O_*, FlagExisted
+	Flags    uint32     // O_* of an open, RENAME_* of a rename, and our bits
+	Child    int        // of an OpExec: the process that became the program; 0 for PID
+	Ident    Ident      // of an OpOpen
 	Path     string
 	Path2    string
 }
@@ -214,6 +259,7 @@ func decode(b []byte, seq uint64) (Record, uint64, bool) {
 		return Record{}, 0, false
 	}
 	u32 := func(at int) uint32 { return binary.NativeEndian.Uint32(b[at:]) }
+	u64 := func(at int) uint64 { return binary.NativeEndian.Uint64(b[at:]) }
 	n, n1, n2 := int(u32(8)), int(binary.NativeEndian.Uint16(b[40:])), int(binary.NativeEndian.Uint16(b[42:]))
 	op, ok := opOf(u32(12))
 	if !ok || n > len(b) || n%8 != 0 || recordBytes+n1+n2 > n {
@@ -221,8 +267,8 @@ func decode(b []byte, seq uint64) (Record, uint64, bool) {
 	}
 	return Record{
 		Seq: seq, Op: op, Errno: unix.Errno(u32(16)), Flags: u32(20), PID: int(u32(24)), TID: int(u32(28)),
-		Cell: binary.NativeEndian.Uint64(b[32:]), Path: string(b[recordBytes : recordBytes+n1]),
-		Path2: string(b[recordBytes+n1 : recordBytes+n1+n2]),
+		Cell: u64(32), Child: int(u32(44)), Ident: Ident{u64(48), int64(u64(56)), int64(u64(64))},
+		Path: string(b[recordBytes : recordBytes+n1]), Path2: string(b[recordBytes+n1 : recordBytes+n1+n2]),
 	}, uint64(n), true
 }
 
