@@ -1,25 +1,12 @@
-"""numpy arrays as views of memory that is saved once."""
+"""numpy arrays as views of memory that is saved once, whatever class of array they are."""
 from __future__ import annotations
 
-import mmap
 import pickle
 import sys
+from collections.abc import Hashable
 from typing import Any
 
-
-def owner(arr: Any) -> tuple[int, int, Any]:
-    """(address, length, buffer) of the memory that arr is a view of."""
-    np = sys.modules["numpy"]
-    root = arr
-    while isinstance(root.base, np.ndarray):
-        root = root.base
-    if root.base is not None and not isinstance(root.base, mmap.mmap):
-        try:
-            whole = np.frombuffer(root.base, dtype="u1")
-            return whole.__array_interface__["data"][0], whole.nbytes, memoryview(root.base)
-        except (TypeError, ValueError, BufferError, AttributeError):
-            pass
-    return root.__array_interface__["data"][0], root.nbytes, root
+from .memory import EXPORTERS, address, mapped, owner, root
 
 
 class Memory:
@@ -31,8 +18,8 @@ class Memory:
     def reduce(self) -> tuple[Any, ...]:
         """A reducer that gives the buffer itself back."""
         np = sys.modules["numpy"]
-        if isinstance(self.holder, np.ndarray):
-            flat = self.holder.reshape(-1, order="A").view("u1")
+        if issubclass(type(self.holder), np.ndarray):
+            flat = np.ndarray.reshape(np.asarray(self.holder), -1, order="A").view("u1")
             flat.flags.writeable = bool(self.holder.flags.writeable)
         else:
             flat = np.frombuffer(self.holder, dtype="u1")
@@ -54,21 +41,82 @@ def view(memory: Any, offset: int, shape: tuple[int, ...], strides: tuple[int, .
     return arr
 
 
-def reduce_array(arr: Any, memories: dict[int, Memory]) -> Any:
-    """The reduction of a plain array, or NotImplemented for pickle's own way."""
-    if arr.dtype.hasobject or arr.nbytes == 0 or type(arr.dtype).__name__ == "StringDType":
-        return NotImplemented
-    address, length, holder = owner(arr)
-    np = sys.modules["numpy"]
-    if isinstance(holder, np.ndarray) and not (
-            holder.flags.c_contiguous or holder.flags.f_contiguous):
-        return NotImplemented
-    offset = arr.__array_interface__["data"][0] - address
-    if not 0 <= offset < length:
-        return NotImplemented
-    memory = memories.setdefault(address, Memory(holder))
-    return view, (memory, offset, arr.shape, arr.strides, arr.dtype,
-                  bool(arr.flags.writeable))
+def view_of(base: Any, offset: int, shape: tuple[int, ...], strides: tuple[int, ...], writeable: bool) -> Any:
+    """Rebuild a view of an array of objects."""
+    import numpy as np
+    flat = base.reshape(-1, order="A")[offset // base.itemsize:]
+    arr = np.lib.stride_tricks.as_strided(flat, shape, strides)
+    if not writeable:
+        arr.flags.writeable = False
+    return arr
+
+
+def of_class(plain: Any, cls: type) -> Any:
+    """plain seen as an array of a subclass."""
+    return plain.view(cls)
+
+
+def set_attributes(arr: Any, state: dict[str, Any]) -> None:
+    """Give an array of a subclass exactly these attributes."""
+    vars(arr).clear()
+    vars(arr).update(state)
+
+
+class Arrays:
+    """The reductions of one stream's arrays. seen holds the keys of what the user reaches past arrays."""
+
+    def __init__(self, seen: set[Hashable]) -> None:
+        self._seen = seen
+        self._memories: dict[int, Memory] = {}
+        self._plain: dict[int, tuple[Any, Any]] = {}
+
+    def reduce(self, arr: Any) -> Any:
+        """The reduction of an array; NotImplemented for pickle's own way. ValueError if it has none."""
+        np = sys.modules["numpy"]
+        kind = type(arr)
+        if mapped(arr):
+            raise ValueError("is mapped from a file, which writing to it changes")
+        if kind is not np.ndarray:
+            return self._subclass(arr, np)
+        if arr.nbytes == 0:
+            return NotImplemented
+        bottom = root(arr)
+        if arr.dtype.hasobject or type(arr.dtype).__name__ == "StringDType":
+            return self._objects(arr, bottom)
+        start, length, holder = owner(arr)
+        if holder is bottom and not (bottom.flags.c_contiguous or bottom.flags.f_contiguous):
+            return NotImplemented
+        offset = address(arr) - start
+        if not 0 <= offset < length:
+            return NotImplemented
+        shared: Any = holder
+        if type(holder) not in EXPORTERS or id(holder) not in self._seen:
+            shared = self._memories.setdefault(start, Memory(holder))
+        if bottom is not arr and type(bottom) is np.ndarray and id(bottom) in self._seen:
+            shared, offset = bottom, address(arr) - address(bottom)
+            if not bottom.flags.c_contiguous or not 0 <= offset < bottom.nbytes:
+                return NotImplemented
+        return view, (shared, offset, arr.shape, arr.strides, arr.dtype, bool(arr.flags.writeable))
+
+    def _objects(self, arr: Any, bottom: Any) -> Any:
+        if bottom is arr or not (bottom.flags.c_contiguous or bottom.flags.f_contiguous) or not bottom.nbytes:
+            return NotImplemented
+        offset = address(arr) - address(bottom)
+        if not 0 <= offset < bottom.nbytes or arr.dtype != bottom.dtype:
+            return NotImplemented
+        return view_of, (bottom, offset, arr.shape, arr.strides, bool(arr.flags.writeable))
+
+    def _subclass(self, arr: Any, np: Any) -> Any:
+        module = type(arr).__module__.split(".")[0]
+        if type(arr) is getattr(sys.modules.get("numpy.ma"), "MaskedArray", None):
+            return reduce_masked(arr)
+        if module == "numpy" and type(arr) not in (np.matrix, np.recarray):
+            return NotImplemented
+        own = type(arr).__reduce__ is not np.ndarray.__reduce__ or type(arr).__setstate__ is not np.ndarray.__setstate__
+        if own and module != "numpy":
+            return NotImplemented
+        plain = self._plain.setdefault(id(arr), (np.ndarray.view(arr, np.ndarray), arr))[0]
+        return of_class, (plain, type(arr)), dict(getattr(arr, "__dict__", {})), None, None, set_attributes
 
 
 def reduce_masked(arr: Any) -> Any:

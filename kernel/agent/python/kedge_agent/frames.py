@@ -8,7 +8,6 @@ from typing import Any
 _OWN = {"_mgr", "_attrs", "_flags", "_name", "_item_cache", "_is_copy", "_cacher",
         "_typ", "_metadata", "attrs"}
 _FLAT = {"string", "bytes", "integer", "floating", "boolean", "mixed-integer-float", "date", "datetime"}
-SHARED = "shares memory with another object under pandas copy-on-write"
 
 
 def pandas() -> Any:
@@ -75,40 +74,73 @@ def inside(values: Any) -> tuple[list[Any], list[Any]]:
     return [], owned if backing is None else [*owned, backing]
 
 
-def check(obj: Any) -> str | None:
-    """Why a frame or series would lose something in a pickle."""
+def reduce(obj: Any) -> Any:
+    """The reduction of a frame or series with attributes that pandas does not keep; NotImplemented for others."""
     module = pandas()
-    if module is None or not isinstance(obj, (module.DataFrame, module.Series)):
-        return None
-    lost = set(vars(obj)) - _OWN - set(obj._metadata)
-    return f"attribute {sorted(lost)[0]} is not kept by pandas" if lost else None
+    if module is None or not issubclass(type(obj), (module.DataFrame, module.Series)):
+        return NotImplemented
+    lost = {k: v for k, v in vars(obj).items() if k not in _OWN and k not in obj._metadata}
+    if not lost:
+        return NotImplemented
+    made = obj.__reduce_ex__(5)
+    return made[0], made[1], (made[2], lost), None, None, set_frame
+
+
+def set_frame(obj: Any, state: tuple[Any, dict[str, Any]]) -> None:
+    """Fill a frame or series."""
+    obj.__setstate__(state[0])
+    vars(obj).update(state[1])
+
+
+def make_refs() -> Any:
+    """The list of the blocks that share one memory, to which each adds itself."""
+    return sys.modules["pandas._libs.internals"].BlockValuesRefs()
+
+
+def make_block(values: Any, placement: Any, ndim: int, refs: Any) -> Any:
+    """A block that shares its memory with the others of refs."""
+    import pandas.core.internals.blocks as blocks
+    placement = sys.modules["pandas._libs.internals"].BlockPlacement(placement)
+    return blocks.new_block(values, placement=placement, ndim=ndim, refs=refs)
 
 
 class Owners:
-    """Who has claimed which memory in one stream; plain holds keys that arrays of the user see too."""
+    """Who has claimed which memory in one stream; plain holds keys that arrays of the user see too.
+
+    Blocks whose sharing can be seen share memory after a restore too, with what pandas needs to copy on write.
+    """
 
     def __init__(self, plain: set[Any]) -> None:
         self._plain, self._claimed, self._keep = plain, set(), []  # type: ignore
 
-    def own(self, values: Any) -> Any:
-        """values, or a copy that shares memory with nothing else. ValueError if sharing is visible."""
+    def own(self, values: Any) -> tuple[Any, bool]:
+        """(values, or a copy that shares memory with nothing else; whether sharing can be seen)."""
         from .groups import owned_keys
         keys, partial = owned_keys(values)
-        if keys & self._claimed and (keys & self._plain or not lazy()):
-            raise ValueError(SHARED)
-        if keys & self._claimed or partial and lazy() and not keys & self._plain:
+        if keys & self._plain or not lazy():
+            return values, True
+        if keys & self._claimed or partial:
             values = values.copy()
             self._keep.append(values)
             keys, _ = owned_keys(values)
         self._claimed |= keys
-        return values
+        return values, False
 
     def reduce(self, obj: Any) -> Any:
-        """The reduction of a block or an Index, with memory of its own."""
+        """The reduction of a block or an Index."""
         made = obj.__reduce__()
         if is_block(obj):
-            return (made[0], (self.own(made[1][0]), *made[1][1:]), *made[2:])
+            values, seen = self.own(made[1][0])
+            if seen and getattr(obj, "refs", None) is not None:
+                return make_block, (values, obj.mgr_locs.as_slice if obj.mgr_locs.is_slice_like
+                                    else obj.mgr_locs.as_array, obj.ndim, obj.refs)
+            return (made[0], (values, *made[1][1:]), *made[2:])
         args = made[1]
         if len(args) == 2 and isinstance(args[1], dict) and "data" in args[1]:
-            return (made[0], (args[0], {**args[1], "data": self.own(args[1]["data"])}), *made[2:])
+            return (made[0], (args[0], {**args[1], "data": self.own(args[1]["data"])[0]}), *made[2:])
         return made
+
+
+def is_refs(obj: Any) -> bool:
+    """Whether obj lists the blocks that share one memory."""
+    return type(obj).__name__ == "BlockValuesRefs" and type(obj).__module__ == "pandas._libs.internals"

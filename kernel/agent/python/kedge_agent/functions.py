@@ -1,39 +1,19 @@
-"""Functions, cells and classes of the notebook by value, bound to the live namespace."""
+"""Functions, cells, methods and code of the notebook by value, bound to the live namespace."""
 from __future__ import annotations
 
-import hashlib
+import builtins
 import sys
 import types
 from typing import Any
+
+from . import caches
+from .live import Live, current
 
 _CODE = [a for a in (
     "co_argcount", "co_posonlyargcount", "co_kwonlyargcount", "co_nlocals", "co_stacksize",
     "co_flags", "co_firstlineno", "co_code", "co_consts", "co_names", "co_varnames",
     "co_freevars", "co_cellvars", "co_name", "co_qualname", "co_linetable",
     "co_exceptiontable") if hasattr((lambda: 0).__code__, a)]
-_CLASS_SKIP = {"__dict__", "__weakref__", "__module__", "__qualname__", "__firstlineno__",
-               "__abstractmethods__", "_abc_impl", "__slotnames__"}
-
-
-class Live:
-    """What references in a stream stand for in this process."""
-
-    def __init__(self, ns: dict[str, Any]) -> None:
-        self.ns = ns
-        self.classes: dict[str, type] = {}
-
-
-_live: list[Live] = []  # the innermost is in force while unpickling
-
-
-def push(live: Live) -> None:
-    """Put live in force for unpickling."""
-    _live.append(live)
-
-
-def pop() -> None:
-    """Undo the last push."""
-    _live.pop()
 
 
 def make_code(values: tuple[Any, ...]) -> types.CodeType:
@@ -50,9 +30,31 @@ def reduce_code(code: types.CodeType) -> tuple[Any, ...]:
     return make_code, (tuple(values),)
 
 
-def make_function(code: types.CodeType, module: str | None, name: str, closure: Any) -> Any:
-    """A function whose globals are the live namespace, or those of module."""
-    ns = _live[-1].ns if module is None else sys.modules[module].__dict__
+class Globals:
+    """Stands for the globals of a function that was compiled apart: those of no module and not the namespace."""
+
+    def __init__(self, space: dict[str, Any]) -> None:
+        self.space = space
+
+    def reduce(self) -> tuple[Any, ...]:
+        """A reduction that gives the dict itself."""
+        held = {k: v for k, v in self.space.items() if k != "__builtins__"}
+        return make_globals, (self.space.get("__builtins__") != {},), held, None, None, set_globals
+
+
+def make_globals(full: bool) -> dict[str, Any]:
+    """Globals with all the built-in names or none."""
+    return {"__builtins__": vars(builtins) if full else {}}
+
+
+def set_globals(space: dict[str, Any], held: dict[str, Any]) -> None:
+    """Fill what make_globals made."""
+    space.update(held)
+
+
+def make_function(code: types.CodeType, module: Any, name: str, closure: Any) -> Any:
+    """A function whose globals are the live namespace, those of a module by name, or a dict."""
+    ns = current().ns if module is None else module if isinstance(module, dict) else sys.modules[module].__dict__
     return types.FunctionType(code, ns, name, None, closure)
 
 
@@ -63,13 +65,35 @@ def set_function(func: Any, state: tuple[Any, ...]) -> None:
     func.__dict__.update(attributes)
 
 
-def reduce_function(func: Any, ns: dict[str, Any]) -> Any:
-    """By value for functions of the namespace; NotImplemented for those of modules."""
-    if func.__globals__ is not ns:
-        return NotImplemented
+def by_name(func: Any) -> bool:
+    """Whether looking func up in its module gives func itself."""
+    title = func.__module__
+    module = sys.modules.get(title) if type(title) is str and title != "__main__" else None
+    if not issubclass(type(module), types.ModuleType):
+        return False
+    found: Any = vars(module)
+    for part in func.__qualname__.split("."):
+        space = found if isinstance(found, dict) else vars(found) if isinstance(found, type) else {}
+        found = space.get(part)
+        found = found.__func__ if isinstance(found, (staticmethod, classmethod)) else found
+    return found is func
+
+
+def reduce_function(func: Any, live: Live, spaces: dict[int, Globals]) -> Any:
+    """By value for functions that no module has; NotImplemented for those that are found by name."""
+    space = func.__globals__
+    if caches.is_dispatcher(func):
+        return caches.reduce_dispatcher(func)
+    where: Any = None
+    if space is not live.ns:
+        if by_name(func):
+            return NotImplemented
+        module = sys.modules.get(space.get("__name__", "") or "")
+        where = (module.__name__ if getattr(module, "__dict__", None) is space and module is not None
+                 else spaces.setdefault(id(space), Globals(space)))
     state = (func.__defaults__, func.__kwdefaults__, func.__annotations__, func.__doc__,
              func.__qualname__, func.__module__, dict(func.__dict__))
-    return (make_function, (func.__code__, None, func.__name__, func.__closure__),
+    return (make_function, (func.__code__, where, func.__name__, func.__closure__),
             state, None, None, set_function)
 
 
@@ -93,67 +117,32 @@ def reduce_cell(cell: types.CellType) -> tuple[Any, ...]:
     return make_cell, (), state, None, None, set_cell
 
 
-def token(cls: type) -> str:
-    """A class's name with a digest of its methods' code."""
-    h = hashlib.sha256(cls.__qualname__.encode())
-    for key in sorted(set(vars(cls)) - _CLASS_SKIP):
-        h.update(key.encode())
-        code = getattr(vars(cls)[key], "__code__", None)
-        if code is not None:
-            h.update(code.co_code)
-            h.update(repr([c for c in code.co_consts
-                           if not isinstance(c, types.CodeType)]).encode())
-    return f"{cls.__qualname__}:{h.hexdigest()[:16]}"
+def method_owner(method: types.MethodType) -> tuple[type, str] | None:
+    """(class, name) under which the function of a bound method lies; None if it lies in no class of its object."""
+    func, bound = method.__func__, method.__self__
+    name = getattr(func, "__name__", None)
+    cls = bound if issubclass(type(bound), type) else type(bound)
+    for owner in type.mro(cls) if cls is not type else ():
+        found = vars(owner).get(name)
+        if found is func or isinstance(found, classmethod) and found.__func__ is func:
+            return owner, str(name)
+    return None
 
 
-def make_class(tok: str, meta: type, name: str, bases: tuple[type, ...], slots: Any) -> type:
-    """The live class of this token, or a new one without attributes."""
-    live = _live[-1]
-    if tok not in live.classes:
-        body: dict[str, Any] = {"__module__": "__main__"}
-        if slots is not None:
-            body["__slots__"] = slots
-        live.classes[tok] = type.__new__(meta, name, bases, body)
-    return live.classes[tok]
+def make_method(owner: type, name: str, bound: Any) -> types.MethodType:
+    """The method of that name in owner, bound."""
+    found = vars(owner)[name]
+    return types.MethodType(found.__func__ if isinstance(found, classmethod) else found, bound)
 
 
-def set_class(cls: type, state: tuple[str, dict[str, Any]]) -> None:
-    """Fill or update a class made by make_class."""
-    cls.__qualname__ = state[0]
-    for key, value in state[1].items():
-        type.__setattr__(cls, key, value)
-    if "__abstract__" in state[1]:
-        return
-    if hasattr(cls, "_abc_impl") is False and type(cls).__name__ == "ABCMeta":
-        import _abc
-        _abc._abc_init(cls)
+def bind(func: Any, bound: Any) -> types.MethodType:
+    """A method of a function that lies in no class of its object."""
+    return types.MethodType(func, bound)
 
 
-def make_enum(name: str, bases: tuple[type, ...], members: list[tuple[str, Any]], tok: str) -> Any:
-    """An enumeration by its members' names and values."""
-    live = _live[-1]
-    if tok not in live.classes:
-        live.classes[tok] = bases[-1](name, members, module="__main__")
-    return live.classes[tok]
-
-
-def reduce_class(cls: type, live: Live) -> Any:
-    """By value for classes of the notebook; NotImplemented for those of modules."""
-    import enum
-    if cls.__module__ != "__main__":
-        return NotImplemented
-    tok = token(cls)
-    if isinstance(cls, enum.EnumMeta):
-        members = [(n, m.value) for n, m in cls.__members__.items()]
-        return make_enum, (cls.__name__, cls.__bases__, members, tok)
-    if live.ns.get(cls.__name__) is cls or tok not in live.classes:
-        live.classes[tok] = cls
-    elif live.classes[tok] is not cls:
-        tok += "#old"
-        live.classes[tok] = cls
-    slots = vars(cls).get("__slots__")
-    names = {slots} if isinstance(slots, str) else set(slots or ())
-    state = {k: v for k, v in vars(cls).items()
-             if k not in _CLASS_SKIP and k not in names and k != "__slots__"}
-    return (make_class, (tok, type(cls), cls.__name__, cls.__bases__, slots),
-            (cls.__qualname__, state), None, None, set_class)
+def reduce_method(method: types.MethodType) -> tuple[Any, ...]:
+    """A bound method by where its function lies, so that it is the same function after a restore."""
+    found = method_owner(method)
+    if found is None:
+        return bind, (method.__func__, method.__self__)
+    return make_method, (*found, method.__self__)

@@ -1,4 +1,8 @@
-"""Partition names into groups that share mutable objects or memory."""
+"""Partition names into groups that share mutable objects or memory.
+
+An object refers to its class by token (see classes.py), so it is in a group of its own, whatever else is an
+instance of that class, unless something of the class is reached past it: r in ``class C: registry = r``.
+"""
 from __future__ import annotations
 
 import enum
@@ -8,11 +12,10 @@ import types
 from collections.abc import Hashable, Iterable
 from typing import Any
 
-from . import frames
-from .arrays import owner
+from . import classes, forked, frames, functions, live, memory, named
 
 _ATOMS = (str, bytes, int, float, complex, bool, type(None), type(Ellipsis), range)
-_STOP = (type, types.ModuleType, types.CodeType, types.BuiltinFunctionType,
+_STOP = (types.ModuleType, types.CodeType, types.BuiltinFunctionType,
          types.GetSetDescriptorType, types.MethodDescriptorType, types.WrapperDescriptorType,
          types.FrameType, enum.Enum)
 _LIMIT = 20_000_000  # objects visited in one partition
@@ -22,30 +25,32 @@ class TooLarge(Exception):
     """More objects are reachable than a partition may visit."""
 
 
+def is_a(obj: Any, kinds: Any) -> bool:
+    """isinstance by what obj really is: asking an object for its __class__ may run code of the notebook."""
+    return issubclass(type(obj), kinds)
+
+
 def children(obj: Any, ns: dict[str, Any]) -> Iterable[Any]:
     """What obj holds and a snapshot of it must hold too."""
-    if isinstance(obj, types.FunctionType):
-        if obj.__globals__ is not ns:
+    kind = type(obj)
+    if kind is types.FunctionType:
+        if obj.__globals__ is not ns and functions.by_name(obj):
             return ()
-        return [x for x in (obj.__defaults__, obj.__kwdefaults__, obj.__closure__,
-                            obj.__dict__) if x is not None]
+        held = [obj.__defaults__, obj.__kwdefaults__, obj.__closure__, obj.__dict__]
+        if obj.__globals__ is not ns and sys.modules.get(obj.__globals__.get("__name__")) is None:
+            held.append({k: v for k, v in obj.__globals__.items() if k != "__builtins__"})
+        return [x for x in held if x is not None]
+    if kind is types.MethodType and functions.method_owner(obj) is not None:
+        return (obj.__self__,)
     numpy = sys.modules.get("numpy")
-    if numpy is not None and isinstance(obj, numpy.ndarray):
+    if numpy is not None and issubclass(kind, numpy.ndarray):
         held = gc.get_referents(obj)
         deep = obj.dtype.hasobject and not frames.flat(obj)
-        return held + obj.ravel().tolist() if deep else held
+        return held + numpy.ndarray.ravel(obj).tolist() if deep else held
     known = frames.parts(obj)
     if known is not None:
         return [*known[0], *known[1]]
     return gc.get_referents(obj)
-
-
-def memory_key(obj: Any) -> Hashable | None:
-    """The address of the memory that obj is a view of; None if obj is no array."""
-    numpy = sys.modules.get("numpy")
-    if numpy is None or not isinstance(obj, numpy.ndarray) or obj.nbytes == 0:
-        return None
-    return ("memory", owner(obj)[0])
 
 
 def owned_keys(values: Any) -> tuple[set[Hashable], bool]:
@@ -58,85 +63,148 @@ def owned_keys(values: Any) -> tuple[set[Hashable], bool]:
         if id(obj) in keys:
             continue
         keys.add(id(obj))
-        key = memory_key(obj)
+        key = memory.key(obj)
         if key is not None:
             keys.add(key)
-            partial = partial or owner(obj)[1] != obj.nbytes
+            partial = partial or memory.owner(obj)[1] != obj.nbytes
         stack.extend(frames.inside(obj)[1])
     return keys, partial
 
 
-def reach(root: Any, ns: dict[str, Any]) -> tuple[set[Hashable], set[Hashable]]:
-    """Keys of the shareable things reachable from root: (seen by the user, owned by pandas)."""
-    seen: set[Hashable] = set()
-    owned: set[Hashable] = set()
-    visited: set[int] = set()
-    keep: list[Any] = []  # lists made by children() must outlive their ids
-    stack = [root]
-    while stack:
-        obj = stack.pop()
-        if isinstance(obj, _ATOMS) or isinstance(obj, _STOP) or obj is ns or id(obj) in visited:
-            continue
-        visited.add(id(obj))
-        keep.append(obj)
-        if len(visited) > _LIMIT:
-            raise TooLarge(f"more than {_LIMIT} objects")
-        if isinstance(obj, types.FunctionType) and obj.__globals__ is not ns:
-            continue
-        key = memory_key(obj)
-        if key is not None:
-            seen.add(key)
-        if not isinstance(obj, (tuple, frozenset)):
-            seen.add(id(obj))
-        known = frames.parts(obj)
-        if known is None:
-            stack.extend(children(obj, ns))
-            continue
-        stack.extend(known[0])
-        values = list(known[1])
+class Reach:
+    """What can be reached from one name, or from one class by what it holds."""
+
+    def __init__(self, roots: Iterable[Any], ns: dict[str, Any]) -> None:
+        self.seen: set[Hashable] = set()  # keys of what the user can share
+        self.owned: set[Hashable] = set()  # keys of what only pandas can
+        self.classes: dict[int, type] = {}  # of the notebook
+        self.special = False  # whether the namespace, or a container of a module, is reached
+        self._keep: list[Any] = []  # lists made by children() must outlive their ids
+        self._ns = ns
+        self._walk(list(roots))
+
+    def _walk(self, stack: list[Any]) -> None:
+        visited: set[int] = set()
+        ns = self._ns
+        while stack:
+            obj = stack.pop()
+            kind = type(obj)
+            if kind in _ATOMS or id(obj) in visited:
+                continue
+            visited.add(id(obj))
+            if obj is ns or named.name(obj) is not None:
+                self.special = self.special or kind in named.SHARED
+                continue
+            if issubclass(kind, type):
+                if live.local(obj):
+                    self.classes[id(obj)] = obj
+                continue
+            if issubclass(kind, _STOP):
+                if live.local(kind):
+                    self.classes[id(kind)] = kind
+                continue
+            self._keep.append(obj)
+            forked.pulse[0] += 1
+            if len(visited) > _LIMIT:
+                raise TooLarge(f"more than {_LIMIT} objects")
+            if kind is types.FunctionType and obj.__globals__ is not ns and functions.by_name(obj):
+                continue
+            key = memory.key(obj)
+            if key is not None:
+                self.seen.add(key)
+            if kind is not tuple and kind is not frozenset:
+                self.seen.add(id(obj))
+            known = frames.parts(obj)
+            if known is None:
+                stack.extend(children(obj, ns))
+                continue
+            stack.extend(known[0])
+            stack.extend(self._own(list(known[1])))
+
+    def _own(self, values: list[Any]) -> list[Any]:
+        """Note what is pandas' own; the elements that the user sees in it."""
+        found: list[Any] = []
         while values:
             value = values.pop()
-            if id(value) in owned:
+            if id(value) in self.owned:
                 continue
-            keep.append(value)
-            owned.add(id(value))
-            key = memory_key(value)
+            self._keep.append(value)
+            self.owned.add(id(value))
+            key = memory.key(value)
             if key is not None:
-                owned.add(key)
+                self.owned.add(key)
             elements, more = frames.inside(value)
-            stack.extend(elements)
+            found.extend(elements)
             values.extend(more)
-    return seen, owned
+        return found
 
 
-def partition(table: dict[str, Any], ns: dict[str, Any]) -> tuple[list[list[str]], set[Hashable]]:
-    """(groups of names, each sorted, ordered by first name; keys that the user sees).
+class Parts:
+    """The names of a table in groups, and what joins them."""
+
+    def __init__(self, table: dict[str, Any], ns: dict[str, Any]) -> None:
+        self._parent = {n: n for n in table}
+        reached = {n: Reach([table[n]], ns) for n in sorted(table)}
+        self._of_class: dict[int, Reach] = {}
+        self.classes = {n: self._closure(r.classes, ns) for n, r in reached.items()}  # of the notebook, by name
+        self.plain: set[Hashable] = set()  # keys that the user sees
+        self.special = {n for n, r in reached.items()
+                        if r.special or any(self._of_class[i].special for i in self.classes[n])}
+        self._join(reached)
+        groups: dict[str, list[str]] = {}
+        for n in sorted(table):
+            groups.setdefault(self._find(n), []).append(n)
+        self.groups = sorted(groups.values())  # each sorted
+
+    def _find(self, n: str) -> str:
+        while self._parent[n] != n:
+            self._parent[n] = self._parent[self._parent[n]]
+            n = self._parent[n]
+        return n
+
+    def _closure(self, found: dict[int, type], ns: dict[str, Any]) -> dict[int, type]:
+        """found with the classes that are reached through them."""
+        closed, work = dict(found), list(found.values())
+        while work:
+            cls = work.pop()
+            if id(cls) not in self._of_class:
+                roots = [*classes.held(cls).values(), *cls.__bases__, type(cls)]
+                self._of_class[id(cls)] = Reach(roots, ns)
+            for i, other in self._of_class[id(cls)].classes.items():
+                if i not in closed:
+                    closed[i] = other
+                    work.append(other)
+        return closed
+
+    def _join(self, reached: dict[str, Reach]) -> None:
+        users: dict[int, list[str]] = {}
+        for n, found in self.classes.items():
+            for i in found:
+                users.setdefault(i, []).append(n)
+        holders: dict[Hashable, list[tuple[str, ...]]] = {}
+        entities = [((n,), r) for n, r in reached.items()]
+        entities += [(tuple(users[i]), r) for i, r in self._of_class.items()]
+        for names, r in entities:
+            self.plain |= r.seen
+            for key in r.seen:
+                holders.setdefault(key, []).append(names)
+        for _, r in entities:
+            for key in r.owned & self.plain if frames.lazy() else r.owned:
+                holders.setdefault(key, [])
+        for names, r in entities:
+            for key in r.owned:
+                if key in holders:
+                    holders[key].append(names)
+        for sharing in holders.values():
+            if len(sharing) > 1:
+                first = sharing[0][0]
+                for n in (n for names in sharing for n in names):
+                    self._parent[self._find(n)] = self._find(first)
+
+
+def partition(table: dict[str, Any], ns: dict[str, Any]) -> Parts:
+    """The groups of a table of names.
 
     What only pandas objects share joins names only where copy-on-write does not hide it.
     """
-    parent = {name: name for name in table}
-
-    def find(name: str) -> str:
-        while parent[name] != name:
-            parent[name] = parent[parent[name]]
-            name = parent[name]
-        return name
-
-    holder: dict[Hashable, str] = {}
-    plain: set[Hashable] = set()
-    hidden: dict[str, set[Hashable]] = {}
-    for name in sorted(table):
-        own = {id(table[name])} if isinstance(table[name], type) else set()
-        seen, hidden[name] = reach(table[name], ns)
-        plain |= seen
-        for key in seen | own:
-            other = holder.setdefault(key, name)
-            parent[find(name)] = find(other)
-    for name, keys in hidden.items():
-        for key in keys & plain if frames.lazy() else keys:
-            other = holder.setdefault(key, name)
-            parent[find(name)] = find(other)
-    groups: dict[str, list[str]] = {}
-    for name in sorted(table):
-        groups.setdefault(find(name), []).append(name)
-    return sorted(groups.values()), plain
+    return Parts(table, ns)

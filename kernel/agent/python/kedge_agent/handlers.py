@@ -10,11 +10,11 @@ from collections.abc import Callable
 from importlib import metadata
 from typing import Any
 
-from . import ambient, environ, functions, groups, importing, modules, pickler, reads, running
+from . import ambient, environ, importing, modules, pickler, reads, running, saving
 from .ambient import process, sys_path
+from .live import Live
 from .namespace import user_names
 
-PAGE = 4096
 MODULES = "modules"  # the ambient state of modules, which only running can bring about
 
 
@@ -24,7 +24,8 @@ class Agent:
     def __init__(self, kernel: Any) -> None:
         self.kernel, self.shell = kernel, kernel.shell
         self.ns = kernel.shell.user_ns
-        self.live = functions.Live(self.ns)
+        self.live = Live(self.ns)
+        self._saver = saving.Saver(self.live)
         self._ids: dict[str, int] = {}
         self._touched: set[str] = set()
         self._modules: list[str] = []
@@ -66,7 +67,7 @@ class Agent:
         env = environ.taken()
         user = self.user()
         changed = {n for n, v in user.items() if self._ids.get(n) != id(v)}
-        reply = self._save((self._touched | changed) & set(user), user, content["spool"])
+        reply = self._saver.save((self._touched | changed) & set(user), user, content["spool"])
         refused = self._refused()
         states = self._states()
         after = ambient.digests(states)
@@ -104,38 +105,12 @@ class Agent:
     def digest(self, content: dict[str, Any]) -> dict[str, Any]:
         """kedge_digest."""
         user = self.user()
-        return self._save(set(content["names"]) & set(user), user, content["spool"])
-
-    def _save(self, wanted: set[str], user: dict[str, Any], spool: str) -> dict[str, Any]:
-        saved, uncaptured = [], []
-        with open(spool, "wb") as file:
-            parts, plain = groups.partition(user, self.ns) if wanted else ([], set())
-            for names in parts:
-                if wanted.isdisjoint(names):
-                    continue
-                values = {n: user[n] for n in names}
-                try:
-                    stream, buffers = pickler.capture(values, self.live, plain)
-                except Exception as err:
-                    uncaptured += [{"name": n, "reason": f"{type(user[n]).__qualname__}: {err}", "with": names}
-                                   for n in names]
-                    continue
-                at = file.tell()
-                file.write(stream)
-                extents = []
-                for b in buffers:
-                    file.write(bytes(-file.tell() % PAGE))
-                    extents.append([file.tell(), b.nbytes, b.readonly])
-                    file.write(b)
-                size = len(stream) + sum(b.nbytes for b in buffers)
-                saved.append({"names": names, "stream": [at, len(stream)], "buffers": extents,
-                              "bytes": size, "vars": [describe(n, user[n]) for n in names]})
-        return {"groups": saved, "uncaptured": uncaptured}
+        return self._saver.save(set(content["names"]) & set(user), user, content["spool"])
 
     def apply(self, content: dict[str, Any]) -> dict[str, Any]:
         """kedge_apply: all of it, or an error and everything as it was but for modules imported."""
         before, folder = ambient.capture(), os.getcwd()
-        classes = dict(self.live.classes)
+        self.live.begin()
         applied: list[str] = []
         held: dict[str, Any] = {}
         values: dict[str, Any] = {}
@@ -158,7 +133,7 @@ class Agent:
             if content.get("cwd"):
                 os.chdir(content["cwd"])
         except BaseException:
-            self.live.classes = classes
+            self.live.end(undo=True)
             for name in set(values) - set(held):
                 self.ns.pop(name, None)
             self.ns.update(held)
@@ -167,6 +142,7 @@ class Agent:
                 if name in before and name in ambient.ADAPTERS:
                     ambient.ADAPTERS[name].restore(before[name])
             raise
+        self.live.end(undo=False)
         for name in content.get("delete") or []:
             self.ns.pop(name, None)
         if content.get("execution_count") is not None:
@@ -177,7 +153,7 @@ class Agent:
         stream = gather(group["stream"]["ranges"])
         buffers = [bytes(gather(b["ranges"])) if b.get("readonly") else gather(b["ranges"])
                    for b in group.get("buffers") or []]
-        return pickler.load(stream, buffers, self.live)
+        return pickler.loads(stream, buffers, self.live)
 
     def execution(self, content: dict[str, Any]) -> dict[str, Any]:
         """kedge_execution: the last cell was number count."""
@@ -200,21 +176,6 @@ def gather(ranges: list[list[Any]]) -> bytearray:
             raise EOFError(f"{path} is shorter than {offset + length} bytes")
         data += part
     return data
-
-
-def describe(name: str, value: Any) -> dict[str, Any]:
-    """A variable for people: never calls code of the notebook."""
-    out: dict[str, Any] = {"name": name, "type": type(value).__qualname__,
-                           "size": sys.getsizeof(value) if type(value).__module__ != "__main__" else 0}
-    if type(value).__module__.split(".")[0] in ("numpy", "pandas") and not isinstance(value, type):
-        shape = getattr(value, "shape", None)
-        if isinstance(shape, tuple):
-            out["shape"] = [int(n) for n in shape]
-    if type(value) in (list, tuple, dict, set, frozenset, str, bytes):
-        out["length"] = len(value)
-    if type(value) in (int, float, bool, str, type(None)):
-        out["shown"] = repr(value)[:80] if type(value) is not int or abs(value) < 1 << 256 else ""
-    return out
 
 
 def versions(modules: list[str], fresh: set[str]) -> dict[str, str]:

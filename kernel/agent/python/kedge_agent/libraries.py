@@ -1,13 +1,19 @@
-"""Reducers for library types whose own pickling drops an attribute."""
+"""Reducers for library types whose own pickling drops an attribute, or writes what is no part of a value."""
 from __future__ import annotations
 
 import copyreg
+import sys
 from typing import Any
+
+from . import live
+from .caches import Volatile
 
 # (module, class) → what its own pickling drops.
 _DROPPED = {
     ("sklearn.utils._bunch", "Bunch"): "__setstate__ ignores the attributes",
 }
+# What looking at a graph leaves in it.
+_VIEWS = {"adj", "nodes", "edges", "degree", "succ", "pred", "in_edges", "out_edges", "in_degree", "out_degree"}
 
 
 def set_attributes(obj: Any, state: dict[str, Any]) -> None:
@@ -15,9 +21,24 @@ def set_attributes(obj: Any, state: dict[str, Any]) -> None:
     vars(obj).update(state)
 
 
+def set_tree(tree: Any, state: tuple[Any, ...]) -> None:
+    """Fill a k-d tree, whose nodes hold addresses."""
+    tree.__setstate__(state)
+
+
 def reduce(obj: Any) -> Any:
-    """A reduction of a dict subclass with all its attributes; NotImplemented for other types."""
+    """A reduction that keeps what the type's own drops; NotImplemented for other types."""
     kind = type(obj)
-    if (kind.__module__, kind.__qualname__) not in _DROPPED:
-        return NotImplemented
-    return copyreg.__newobj__, (kind,), dict(vars(obj)), None, iter(obj.items()), set_attributes
+    module, title = live.module(kind), live.name(kind)
+    if (module, title) in _DROPPED:
+        return copyreg.__newobj__, (kind,), dict(vars(obj)), None, iter(obj.items()), set_attributes
+    if title in ("cKDTree", "KDTree") and module in ("scipy.spatial._ckdtree", "scipy.spatial._kdtree"):
+        made = obj.__reduce_ex__(5)
+        return (*made[:2], (Volatile(made[2][0]), *made[2][1:]), None, None, set_tree)
+    if module.startswith("patsy.") and "__getstate__" in vars(kind):  # it refuses, for no reason of ours
+        return copyreg.__newobj__, (kind,), dict(vars(obj)), None, None, set_attributes
+    graph = getattr(sys.modules.get("networkx"), "Graph", None)
+    if graph is not None and kind.__reduce_ex__ is object.__reduce_ex__ and issubclass(kind, graph):
+        state = {k: v for k, v in vars(obj).items() if k not in _VIEWS}
+        return copyreg.__newobj__, (kind,), state, None, None, set_attributes
+    return NotImplemented

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from typing import Any
 
 _HISTORY = re.compile(r"_+|_i+|_i?\d+|_[dio]h|In|Out|get_ipython|exit|quit|open|__\w+__")
@@ -14,3 +15,18 @@ def user_names(ns: dict[str, Any], hidden: dict[str, Any]) -> dict[str, Any]:
         if isinstance(k, str) and not _HISTORY.fullmatch(k)
         and not (k in hidden and hidden[k] is v)
     }
+
+
+def describe(name: str, value: Any) -> dict[str, Any]:
+    """A variable for people: never calls code of the notebook."""
+    out: dict[str, Any] = {"name": name, "type": type(value).__qualname__,
+                           "size": sys.getsizeof(value) if type(value).__module__ != "__main__" else 0}
+    if type(value).__module__.split(".")[0] in ("numpy", "pandas") and not isinstance(value, type):
+        shape = getattr(value, "shape", None)
+        if isinstance(shape, tuple):
+            out["shape"] = [int(n) for n in shape]
+    if type(value) in (list, tuple, dict, set, frozenset, str, bytes):
+        out["length"] = len(value)
+    if type(value) in (int, float, bool, str, type(None)):
+        out["shown"] = repr(value)[:80] if type(value) is not int or abs(value) < 1 << 256 else ""
+    return out

@@ -1,76 +1,90 @@
 """The pickler of groups, and the proof that what it wrote can be read back."""
 from __future__ import annotations
 
+import hashlib
 import io
 import pickle
 import sys
 import types
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Hashable, Iterator
+from typing import Any, BinaryIO
 
-from . import arrays, figures, frames, functions, libraries, proof, sets
+from . import arrays, builtin, classes, figures, forked, frames, functions, libraries, live, named, paths, proof, sets
+from .refused import Uncapturable, refuse
 
+_STAND_INS = (sets.Shape, arrays.Memory, functions.Globals, live.Namespace, named.Reference)
 FLOOR = 16 << 10  # bytes; smaller buffers stay in the stream
-_REFUSED = (types.GeneratorType, types.CoroutineType, types.AsyncGeneratorType,
-            types.FrameType, types.TracebackType, io.IOBase)
-
-
-class Uncapturable(Exception):
-    """A thing without a captured form, and why."""
 
 
 class Pickler(pickle.Pickler):
     """Pickles one group; views, functions and classes keep what they share."""
 
-    def __init__(self, file: Any, live: functions.Live, callback: Callable[[Any], bool],
-                 plain: set[Any]) -> None:
+    def __init__(self, file: Any, where: live.Live, callback: Callable[[Any], bool], plain: set[Hashable]) -> None:
         super().__init__(file, protocol=5, buffer_callback=callback)
-        self._live = live
-        self._memories: dict[int, arrays.Memory] = {}
+        self._live = where
+        self._arrays = arrays.Arrays(plain)
         self._owners = frames.Owners(plain)
+        self._spaces: dict[int, functions.Globals] = {}
         self.last: Any = None  # what was being pickled, if that fails
+        self.odd = False  # whether a class of the program pickles its objects in its own way
 
     def reducer_override(self, obj: Any) -> Any:
         """See pickle.Pickler."""
+        forked.pulse[0] += 1
         self.last = obj
-        if isinstance(obj, _REFUSED):
-            raise Uncapturable(f"is a {type(obj).__module__}.{type(obj).__qualname__}")
-        if isinstance(obj, sets.Shape):
-            return obj.reduce()
-        if isinstance(obj, types.FunctionType):
-            return functions.reduce_function(obj, self._live.ns)
-        if isinstance(obj, type):
-            return functions.reduce_class(obj, self._live)
-        if isinstance(obj, types.CodeType):
+        kind = type(obj)
+        if issubclass(kind, type):
+            return classes.reduce_class(obj, self._live)
+        if kind is types.FunctionType:
+            return functions.reduce_function(obj, self._live, self._spaces)
+        refuse(obj, self._live)
+        made = self._own(obj, kind)
+        if made is not NotImplemented:
+            return made
+        found = named.name(obj)
+        if found is not None:
+            return named.get, found
+        made = self._library(obj, kind)
+        if made is NotImplemented and proof.local(kind) and not proof.plain(kind):
+            self.odd = True
+        return made
+
+    def _own(self, obj: Any, kind: type) -> Any:
+        """The reductions of Python's own types, and of what stands for others in a stream."""
+        if kind is types.CodeType:
             return functions.reduce_code(obj)
-        if isinstance(obj, types.CellType):
+        if kind is types.CellType:
             return functions.reduce_cell(obj)
-        if isinstance(obj, types.ModuleType):
-            return __import__("importlib").import_module, (obj.__name__,)
-        if isinstance(obj, (staticmethod, classmethod)):
-            return type(obj), (obj.__func__,)
-        if type(obj) is property:
-            return property, (obj.fget, obj.fset, obj.fdel, obj.__doc__)
-        if isinstance(obj, arrays.Memory):
+        if kind is types.MethodType:
+            return functions.reduce_method(obj)
+        if kind in _STAND_INS:
             return obj.reduce()
+        if classes.is_member(obj):
+            return classes.reduce_member(obj)
+        return builtin.reduce(obj, kind)
+
+    def _library(self, obj: Any, kind: type) -> Any:
+        numpy = sys.modules.get("numpy")
+        if numpy is not None and issubclass(kind, numpy.ndarray):
+            return self._arrays.reduce(obj)
         if frames.is_block(obj) or frames.is_index(obj):
             return self._owners.reduce(obj)
-        if type(obj).__name__ == "SingleBlockManager":  # its own way leaves out the block
-            return type(obj), (obj.blocks[0], obj.axes[0])
-        lost = frames.check(obj)
-        if lost is not None:
-            raise Uncapturable(lost)
-        numpy = sys.modules.get("numpy")
-        if numpy is not None and type(obj) is numpy.ndarray:
-            return arrays.reduce_array(obj, self._memories)
-        if type(obj) is getattr(sys.modules.get("numpy.ma"), "MaskedArray", None):
-            return arrays.reduce_masked(obj)
-        found = libraries.reduce(obj)
-        return found if found is not NotImplemented else figures.reduce(obj)
+        if kind.__name__ == "SingleBlockManager":  # its own way leaves out the block
+            return kind, (obj.blocks[0], obj.axes[0])
+        if frames.is_refs(obj):
+            return frames.make_refs, ()
+        for family in (frames, libraries, figures):
+            found = family.reduce(obj)
+            if found is not NotImplemented:
+                return found
+        return NotImplemented
 
 
 class SetPickler(Pickler):
-    """A pickler that keeps the layout of sets; slower, for only persistent_id sees an exact set."""
+    """A pickler that keeps the layout of sets, and containers that modules hold where they are.
+
+    Slower, for only persistent_id sees an exact set or dict.
+    """
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
@@ -78,7 +92,14 @@ class SetPickler(Pickler):
 
     def persistent_id(self, obj: Any) -> Any:
         """A set is its Shape, from which unpickling gives the set."""
-        if type(obj) is set or type(obj) is frozenset and len(obj) > 1:
+        kind = type(obj)
+        if kind in named.SHARED:
+            if obj is self._live.ns:
+                return live.Namespace()
+            found = named.name(obj)
+            if found is not None:
+                return named.Reference(found)
+        if kind is set or kind is frozenset and len(obj) > 1:
             return self._shapes.setdefault(id(obj), sets.Shape(obj))
         return None
 
@@ -90,13 +111,46 @@ class Unpickler(pickle.Unpickler):
         """The set itself."""
         return pid
 
+    def find_class(self, module: str, name: str) -> Any:
+        """Nothing is found by name in the notebook: it may not be there yet, or another."""
+        if module == "__main__":
+            raise Uncapturable(f"refers to {name} of the notebook by its name")
+        return super().find_class(module, name)
 
-def dump(values: dict[str, Any], live: functions.Live,
-         plain: set[Any] | None = None, layouts: bool = False) -> tuple[bytes, list[Any]]:
-    """(stream, out-of-band buffers as flat memoryviews); plain as in frames.Owners.
 
-    Uncapturable, with the path inside the variable where it is found, if something has no
-    captured form. layouts keeps the order of sets.
+class Sink:
+    """The end of a file, written to by a pickler."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.file, self.start, self.length = file, file.tell(), 0
+
+    def write(self, data: Any) -> int:
+        """See io.RawIOBase."""
+        forked.pulse[0] += 1
+        self.file.write(data)
+        size = memoryview(data).nbytes
+        self.length += size
+        return size
+
+    def source(self) -> BinaryIO:
+        """The file again, at the start of what was written."""
+        self.file.flush()
+        self.file.seek(self.start)
+        return self.file
+
+    def clear(self) -> None:
+        """Take back what was written."""
+        self.file.seek(self.start)
+        self.file.truncate()
+        self.length = 0
+
+
+def dump(values: dict[str, Any], where: live.Live, plain: set[Hashable], sink: Any,
+         layouts: bool = False) -> tuple[list[Any], bool]:
+    """Write a stream; (out-of-band buffers as flat memoryviews, whether to compare with the values as they were).
+
+    plain holds the keys that the user reaches past pandas. Uncapturable, with the path inside the variable
+    where it is found, if something has no captured form. layouts keeps the order of sets.
     """
     buffers: list[Any] = []
 
@@ -107,45 +161,104 @@ def dump(values: dict[str, Any], live: functions.Live,
         buffers.append(raw)
         return False
 
-    file = io.BytesIO()
-    pickler = (SetPickler if layouts else Pickler)(file, live, keep, plain or set())
+    pickler = (SetPickler if layouts else Pickler)(sink, where, keep, plain)
     try:
         pickler.dump(values)
-    except Exception as err:
-        path = proof.locate(values, pickler.last)
-        raise Uncapturable(f"{path} {err}" if isinstance(err, Uncapturable) and path
-                           else f"{path}: {err}" if path else str(err)) from err
-    return file.getvalue(), buffers
+    except (Exception, forked.Stalled) as err:
+        why = str(err) or type(err).__name__
+        last = type(pickler.last)
+        if isinstance(err, forked.Stalled):
+            where.slow.add(f"{live.module(last)}.{live.name(last)}")
+            why = f"takes longer than {forked.PATIENCE:g} s to pickle"
+        path = paths.locate(values, pickler.last)
+        tight = isinstance(err, (Uncapturable, forked.Stalled))
+        raise Uncapturable(f"{path} {why}" if tight and path else f"{path}: {why}" if path else why) from err
+    return buffers, pickler.odd
 
 
-def load(stream: bytes, buffers: list[Any], live: functions.Live) -> dict[str, Any]:
+class _Digest:
+    """A sink that keeps only a digest."""
+
+    def __init__(self) -> None:
+        self.hash = hashlib.sha256()
+
+    def write(self, data: Any) -> int:
+        """See io.RawIOBase."""
+        self.hash.update(data)
+        return memoryview(data).nbytes
+
+
+def digest(cls: type, where: live.Live) -> str:
+    """A digest of the definition of a class, good in this process only."""
+    sink = _Digest()
+    try:
+        buffers, _ = dump({"": cls}, where, set(), sink)
+    except Uncapturable as err:
+        return str(err)
+    for b in buffers:
+        sink.write(b)
+    return sink.hash.hexdigest()
+
+
+def load(file: Any, buffers: list[Any], where: live.Live) -> dict[str, Any]:
     """Unpickle through a trampoline in the namespace, which formulas look into."""
-    hop = types.FunctionType((lambda f: f()).__code__, live.ns)
-    functions.push(live)
+    hop = types.FunctionType((lambda f: f()).__code__, where.ns)
+    live.push(where)
     try:
-        return hop(Unpickler(io.BytesIO(stream), buffers=buffers).load)
+        return hop(Unpickler(file, buffers=buffers).load)
     finally:
-        functions.pop()
+        live.pop()
 
 
-def capture(values: dict[str, Any], live: functions.Live, plain: set[Any]) -> tuple[bytes, list[Any]]:
-    """dump, proved: what is unpickled from it is compared with values.
+def loads(stream: bytes, buffers: list[Any], where: live.Live) -> dict[str, Any]:
+    """load from memory."""
+    return load(io.BytesIO(stream), buffers, where)
 
-    Buffers are not copied for the proof, so it costs as much as the stream, whatever the size
-    of arrays. Uncapturable if something does not come back as it is.
+
+def capture(values: dict[str, Any], where: live.Live, plain: set[Hashable], file: BinaryIO,
+            layouts: bool = False) -> tuple[int, list[Any], bool]:
+    """dump to the end of file, proved: (length of the stream, buffers, whether prove has to be called elsewhere).
+
+    layouts is needed if the namespace or what a module holds is reached; sets are found to need it. What is
+    unpickled from the stream is compared with values. Buffers are not copied for that, so it costs as much as
+    the stream, whatever the size of arrays. Runs in a fork. Uncapturable if something does not come back as it is.
     """
-    stream, buffers = dump(values, live, plain)
-    walk = proof.Walk(live.ns)
+    sink = Sink(file)
+    buffers, odd = dump(values, where, plain, sink, layouts)
+    walk = proof.Walk(where.ns)
+    why = _differs(walk, values, sink, buffers, where)
+    if walk.sets and not layouts:
+        sink.clear()
+        buffers, odd = dump(values, where, plain, sink, layouts=True)
+        why = _differs(proof.Walk(where.ns), values, sink, buffers, where)
+    if why:
+        raise Uncapturable(why)
+    file.seek(sink.start + sink.length)
+    return sink.length, buffers, odd
+
+
+def _differs(walk: proof.Walk, values: dict[str, Any], sink: Sink, buffers: list[Any], where: live.Live) -> str:
+    return prove(walk, values, sink.source(), buffers, where)
+
+
+def prove(walk: proof.Walk, values: dict[str, Any], file: Any, buffers: list[Any], where: live.Live) -> str:
+    """How what is read from file differs from values; empty if it does not."""
     try:
-        walk.compare(values, load(stream, buffers, functions.Live(live.ns)))
+        back = load(file, buffers, live.Live(where.ns))
+        forked.keep(back)
+        walk.compare(values, back)
     except proof.Differs as err:
-        if not walk.sets:
-            raise Uncapturable(str(err)) from err
-    if not walk.sets:
-        return stream, buffers
-    stream, buffers = dump(values, live, plain, layouts=True)
-    try:
-        proof.Walk(live.ns).compare(values, load(stream, buffers, functions.Live(live.ns)))
-    except proof.Differs as err:
-        raise Uncapturable(str(err)) from err
-    return stream, buffers
+        return str(err)
+    except forked.Stalled:
+        return f"takes longer than {forked.PATIENCE:g} s to be read back"
+    except Exception as err:
+        return f"cannot be read back: {type(err).__name__}: {err}"
+    return ""
+
+
+def pieces(file: Any, spans: list[list[Any]]) -> Iterator[Any]:
+    """The buffers that lie in file at [offset, length, readonly], as new memory."""
+    for offset, length, readonly in spans:
+        file.seek(offset)
+        data = file.read(length)
+        yield data if readonly else bytearray(data)

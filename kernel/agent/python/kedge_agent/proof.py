@@ -1,55 +1,51 @@
 """Whether what a stream gives back is what was captured: a walk over both, side by side."""
 from __future__ import annotations
 
+import collections
 import copyreg
 import pickle
 import sys
 import types
 from typing import Any
 
-from . import figures, frames, functions
-from .groups import _ATOMS
+from . import builtin, caches, classes, figures, forked, frames, functions, libraries, live, memory
+from .paths import attributes, inner_path, key_path
 
+_ATOMS = (str, bytes, int, float, complex, bool, type(None), type(Ellipsis), range)
 _SKIPPED = {"_parents", "_cid_gen"}  # of matplotlib: addresses and counters that no program looks at
-_EXACT = (list, dict, set, bytearray)  # two of these are never one after a restore
+_CONTAINERS = (list, tuple, dict, set, frozenset)
 
 
 class Differs(Exception):
     """What does not come back, and where: the path starts with the variable's name."""
 
 
-def key_path(path: str, key: Any) -> str:
-    """The path of an element."""
-    return f"{path}[{key!r:.40}]" if isinstance(key, (str, int, float, bytes, bool)) else f"{path}[…]"
-
-
 def _name(cls: type) -> tuple[str, str]:
-    return cls.__module__, cls.__qualname__
+    return live.module(cls), live.name(cls)
 
 
-def _local(cls: type) -> bool:
+def local(cls: type) -> bool:
     """Whether the program may have given cls a way of pickling that is not right."""
-    path = getattr(sys.modules.get(cls.__module__), "__file__", None) or ""
+    module = live.module(cls)
+    path = getattr(sys.modules.get(module), "__file__", None) or ""
     installed = "-packages" in path or "/lib/python" in path
-    return cls.__module__ == "__main__" or bool(path) and not installed
+    return module == "__main__" or bool(path) and not installed
 
 
-def _plain(cls: type) -> bool:
+def plain(cls: type) -> bool:
     """Whether instances of cls are pickled by their attributes."""
     return (cls.__reduce_ex__ is object.__reduce_ex__ and cls.__reduce__ is object.__reduce__
             and getattr(cls, "__getstate__", None) is getattr(object, "__getstate__", None)
             and not hasattr(cls, "__setstate__") and cls not in copyreg.dispatch_table)
 
 
-def _slots(obj: Any) -> dict[str, Any]:
-    names = copyreg._slotnames(type(obj)) or ()  # type: ignore[attr-defined]
-    return {n: getattr(obj, n) for n in names if hasattr(obj, n)}
-
-
-def attributes(obj: Any) -> dict[str, Any]:
-    """The attributes that obj itself holds."""
-    held = getattr(obj, "__dict__", None)
-    return {**(held if type(held) is dict else {}), **_slots(obj)}
+def equal(a: Any, b: Any, ns: dict[str, Any]) -> bool:
+    """Whether b is what a capture of a would give back."""
+    try:
+        Walk(ns).compare({"": a}, {"": b})
+    except Exception:
+        return False
+    return True
 
 
 class Walk:
@@ -59,6 +55,7 @@ class Walk:
         self.ns, self.sets = ns, False
         self._there: dict[int, int] = {}
         self._back: dict[int, int] = {}
+        self._moved: dict[int, int] = {}  # address of memory → by how far what comes back lies from it
         self._keep: list[Any] = []
         self._stack: list[tuple[Any, Any, str, bool]] = []
 
@@ -66,6 +63,7 @@ class Walk:
         """Raise Differs unless every name in values has an equal value in back."""
         self._stack = [(v, back[n], n, False) for n, v in values.items()]
         while self._stack:
+            forked.pulse[0] += 1
             self._pair(*self._stack.pop())
 
     def _need(self, ok: bool, path: str, why: str) -> None:
@@ -79,15 +77,16 @@ class Walk:
         if kind is not type(b):
             self._need(_name(kind) == _name(type(b)), path,
                        f"is a {kind.__qualname__} and comes back as {type(b).__qualname__}")
+            self._push(kind, type(b), path)
         if kind in (str, bytes, int, bool):
             self._need(a == b, path, "changes")
             return
-        if isinstance(a, _ATOMS) and kind in (float, complex, range):
-            self._need(repr(a) == repr(b), path, "changes")
+        if kind in (float, complex, range):
+            self._need(repr(a) == repr(b) and (kind is not float or _bits(a) == _bits(b)), path, "changes")
             return
         if id(a) in self._there or id(b) in self._back:
             same = self._there.get(id(a)) == id(b)
-            exact = kind in _EXACT or kind.__module__ == "__main__" and not isinstance(a, type)
+            exact = kind.__hash__ is None or kind.__eq__ is object.__eq__ or live.local(kind)
             self._need(same or owned or not exact, path, "is shared in another way when it comes back")
             if same:
                 return
@@ -101,81 +100,94 @@ class Walk:
             self._stack.append((a, b, path, owned))
 
     def _visit(self, a: Any, b: Any, path: str, owned: bool) -> None:
-        numpy = sys.modules.get("numpy")
-        if isinstance(a, type):
+        kind, numpy = type(a), sys.modules.get("numpy")
+        if issubclass(kind, type):
             self._class(a, b, path)
-        elif isinstance(a, types.FunctionType):
+        elif kind is types.FunctionType and not caches.is_dispatcher(a):
             self._function(a, b, path)
-        elif isinstance(a, types.CodeType):
+        elif kind is types.CodeType:
             self._need(a.co_code == b.co_code and a.co_names == b.co_names, path, "changes")
-        elif isinstance(a, types.CellType):
-            for x, y in zip(functions.reduce_cell(a)[2], functions.reduce_cell(b)[2], strict=True):
-                self._push(x, y, path)
-        elif isinstance(a, (list, tuple)):
-            self._elements(a, b, path, owned)
-        elif isinstance(a, dict):
-            self._dict(a, b, path)
-        elif isinstance(a, (set, frozenset)):
-            self._set(a, b, path)
-        elif numpy is not None and isinstance(a, numpy.ndarray):
+            self._push(a.co_consts, b.co_consts, path)
+        elif kind is types.CellType:
+            self._push(functions.reduce_cell(a)[2], functions.reduce_cell(b)[2], path)
+        elif issubclass(kind, _CONTAINERS):
+            self._container(a, b, path, owned)
+        elif numpy is not None and issubclass(kind, numpy.ndarray):
             self._array(a, b, path, owned)
-        elif numpy is not None and isinstance(a, numpy.dtype):
+        elif numpy is not None and issubclass(kind, numpy.dtype):
             self._need(a == b and a.metadata == b.metadata, path, "changes")
+        elif kind is caches.Volatile:
             return
-        elif isinstance(a, pickle.PickleBuffer):
+        elif kind is pickle.PickleBuffer:
             self._need(a.raw() == b.raw(), path, "changes")
         elif frames.parts(a) is not None:
             self._pandas(a, b, path, owned)
-            return
-        elif not isinstance(a, types.ModuleType):
+        elif kind is not types.ModuleType:
             self._object(a, b, path)
-            return
-        if type(a) not in (list, tuple, dict, set, frozenset, types.FunctionType) and not isinstance(a, type):
+
+    def _container(self, a: Any, b: Any, path: str, owned: bool) -> None:
+        if issubclass(type(a), (list, tuple)):
+            self._elements(a, b, path, owned)
+        elif issubclass(type(a), dict):
+            self._dict(a, b, path)
+        else:
+            self._set(a, b, path)
+        if type(a) not in _CONTAINERS:
             self._attributes(a, b, path)
 
     def _elements(self, a: Any, b: Any, path: str, owned: bool) -> None:
-        self._need(len(a) == len(b), path, "comes back with another length")
-        if len(a) > 64:
-            kinds = set(map(type, a))
+        base = list if issubclass(type(a), list) else tuple
+        self._need(base.__len__(a) == base.__len__(b), path, "comes back with another length")
+        if base.__len__(a) > 64:
+            kinds = set(map(type, base.__iter__(a)))
             if kinds <= {str, int, bytes, bool, type(None)}:
-                same = list(map(type, a)) == list(map(type, b)) and all(map(_same, a, b))
-                self._need(same, path, "changes")
+                x, y = list(base.__iter__(a)), list(base.__iter__(b))
+                self._need(list(map(type, x)) == list(map(type, y)) and all(map(_same, x, y)), path, "changes")
                 return
-        for i, (x, y) in enumerate(zip(a, b, strict=True)):
+        for i, (x, y) in enumerate(zip(base.__iter__(a), base.__iter__(b), strict=True)):
             if not _equal_atoms(x, y):
                 self._push(x, y, f"{path}[{i}]", owned)
 
     def _dict(self, a: Any, b: Any, path: str) -> None:
-        self._need(len(a) == len(b), path, "comes back with another length")
-        for (k, x), (m, y) in zip(a.items(), b.items(), strict=True):
+        one, other = list(_items(a)), list(_items(b))
+        self._need(len(one) == len(other), path, "comes back with another length")
+        for (k, x), (m, y) in zip(one, other, strict=True):
             if not _equal_atoms(k, m):
-                self._push(k, m, path)
+                self._push(k, m, inner_path(path))
             if not _equal_atoms(x, y):
                 self._push(x, y, key_path(path, k))
-        factory = getattr(a, "default_factory", None)
-        self._push(factory, getattr(b, "default_factory", None), path)
+        if type(a) is not dict:
+            self._push(getattr(a, "default_factory", None), getattr(b, "default_factory", None), path)
 
     def _set(self, a: Any, b: Any, path: str) -> None:
-        self._need(len(a) == len(b), path, "comes back with another length")
-        self.sets = self.sets or len(a) > 1
-        if len(a) > 1:
-            self._need(not any(type(x).__hash__ is object.__hash__ for x in a), path,
+        base = set if issubclass(type(a), set) else frozenset
+        x, y = list(base.__iter__(a)), list(base.__iter__(b))
+        self._need(len(x) == len(y), path, "comes back with another length")
+        self.sets = self.sets or len(x) > 1
+        if len(x) > 1:
+            self._need(not any(type(e).__hash__ is object.__hash__ for e in x), path,
                        "is a set in the order of addresses")
-        for x, y in zip(a, b, strict=True):
-            self._push(x, y, f"{path}{{…}}")
+        for e, f in zip(x, y, strict=True):
+            self._push(e, f, f"{path}{{…}}")
 
     def _array(self, a: Any, b: Any, path: str, owned: bool) -> None:
+        numpy = sys.modules["numpy"]
+        flat = numpy.ndarray
         same = (a.dtype == b.dtype and a.shape == b.shape
                 and (owned or a.size < 2 or a.strides == b.strides)
                 and a.flags.writeable == b.flags.writeable)
         self._need(same, path, "is laid out in another way when it comes back")
         self._push(a.dtype, b.dtype, path)
-        if a.dtype.hasobject:
-            self._elements(a.ravel().tolist(), b.ravel().tolist(), path, owned)
-        elif type(a.dtype).__name__ == "StringDType":
-            self._elements(a.ravel().tolist(), b.ravel().tolist(), path, owned)
-        elif a.size and a.__array_interface__["data"][0] != b.__array_interface__["data"][0]:
-            self._need(a.tobytes() == b.tobytes(), path, "changes")
+        far = memory.address(b) - memory.address(a)
+        if a.nbytes and not owned:
+            start = memory.owner(a)[0]
+            self._need(self._moved.setdefault(start, far) == far, path, "shares its memory in another way")
+        if a.dtype.hasobject or type(a.dtype).__name__ == "StringDType":
+            self._elements(flat.ravel(a).tolist(), flat.ravel(b).tolist(), path, owned)
+        elif a.size and far:
+            self._need(flat.tobytes(a) == flat.tobytes(b), path, "changes")
+        if type(a) is not flat:
+            self._attributes(a, b, path)
 
     def _pandas(self, a: Any, b: Any, path: str, inner: bool) -> None:
         for owned, (x, y) in enumerate(zip(frames.parts(a), frames.parts(b), strict=True)):  # type: ignore
@@ -186,23 +198,32 @@ class Walk:
                 self._push(one, other, path, bool(owned))
 
     def _function(self, a: Any, b: Any, path: str) -> None:
-        if a.__globals__ is not self.ns:
-            self._need(_name(a) == _name(b), path, "is a function that comes back as another")
-            return
+        space = a.__globals__
+        if space is not self.ns and functions.by_name(a):
+            self._need(False, path, "is a function that comes back as another")
+        if b.__globals__ is not space:
+            known = self._there.setdefault(id(space), id(b.__globals__))
+            back = self._back.setdefault(id(b.__globals__), id(space))
+            self._need(known == id(b.__globals__) and back == id(space) and space is not self.ns, path,
+                       "has other globals when it comes back")
+            self._keep.append((space, b.__globals__))
+            for key in space.keys() - {"__builtins__"}:
+                self._push(space[key], b.__globals__.get(key), f"{path}.__globals__[{key!r}]")
         for key in ("__code__", "__defaults__", "__kwdefaults__", "__closure__", "__dict__",
                     "__annotations__", "__qualname__", "__doc__"):
             self._push(getattr(a, key), getattr(b, key), f"{path}.{key}" if key != "__dict__" else path)
 
     def _class(self, a: type, b: type, path: str) -> None:
-        self._need(_name(a) == _name(b), path, "is a class that comes back as another")
-        skip = functions._CLASS_SKIP | {"__slots__", "__doc__"} | set(copyreg._slotnames(a) or ())  # type: ignore
-        if a.__module__ != "__main__" or hasattr(a, "__members__"):
-            return
-        for key, value in vars(a).items():
-            if key in skip:
-                continue
-            self._need(key in vars(b), path, f"loses its attribute {key}")
-            self._push(value, vars(b)[key], f"{path}.{key}")
+        self._need(_name(a) == _name(b) and live.local(a), path, "is a class that comes back as another")
+        x, y = classes.held(a), classes.held(b)
+        for key, value in x.items():
+            self._need(key in y, path, f"loses its attribute {key}")
+            self._push(value, y[key], f"{path}.{key}")
+        self._need(not y.keys() - x.keys() - {"__doc__"}, path, "comes back with more attributes")
+        for one, other in ((a.__bases__, b.__bases__), (classes.registered(a), classes.registered(b))):
+            self._need(len(one) == len(other), path, "is a class that comes back as another")
+            for c, d in zip(one, other, strict=True):
+                self._push(c, d, path)
 
     def _attributes(self, a: Any, b: Any, path: str, strict: bool = True) -> None:
         have, got = attributes(a), attributes(b)
@@ -212,28 +233,54 @@ class Walk:
                     self._push(have[key], got[key], f"{path}.{key}")
             elif strict or not key.startswith("_"):
                 raise Differs(f"{path}.{key} is not kept by the pickling of {type(a).__qualname__}")
+        if strict and local(type(a)):
+            more = [k for k in got if k not in have]
+            self._need(not more, path, f"comes back with an attribute {''.join(more[:1])}")
 
     def _object(self, a: Any, b: Any, path: str) -> None:
-        cls = type(a)
-        plain = _plain(cls)
-        strict = plain and attributes(a) != {} or _local(cls)
+        cls, own = type(a), _reducer(a)
+        by_attributes = own is NotImplemented and (plain(cls) or local(cls)) and attributes(a) != {}
+        strict = own is NotImplemented and (plain(cls) and attributes(a) != {} or local(cls))
         self._attributes(a, b, path, strict)
-        if plain and attributes(a):
+        solid = next(c for c in type.mro(cls) if not local(c))
+        if by_attributes and solid is object:
             return
-        x, y = reduction(a), reduction(b)
+        x, y = (reduction(v, solid if local(cls) and solid is not object else None) for v in (a, b))
         self._need(type(x) is type(y), path, "changes")
         if isinstance(x, str):
             self._need(x == y, path, "changes")
             return
         self._keep.append((x, y))
-        for i, (one, other) in enumerate(zip(x, y, strict=False)):
-            if i == 2 and type(one) is dict and type(other) is dict:
-                for key in one:
-                    if key not in _SKIPPED or not cls.__module__.startswith(("matplotlib", "mpl_")):
-                        self._need(key in other, f"{path}.{key}", "is lost")
-                        self._push(one[key], other[key], f"{path}.{key}")
+        for i, (one, other) in enumerate(zip(x, y, strict=True)):
+            if i == 2:
+                self._state(one, other, path, cls)
             elif one is not None or other is not None:
                 self._push(one, other, path)
+
+    def _state(self, a: Any, b: Any, path: str, cls: type) -> None:
+        """Two states of objects of one class; what only the second has was made by looking at it."""
+        if type(a) is tuple and type(b) is tuple and len(a) == len(b) and not local(cls):
+            for one, other in zip(a, b, strict=True):
+                self._state(one, other, path, cls)
+        elif type(a) is dict and type(b) is dict:
+            for key in a:
+                if key not in _SKIPPED or not str(cls.__module__).startswith(("matplotlib", "mpl_")):
+                    self._need(key in b, f"{path}.{key}", "is lost")
+                    self._push(a[key], b[key], f"{path}.{key}")
+        elif a is not None or b is not None:
+            self._push(a, b, path)
+
+
+def _items(obj: Any) -> Any:
+    """The items of a dict, past what a class of the program makes of them."""
+    kind = type(obj)
+    if kind is not dict and local(kind):
+        return (collections.OrderedDict if issubclass(kind, collections.OrderedDict) else dict).items(obj)
+    return obj.items()
+
+
+def _bits(x: float) -> bytes:
+    return pickle.dumps(x, 1)
 
 
 def _same(x: Any, y: Any) -> bool:
@@ -245,51 +292,30 @@ def _equal_atoms(x: Any, y: Any) -> bool:
     return x is y or type(x) in (str, int, bytes, bool) and type(x) is type(y) and x == y
 
 
-def reduction(obj: Any) -> Any:
-    """How obj is pickled, with what would be iterated as lists."""
-    made = figures.reduce(obj)
+def _reducer(obj: Any) -> Any:
+    """Our own reduction of obj, NotImplemented if it has none."""
+    kind = type(obj)
+    if kind is types.MethodType:
+        return functions.reduce_method(obj)
+    if kind is types.FunctionType:
+        return caches.reduce_dispatcher(obj)
+    if classes.is_member(obj):
+        return classes.reduce_member(obj)
+    for family in (builtin, frames, libraries, figures):
+        made = family.reduce(obj, kind) if family is builtin else family.reduce(obj)  # type: ignore[call-arg]
+        if made is not NotImplemented:
+            return made
+    return NotImplemented
+
+
+def reduction(obj: Any, cls: type | None = None) -> Any:
+    """How obj, seen as a cls, is pickled, with what would be iterated as lists."""
+    made = _reducer(obj)
     if made is NotImplemented:
-        own = copyreg.dispatch_table.get(type(obj))
-        made = obj.__reduce_ex__(5) if own is None else own(obj)
+        own = copyreg.dispatch_table.get(cls or type(obj))
+        made = (cls or type(obj)).__reduce_ex__(obj, 5) if own is None else own(obj)
     if isinstance(made, str):
         return made
     parts = list(made) + [None] * (6 - len(made))
     parts[3:5] = [None if p is None else list(p) for p in parts[3:5]]
     return tuple(parts)
-
-
-def locate(values: dict[str, Any], target: Any, limit: int = 200_000) -> str | None:
-    """The path to target inside values; None if it is not found among the first limit objects."""
-    queue = [(v, n) for n, v in values.items()]
-    seen = {id(v) for v in values.values()}
-    for obj, path in queue:
-        if obj is target:
-            return path
-        for child, where in _inside(obj, path):
-            if id(child) in seen or len(seen) >= limit:
-                continue
-            if child is target or not isinstance(child, _ATOMS):
-                seen.add(id(child))
-                queue.append((child, where))
-    return None
-
-
-def _inside(obj: Any, path: str) -> list[tuple[Any, str]]:
-    out: list[tuple[Any, str]] = []
-    if isinstance(obj, dict):
-        out = [(v, key_path(path, k)) for k, v in obj.items()] + [(k, f"{path}[…]") for k in obj]
-    elif isinstance(obj, (list, tuple)):
-        out = [(v, f"{path}[{i}]") for i, v in enumerate(obj)]
-    elif isinstance(obj, (set, frozenset)):
-        out = [(v, f"{path}{{…}}") for v in obj]
-    elif isinstance(obj, types.FunctionType):
-        out = [(c, path) for c in (obj.__closure__, obj.__defaults__, obj.__kwdefaults__) if c is not None]
-    elif isinstance(obj, types.CellType):
-        out = [(v, path) for v in functions.reduce_cell(obj)[2]]
-    elif isinstance(obj, types.MethodType):
-        out = [(obj.__self__, f"{path}.__self__")]
-    elif hasattr(obj, "dtype") and getattr(obj.dtype, "hasobject", False) and hasattr(obj, "ravel"):
-        out = [(v, f"{path}[{i}]") for i, v in enumerate(obj.ravel().tolist()[:1000])]
-    if not isinstance(obj, type):
-        out += [(v, f"{path}.{k}") for k, v in attributes(obj).items()]
-    return out

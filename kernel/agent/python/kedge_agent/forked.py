@@ -1,0 +1,196 @@
+"""Work in a fork of this process: whatever the work does, this process and the world stay as they are."""
+from __future__ import annotations
+
+import ctypes
+import gc
+import json
+import os
+import re
+import resource
+import select
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+PATIENCE = 10.0  # seconds that one step of the work may take
+LONGEST = 900.0  # seconds that all of it may take
+_STACK = 120 << 20  # bytes; the kernel keeps at least 128 MiB below the main stack free
+_DEPTH = 60_000  # frames; what is nested deeper than the stack holds ends the fork alone
+_OPENMP = re.compile(r"(/\S*/lib(?:gomp|omp|iomp5)[^/\s]*\.so\S*)")
+_READS = {"os.listdir", "os.scandir", "os.walk", "os.fwalk", "os.getxattr", "os.listxattr", "os.add_dll_directory"}
+_WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
+_DENIED = ("os.", "shutil.", "socket.", "subprocess.", "sqlite3.", "fcntl.", "pty.", "webbrowser.", "urllib.",
+           "ftplib.", "smtplib.", "tempfile.", "signal.", "syslog.", "winreg.")
+
+pulse = [0]  # counts steps of the work; whoever works adds to it
+_kept: list[Any] = []  # what was unpickled in a fork is never freed, so that no __del__ runs
+_api = ctypes.PyDLL(None)
+_openmp: dict[str, Any] = {}
+_scanned = [0]  # modules loaded when OpenMP was last looked for
+
+
+class Died(Exception):
+    """The fork ended before the work did, or was ended because the work went on for too long."""
+
+
+class Stalled(BaseException):
+    """One step of the work went on for too long. Raised in the fork."""
+
+
+def keep(*things: Any) -> None:
+    """Never free these."""
+    _kept.append(things)
+
+
+def run(work: Callable[[Callable[[dict[str, Any]], None]], None]) -> Iterator[dict[str, Any]]:
+    """Call work(report) in a fork and yield what it reports. Died if it does not come to its end.
+
+    The fork has one thread, no signals but its own, no open files but those that work opens for reading, and
+    none of its own that it could write to but file descriptors opened since; OpenMP regions have one thread.
+    """
+    _find_openmp()
+    out, into = os.pipe()
+    pid = _fork()
+    if pid == 0:
+        _child(work, into)
+    try:
+        os.close(into)
+        yield from _messages(out)
+    finally:
+        os.close(out)
+        _end(pid)
+
+
+def _fork() -> int:
+    """os.fork without its warning about threads: the child starts none and waits for no lock of theirs."""
+    _api.PyOS_BeforeFork()
+    pid = _api.fork()
+    if pid == 0:
+        _api.PyOS_AfterFork_Child()
+        return 0
+    _api.PyOS_AfterFork_Parent()
+    if pid < 0:
+        raise Died("this process cannot be forked")
+    return int(pid)
+
+
+def _find_openmp() -> None:
+    if _scanned[0] == len(sys.modules):
+        return
+    _scanned[0] = len(sys.modules)
+    with open("/proc/self/maps", encoding="utf-8", errors="replace") as file:
+        for path in set(_OPENMP.findall(file.read())) - set(_openmp):
+            try:
+                _openmp[path] = ctypes.CDLL(path, mode=os.RTLD_NOLOAD | os.RTLD_LAZY)
+            except OSError:
+                continue
+
+
+def _messages(out: int) -> Iterator[dict[str, Any]]:
+    """The reports, each a line; an empty line is a sign of life."""
+    end, rest = time.monotonic() + LONGEST, b""
+    while True:
+        ready, _, _ = select.select([out], [], [], max(0.0, min(3 * PATIENCE, end - time.monotonic())))
+        if not ready:
+            raise Died("it takes too long")
+        data = os.read(out, 1 << 16)
+        if not data:
+            raise Died("the process that pickled it died")
+        *lines, rest = (rest + data).split(b"\n")
+        for line in filter(None, lines):
+            message = json.loads(line)
+            if message is None:
+                return
+            yield message
+
+
+def _end(pid: int) -> None:
+    try:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+    except (ProcessLookupError, ChildProcessError):  # a thread of the program has waited for it
+        pass
+
+
+def _child(work: Callable[[Callable[[dict[str, Any]], None]], None], into: int) -> None:
+    try:
+        into = _settle(into)
+
+        def report(message: dict[str, Any] | None) -> None:
+            data = json.dumps(message).encode() + b"\n"
+            while data:
+                data = data[os.write(into, data):]
+
+        work(report)
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        report(None)
+    except BaseException:
+        os._exit(1)
+    os._exit(0)
+
+
+def _settle(into: int) -> int:
+    """Make this child harmless; returns where its reports go."""
+    off = getattr(ctypes.CDLL(None), "kedge_observe_off", None)
+    if off is not None:
+        off(1)
+    for library in _openmp.values():
+        limit = getattr(library, "omp_set_max_active_levels", None)
+        if limit is not None:
+            limit(0)
+    os.setsid()
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+    signal.set_wakeup_fd(-1)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD, signal.SIGPIPE):
+        signal.signal(number, signal.SIG_DFL if number == signal.SIGPIPE else signal.SIG_IGN)
+    gc.disable()
+    gc.freeze()
+    null = os.open(os.devnull, os.O_RDWR)
+    for number in range(3):
+        os.dup2(null, number)
+    kept = os.dup2(into, 3) if into != 3 else 3
+    os.closerange(4, max(int(n) for n in os.listdir("/proc/self/fd")) + 1)
+    sys.stdout = sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+    try:
+        with open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:
+            file.write("1000")
+    except OSError:
+        pass
+    hard = resource.getrlimit(resource.RLIMIT_STACK)[1]
+    stack = _STACK if hard == resource.RLIM_INFINITY else min(_STACK, hard)
+    resource.setrlimit(resource.RLIMIT_STACK, (stack, hard))
+    sys.setrecursionlimit(_DEPTH)
+    _watch(kept)
+    return kept
+
+
+def _watch(into: int) -> None:
+    """From now on say that there is life, and end a step that takes too long."""
+    last, still = [-1], [0]
+
+    def alarm(_: int, __: Any) -> None:
+        still[0] = still[0] + 1 if last[0] == pulse[0] else 0
+        last[0] = pulse[0]
+        if still[0] < 6:  # who catches Stalled is killed
+            os.write(into, b"\n")
+        if still[0] >= 2:
+            raise Stalled
+
+    signal.signal(signal.SIGALRM, alarm)
+    signal.setitimer(signal.ITIMER_REAL, PATIENCE / 2, PATIENCE / 2)
+
+
+def deny() -> None:
+    """From now on this process may only read. Cannot be undone."""
+    sys.addaudithook(_hook)
+
+
+def _hook(event: str, args: tuple[Any, ...]) -> None:
+    if event == "open":
+        flags = args[2] if len(args) > 2 else 0
+        if isinstance(flags, int) and flags & _WRITES:
+            raise PermissionError("its pickling writes files")
+    elif event.startswith(_DENIED) and event not in _READS:
+        raise PermissionError(f"its pickling has effects of its own ({event})")

@@ -1,0 +1,67 @@
+"""Which memory an object is a view of."""
+from __future__ import annotations
+
+import array
+import ctypes
+import mmap
+import sys
+from collections.abc import Hashable
+from typing import Any
+
+EXPORTERS = (bytearray, array.array)
+
+
+def numpy_arrays() -> Any:
+    """numpy.ndarray if the program has loaded it, else an empty tuple."""
+    return getattr(sys.modules.get("numpy"), "ndarray", ())
+
+
+def root(arr: Any) -> Any:
+    """The array at the bottom of arr's bases: arr itself, or what it is a view of."""
+    kind = numpy_arrays()
+    while issubclass(type(arr.base), kind):
+        arr = arr.base
+    return arr
+
+
+def owner(arr: Any) -> tuple[int, int, Any]:
+    """(address, length, holder) of the memory that arr is a view of; the holder gives a buffer."""
+    numpy = sys.modules["numpy"]
+    bottom = root(arr)
+    base = _exporter(bottom)
+    if base is not None and not isinstance(base, mmap.mmap):
+        try:
+            whole = numpy.frombuffer(base, dtype="u1")
+            return address(whole), whole.nbytes, base
+        except (TypeError, ValueError, BufferError, AttributeError):
+            pass
+    return address(bottom), bottom.nbytes, bottom
+
+
+def _exporter(bottom: Any) -> Any:
+    """What the array at the bottom shows, past a memoryview of it."""
+    return bottom.base.obj if type(bottom.base) is memoryview else bottom.base
+
+
+def mapped(arr: Any) -> bool:
+    """Whether writing to arr writes to a file."""
+    return isinstance(_exporter(root(arr)), mmap.mmap) and bool(arr.flags.writeable)
+
+
+def address(arr: Any) -> int:
+    """Where the first element lies."""
+    return int(arr.__array_interface__["data"][0])
+
+
+def key(obj: Any) -> Hashable | None:
+    """The memory that obj shows or is; None if it is neither."""
+    kind = type(obj)
+    if kind in EXPORTERS:
+        return ("memory", _exported(obj)) if len(obj) else None
+    if not issubclass(kind, numpy_arrays()) or obj.nbytes == 0:
+        return None
+    return ("memory", owner(obj)[0])
+
+
+def _exported(obj: Any) -> int:
+    return ctypes.addressof((ctypes.c_char * (len(obj) or 1)).from_buffer(obj))

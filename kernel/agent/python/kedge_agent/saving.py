@@ -1,0 +1,138 @@
+"""Saves groups into a spool file, from a fork: nothing that happens there reaches this process."""
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+from . import forked, groups, live, named, pickler, proof
+from .namespace import describe
+
+PAGE = 4096
+Report = Callable[[dict[str, Any]], None]
+
+
+class Saver:
+    """What is known between captures of one kernel."""
+
+    def __init__(self, where: live.Live) -> None:
+        self.live = where
+
+    def save(self, wanted: set[str], user: dict[str, Any], spool: str) -> dict[str, Any]:
+        """The groups of user that hold a wanted name, or an object of a class that has changed, in spool.
+
+        Returns groups and uncaptured of PROTOCOL.md. Never raises on account of what user holds.
+        """
+        with open(spool, "wb"):
+            pass
+        saved: list[dict[str, Any]] = []
+        lost: dict[str, dict[str, Any]] = {}
+        named.find()
+        while wanted - set(lost):
+            task = _Task(self.live, wanted, user, spool, {n for g in saved for n in g["names"]} | set(lost))
+            names = sorted(wanted - set(lost))
+            try:
+                for message in forked.run(task.run):
+                    names = message.get("begin", names)
+                    self._note(message, saved)
+                    if "lost" in message:
+                        self._lose(lost, message["lost"], message["why"], user)
+                break
+            except forked.Died as err:
+                self._lose(lost, names, str(err), user)
+        for group in [g for g in saved if g.pop("odd")]:
+            why = self._prove(group, user, spool)
+            if why:
+                saved.remove(group)
+                self._lose(lost, group["names"], why, user)
+        return {"groups": saved, "uncaptured": [lost[n] for n in sorted(lost)]}
+
+    @staticmethod
+    def _lose(lost: dict[str, dict[str, Any]], names: list[str], why: str, user: dict[str, Any]) -> None:
+        for n in names:
+            lost[n] = {"name": n, "reason": f"{live.name(type(user[n]))}: {why}", "with": names}
+
+    def _note(self, message: dict[str, Any], saved: list[dict[str, Any]]) -> None:
+        if "tokens" in message:
+            self.live.learn({int(i): token for i, token in message["tokens"].items()})
+        self.live.definitions.update(message.get("definitions", {}))
+        self.live.slow.update(message.get("slow", ()))
+        if "group" in message:
+            saved.append(message["group"])
+
+    def _prove(self, group: dict[str, Any], user: dict[str, Any], spool: str) -> str:
+        """How what was saved differs from the values as they are, which pickling may have changed in the fork."""
+        def work(report: Report) -> None:
+            with open(spool, "rb") as file:
+                buffers = list(pickler.pieces(file, group["buffers"]))
+                file.seek(group["stream"][0])
+                forked.deny()
+                values = {n: user[n] for n in group["names"]}
+                report({"why": pickler.prove(proof.Walk(self.live.ns), values, file, buffers, self.live)})
+
+        try:
+            return str(next(iter(list(forked.run(work))))["why"])
+        except forked.Died as err:
+            return str(err)
+
+
+class _Task:
+    """One capture, in a fork."""
+
+    def __init__(self, where: live.Live, wanted: set[str], user: dict[str, Any], spool: str, done: set[str]) -> None:
+        self._live, self._wanted, self._user, self._spool, self._done = where, wanted, user, spool, done
+
+    def run(self, report: Report) -> None:
+        """Report a message for each group, and for what was found of classes."""
+        with open(self._spool, "r+b") as file:
+            file.seek(0, os.SEEK_END)
+            forked.deny()
+            parts = groups.partition(self._user, self._live.ns)
+            changed, tokens = self._changed(parts)
+            wanted = self._wanted | {n for n, found in parts.classes.items() if changed & found.keys()}
+            report({"tokens": tokens[0], "definitions": tokens[1]})
+            for names in parts.groups:
+                if wanted.isdisjoint(names) or self._done.intersection(names):
+                    continue
+                report({"begin": names})
+                try:
+                    report({"group": self._group(file, names, parts)})
+                except Exception as err:
+                    file.seek(0, os.SEEK_END)
+                    report({"lost": names, "why": str(err), "slow": sorted(self._live.slow)})
+
+    def _changed(self, parts: groups.Parts) -> tuple[set[int], tuple[dict[int, str], dict[str, str]]]:
+        """(addresses of the classes whose token or definition is not the one last saved, (tokens, definitions)).
+
+        Only the classes that wanted names reach can have changed.
+        """
+        before = self._live.tokens()
+        near: dict[int, type] = {}
+        for n in self._wanted & parts.classes.keys():
+            near.update(parts.classes[n])
+        for cls in near.values():
+            self._live.token(cls)
+        found, changed = {}, set()
+        for i, cls in near.items():
+            token = self._live.token(cls)
+            found[token] = pickler.digest(cls, self._live)
+            if found[token] != self._live.definitions.get(token):
+                changed.add(i)
+        tokens = self._live.tokens()
+        return changed | {i for i, t in tokens.items() if before.get(i, t) != t}, (tokens, found)
+
+    def _group(self, file: Any, names: list[str], parts: groups.Parts) -> dict[str, Any]:
+        values = {n: self._user[n] for n in names}
+        at = file.tell()
+        length, buffers, odd = pickler.capture(
+            values, self._live, parts.plain, file, not parts.special.isdisjoint(names))
+        extents = []
+        for b in buffers:
+            file.write(bytes(-file.tell() % PAGE))
+            extents.append([file.tell(), b.nbytes, b.readonly])
+            file.write(b)
+        file.flush()
+        return {"names": names, "stream": [at, length], "buffers": extents, "odd": odd,
+                "bytes": length + sum(b.nbytes for b in buffers), "vars": [describe(n, values[n]) for n in names]}
+
+
