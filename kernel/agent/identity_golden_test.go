@@ -97,12 +97,12 @@ const agentDump = `
 import sys, io
 sys.path.insert(0, "python")
 import pickle
-from kedge_agent import functions
+from kedge_agent import functions, live
 class P(pickle.Pickler):
     def reducer_override(self, o):
         import types
         if isinstance(o, types.CodeType): return functions.reduce_code(o)
-        if isinstance(o, types.FunctionType): return functions.reduce_function(o, ns)
+        if isinstance(o, types.FunctionType): return functions.reduce_function(o, live.Live(ns), {})
         if isinstance(o, types.CellType): return functions.reduce_cell(o)
         return NotImplemented
 ns = {"__name__": "__main__"}
