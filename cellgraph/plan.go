@@ -19,6 +19,8 @@ type PlanCell struct {
 	Traces []Trace
 	// Last is the newest trace that a cell of this id left, whatever its code; nil if it never ran.
 	Last *Trace
+	// Ran, if not empty, says what came of a run that left no trace.
+	Ran string
 	// Binds are the names that the present code binds.
 	Binds []string
 	// Forced, if not empty, says why the cell runs whatever its traces say.
@@ -73,6 +75,8 @@ func forecast(c PlanCell, state *State, world World, tainted map[string]string) 
 	switch {
 	case c.Forced != "":
 		f.Status, f.Why = Stale, c.Forced
+	case len(c.Traces) == 0 && c.Ran != "":
+		f.Status, f.Why = Stale, c.Ran
 	case len(c.Traces) == 0 && c.Last == nil:
 		f.Status, f.Why = Unknown, "never run"
 	case len(c.Traces) == 0:

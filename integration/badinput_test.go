@@ -121,13 +121,14 @@ func TestBadInputIsOneLineThatSaysWhatToDo(t *testing.T) {
 		args          func(l *lab) []string
 		words         []string
 	}{
-		{"BrokenJSON", "{", nil, []string{"not a notebook", "line 1"}},
-		{"NoNotebook", `[1]`, nil, []string{"not a notebook"}},
-		{"Empty", "", nil, []string{"not a notebook"}},
+		{"BrokenJSON", "{", nil, []string{"not a notebook", "line 1", "repair it"}},
+		{"NoNotebook", `[1]`, nil, []string{"not a notebook", "name a file"}},
+		{"Empty", "", nil, []string{"not a notebook", "an earlier copy"}},
 		{"Nbformat3", `{"worksheets":[{"cells":[]}],"metadata":{},"nbformat":3,"nbformat_minor":0}`, nil, []string{"nbformat 3.0", "jupyter nbconvert"}},
+		{"Nbformat4.6", strings.Replace(good, `"nbformat_minor":5`, `"nbformat_minor":6`, 1), nil, []string{"nbformat 4.6", "newer kedge"}},
 		{"MissingPython", good, func(*lab) []string { return []string{"--python", "/nowhere/python"} }, []string{"/nowhere/python", "--python"}},
 		{"MissingKernel", good, func(*lab) []string { return []string{"--kernel", "nosuch"} }, []string{`"nosuch"`, "installed: fortran", "pip install ipykernel"}},
-		{"OtherLanguage", good, func(*lab) []string { return []string{"--kernel", "fortran"} }, []string{"language R"}},
+		{"OtherLanguage", good, func(*lab) []string { return []string{"--kernel", "fortran"} }, []string{"fortran", "did not start", "--kernel"}},
 		{"OldPython", good, func(l *lab) []string {
 			return []string{"--python", l.script("old", "case \"$*\" in *packages_distributions*) echo AttributeError >&2; exit 1;; esac\necho 3.8\n")}
 		}, []string{"Python 3.8", "3.10"}},
@@ -161,7 +162,7 @@ func TestBadInputIsOneLineThatSaysWhatToDo(t *testing.T) {
 				args = append(args, extra...)
 			}
 			l.call(args...).fails(t, 3, test.words...)
-			if data, err := os.ReadFile(l.path); err != nil || string(data) != test.content && test.name != "KernelDiesOnStart" {
+			if data, err := os.ReadFile(l.path); err != nil || string(data) != test.content {
 				t.Errorf("the notebook was changed: %v", err)
 			}
 		})

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -72,6 +73,27 @@ func FindSpec(name string, env []string) (Spec, error) {
 	return Spec{}, fmt.Errorf("%w %q (%s); install it with `python -m pip install ipykernel` in the notebook's "+
 		"environment, activate that environment, or name another kernel", ErrNoSpec, name, have)
 }
+
+// Environment is the spec's env with $NAME and ${NAME} replaced as Jupyter does: by our variables, and left as
+// they are where there is none.
+func (s Spec) Environment(lookup func(string) (string, bool)) map[string]string {
+	all := map[string]string{}
+	for name, text := range s.Env {
+		all[name] = template.ReplaceAllStringFunc(text, func(ref string) string {
+			if ref == "$$" {
+				return "$"
+			}
+			if value, ok := lookup(strings.Trim(ref, "${}")); ok {
+				return value
+			}
+			return ref
+		})
+	}
+	return all
+}
+
+// template matches what Python's string.Template replaces.
+var template = regexp.MustCompile(`\$\$|\$[_a-zA-Z][_a-zA-Z0-9]*|\$\{[_a-zA-Z][_a-zA-Z0-9]*\}`)
 
 func (s *Spec) resolve(prefix string) {
 	for i, a := range s.Argv {

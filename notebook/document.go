@@ -32,6 +32,7 @@ var (
 type Document struct {
 	root    *value
 	minor   int
+	indent  string
 	newline bool // the file ended with a newline
 }
 
@@ -39,7 +40,7 @@ type Document struct {
 func Parse(data []byte) (*Document, error) {
 	root, err := parseJSON(data)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrNotNotebook, err)
+		return nil, fmt.Errorf("%w: %w; repair it in a text editor, or bring back an earlier copy of the file", ErrNotNotebook, err)
 	}
 	major, err := version(root, "nbformat")
 	if err != nil {
@@ -51,13 +52,17 @@ func Parse(data []byte) (*Document, error) {
 			return nil, err
 		}
 	}
-	if major != 4 || minor > maxMinor {
+	switch {
+	case major < 4:
 		return nil, fmt.Errorf("%w: nbformat %d.%d, need 4.0 to 4.%d; convert it with `jupyter nbconvert --to notebook --inplace FILE`",
+			ErrFormat, major, minor, maxMinor)
+	case major > 4 || minor > maxMinor:
+		return nil, fmt.Errorf("%w: nbformat %d.%d, need 4.0 to 4.%d; get a newer kedge, or save the notebook in an older format",
 			ErrFormat, major, minor, maxMinor)
 	}
 	cells := root.get("cells")
 	if cells == nil || cells.kind != kindArray {
-		return nil, fmt.Errorf("%w: no list of cells", ErrNotNotebook)
+		return nil, fmt.Errorf("%w: it has no list of cells; name a file that Jupyter has saved", ErrNotNotebook)
 	}
 	for i, cell := range cells.items {
 		if _, ok := cell.get("cell_type").text(); !ok {
@@ -67,13 +72,23 @@ func Parse(data []byte) (*Document, error) {
 			return nil, fmt.Errorf("%w: cell %d has no source", ErrNotNotebook, i)
 		}
 	}
-	return &Document{root: root, minor: minor, newline: bytes.HasSuffix(data, []byte("\n"))}, nil
+	return &Document{root: root, minor: minor, indent: indentOf(data), newline: bytes.HasSuffix(data, []byte("\n"))}, nil
+}
+
+// indentOf is the white space before the first key, nbformat's one space if the file is on one line.
+func indentOf(data []byte) string {
+	_, rest, _ := bytes.Cut(bytes.TrimSpace(data), []byte("{"))
+	space := rest[:len(rest)-len(bytes.TrimLeft(rest, " \t\r\n"))]
+	if at := bytes.LastIndexByte(space, '\n'); at >= 0 && at+1 < len(space) {
+		return string(space[at+1:])
+	}
+	return " "
 }
 
 func version(root *value, key string) (int, error) {
 	v := root.get(key)
 	if v == nil || v.kind != kindNumber {
-		return 0, fmt.Errorf("%w: no %s version", ErrNotNotebook, key)
+		return 0, fmt.Errorf("%w: it has no %s; name a file that Jupyter has saved", ErrNotNotebook, key)
 	}
 	n, err := strconv.Atoi(v.raw)
 	if err != nil || n < 0 {
@@ -82,11 +97,11 @@ func version(root *value, key string) (int, error) {
 	return n, nil
 }
 
-// Bytes writes the document as nbformat does (indent 1, nothing escaped that need not be), with a final
-// newline if the file that was read had one. For a file that nbformat wrote, Parse then Bytes gives the
+// Bytes writes the document as nbformat does, nothing escaped that need not be, with the indent of the file
+// that was read and a final newline if that had one. For a file that nbformat wrote, Parse then Bytes gives the
 // same bytes.
 func (d *Document) Bytes() ([]byte, error) {
-	b := d.root.appendIndented(nil, 0)
+	b := d.root.appendIndented(nil, d.indent, 0)
 	if d.newline {
 		b = append(b, '\n')
 	}
@@ -95,7 +110,7 @@ func (d *Document) Bytes() ([]byte, error) {
 
 // Clone returns a copy that shares nothing that can change.
 func (d *Document) Clone() *Document {
-	return &Document{root: d.root.clone(), minor: d.minor, newline: d.newline}
+	return &Document{root: d.root.clone(), minor: d.minor, indent: d.indent, newline: d.newline}
 }
 
 // Metadata returns the notebook's metadata at a path, e.g. Metadata("kedge", "volumes"), as compact JSON,

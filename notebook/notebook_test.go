@@ -56,6 +56,26 @@ const golden = `{
  "nbformat_minor": %d
 }`
 
+func TestIndentIsKept(t *testing.T) {
+	for _, test := range []struct{ space, want string }{
+		{"\n  ", "\n  "},
+		{"\n\t", "\n\t"},
+		{"\r\n   ", "\n   "},
+		{"", "\n "},
+		{" ", "\n "},
+		{"\n", "\n "},
+	} {
+		d, err := Parse([]byte("{" + test.space + `"cells":[],"nbformat":4,"nbformat_minor":5}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := d.Clone().Bytes()
+		if err != nil || !strings.HasPrefix(string(b), "{"+test.want+`"cells": []`) {
+			t.Errorf("%q gives %v %.30q", test.space, err, b)
+		}
+	}
+}
+
 func TestParseThenBytesIsIdentical(t *testing.T) {
 	for _, minor := range []int{0, 4, 5} {
 		for _, end := range []string{"", "\n"} {
@@ -261,7 +281,7 @@ func FuzzJSON(f *testing.F) {
 		if err != nil {
 			return
 		}
-		for _, text := range [][]byte{v.appendIndented(nil, 0), v.clone().appendCompact(nil)} {
+		for _, text := range [][]byte{v.appendIndented(nil, " ", 0), v.clone().appendCompact(nil)} {
 			again, err := parseJSON(text)
 			if err != nil || !reflect.DeepEqual(v, again) {
 				t.Fatalf("%q does not come back: %v", text, err)

@@ -86,38 +86,38 @@ func (v *value) clone() *value {
 	return c
 }
 
-// appendIndented writes v as Python's json.dumps(indent=1, ensure_ascii=False) does.
-func (v *value) appendIndented(b []byte, depth int) []byte {
+// appendIndented writes v as Python's json.dumps(indent=indent, ensure_ascii=False) does.
+func (v *value) appendIndented(b []byte, indent string, depth int) []byte {
 	line := func(i int) {
 		if i > 0 {
 			b = append(b, ',')
 		}
 		b = append(b, '\n')
-		b = appendSpaces(b, depth+1)
+		b = appendIndent(b, indent, depth+1)
 	}
 	switch {
 	case v.kind == kindArray && len(v.items) > 0:
 		b = append(b, '[')
 		for i, item := range v.items {
 			line(i)
-			b = item.appendIndented(b, depth+1)
+			b = item.appendIndented(b, indent, depth+1)
 		}
-		return append(appendSpaces(append(b, '\n'), depth), ']')
+		return append(appendIndent(append(b, '\n'), indent, depth), ']')
 	case v.kind == kindObject && len(v.members) > 0:
 		b = append(b, '{')
 		for i, m := range v.members {
 			line(i)
 			b = append(append(b, m.key...), ": "...)
-			b = m.val.appendIndented(b, depth+1)
+			b = m.val.appendIndented(b, indent, depth+1)
 		}
-		return append(appendSpaces(append(b, '\n'), depth), '}')
+		return append(appendIndent(append(b, '\n'), indent, depth), '}')
 	}
 	return v.appendCompact(b)
 }
 
-func appendSpaces(b []byte, n int) []byte {
-	for range n {
-		b = append(b, ' ')
+func appendIndent(b []byte, indent string, depth int) []byte {
+	for range depth {
+		b = append(b, indent...)
 	}
 	return b
 }

@@ -76,12 +76,15 @@ func (s *Session) planCells(ctx context.Context) (cells []cellgraph.PlanCell, sk
 			s.fault("look up cell "+cell.ID, err)
 		}
 		p.Traces, p.Last = traces, s.last(ctx, cell.ID)
+		p.Ran = s.lostWhy(ctx, cell)
 		if p.Last == nil && len(traces) > 0 {
 			p.Last = &traces[0]
 		}
 		switch {
 		case cell.Step == "":
 			p.Forced = "no step tags"
+		case s.cfg.Blind != "":
+			p.Forced = s.cfg.Blind
 		case s.step(cell.Step).Cache == "disabled":
 			p.Forced = "cache:disabled"
 		case s.cfg.From != "" && reached:

@@ -1,6 +1,10 @@
 package session
 
-import "kedge/cellgraph"
+import (
+	"slices"
+
+	"kedge/cellgraph"
+)
 
 // Statuses of cells and steps in a [Report].
 const (
@@ -64,6 +68,11 @@ func (c *CellReport) leaves(t *cellgraph.Trace) {
 	for _, u := range t.Effect.Opaque {
 		c.Uncaptured = append(c.Uncaptured, UncapturedName{Name: u.Name, Reason: u.Reason})
 	}
+}
+
+// Touched reports whether a cell ran or was restored, in whole or in part.
+func (r *Report) Touched() bool {
+	return slices.ContainsFunc(r.Cells, func(c CellReport) bool { return c.Status != NotRun })
 }
 
 // sumUp fills the steps of r from its cells, in the order of names.

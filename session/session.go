@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -47,7 +48,7 @@ type Source struct {
 	Binds  []string `json:"binds"`
 }
 
-// Config says what to run and how. All fields but the last three are required.
+// Config says what to run and how. All fields up to KernelID are required.
 type Config struct {
 	Store    Store
 	Path     string // absolute path of the notebook, the name under which it is remembered
@@ -66,6 +67,8 @@ type Config struct {
 
 	From, To string                                     // steps; see `kedge run`
 	Straight string                                     // why every cell runs, e.g. "--no-cache"; "" if cells may be restored
+	Blind    string                                     // why nothing can be looked up or recorded; "" if it can
+	Env      map[string]string                          // variables that the kernel has beside ours or in place of them
 	Progress func(done, total int, cell, status string) // may be nil
 }
 
@@ -109,14 +112,14 @@ func Open(ctx context.Context, cfg Config) (*Session, error) {
 	cfg.Stateless = declared
 	parts := &parter{ctx: ctx, store: cfg.Store, found: map[cellgraph.Digest][]cellgraph.Part{}}
 	s := &Session{cfg: cfg, volume: v, state: cellgraph.NewState(parts), live: cellgraph.NewState(parts), executed: map[int]bool{}, leftover: map[string][]cellgraph.Digest{},
-		outputs: map[string]cellgraph.Digest{}, displays: map[string][]shownAt{}, writer: newWriter(), watch: newWatch()}
+		outputs: map[string]cellgraph.Digest{}, displays: map[string][]shownAt{}, writer: newWriter(), watch: newWatch(), blind: cfg.Blind}
 	if data, ok, err := cfg.Store.Memo(ctx, "leftover", s.key("")); err == nil && ok {
 		if json.Unmarshal(data, &s.leftover) != nil {
 			s.leftover = map[string][]cellgraph.Digest{}
 		}
 	}
 	s.world = &world{ctx: ctx, store: cfg.Store, volume: v, state: s.state, modules: cfg.Modules,
-		env: os.LookupEnv, secret: cfg.Secret, now: time.Now, outs: s.outs(ctx), leftover: map[string]map[cellgraph.Digest]bool{}}
+		env: cfg.lookupEnv, environ: cfg.environ, secret: cfg.Secret, now: time.Now, outs: s.outs(ctx), leftover: map[string]map[cellgraph.Digest]bool{}}
 	for path, contents := range s.leftover {
 		for _, d := range contents {
 			s.world.leave(path, d)
@@ -124,6 +127,29 @@ func Open(ctx context.Context, cfg Config) (*Session, error) {
 	}
 	s.leftoversOfTraces(ctx)
 	return s, nil
+}
+
+// lookupEnv is a variable as the kernel starts with it.
+func (c Config) lookupEnv(name string) (string, bool) {
+	if value, ok := c.Env[name]; ok {
+		return value, true
+	}
+	return os.LookupEnv(name)
+}
+
+// environ are the variables that the kernel starts with.
+func (c Config) environ() []string {
+	var pairs []string
+	for _, pair := range os.Environ() {
+		name, _, _ := strings.Cut(pair, "=")
+		if _, ours := c.Env[name]; !ours {
+			pairs = append(pairs, pair)
+		}
+	}
+	for name, value := range c.Env {
+		pairs = append(pairs, name+"="+value)
+	}
+	return pairs
 }
 
 // outs are the files that this and earlier runs of the notebook were told to write.
@@ -302,6 +328,7 @@ func (s *Session) cell(ctx context.Context, cell notebook.CodeCell, count int, f
 	if errors.Is(err, kernel.ErrKernelStart) {
 		c.Status, c.Why = NotRun, "the kernel did not start"
 	}
+	s.noteLost(ctx, cell, c)
 	return failure, err
 }
 
@@ -330,6 +357,10 @@ func (s *Session) look(ctx context.Context, cell notebook.CodeCell) cellgraph.Ve
 		}
 	}
 	if v.Hit == nil && len(traces) == 0 {
+		if v.Why = s.lostWhy(ctx, cell); v.Why != "" {
+			return v
+		}
+		v.Why = "never run"
 		if _, ok, _ := s.cfg.Store.Memo(ctx, "last", s.key(cell.ID)); ok {
 			v.Why = "code edited"
 		}

@@ -26,7 +26,8 @@ type world struct {
 	leftover map[string]map[cellgraph.Digest]bool // path → contents that earlier runs of this notebook wrote
 	modules  map[string]string                    // distribution → version
 	env      func(string) (string, bool)
-	secret   []byte // key of the digests of environment values
+	environ  func() []string // all of them, as NAME=value
+	secret   []byte          // key of the digests of environment values
 	now      func() time.Time
 	outs     map[string]bool // executed notebooks that we wrote, in no listing
 	mapped   map[string]bool // files that are mapped writably: their stat does not stand for the content
@@ -296,7 +297,7 @@ func (w *world) variable(name string) cellgraph.Digest {
 // and terminals.
 func (w *world) everyVariable() string {
 	var kept []string
-	for _, pair := range os.Environ() {
+	for _, pair := range w.environ() {
 		name, value, _ := strings.Cut(pair, "=")
 		if noise(name) || name == "PATH" { // which counts as the programs that are found through it
 			continue

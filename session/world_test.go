@@ -19,7 +19,7 @@ func newWorld(t *testing.T, root string) *world {
 	}
 	t.Cleanup(func() { store.Close() })
 	return &world{ctx: context.Background(), store: store, volume: open(t, root, `{}`), state: cellgraph.NewState(nil),
-		leftover: map[string]map[cellgraph.Digest]bool{}, env: os.LookupEnv, secret: []byte("key"), now: time.Now}
+		leftover: map[string]map[cellgraph.Digest]bool{}, env: os.LookupEnv, environ: os.Environ, secret: []byte("key"), now: time.Now}
 }
 
 func TestLeftoversAreTakenBack(t *testing.T) {

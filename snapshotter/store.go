@@ -161,7 +161,7 @@ func checkVersion(dir string) error {
 		return fmt.Errorf("%s is not a version: %w", path, ErrCorrupt)
 	}
 	if n > formatVersion {
-		return fmt.Errorf("format %d, this kedge knows %d; update kedge or set KEDGE_HOME to another folder: %w",
+		return fmt.Errorf("format %d, this kedge knows %d; %w; get a newer kedge",
 			n, formatVersion, ErrNewerFormat)
 	}
 	return nil
@@ -189,7 +189,7 @@ func writeVersion(path string) error {
 // writeError adds [ErrReadOnly] to an error that says that writing is not allowed.
 func writeError(err error) error {
 	if errors.Is(err, unix.EROFS) || errors.Is(err, fs.ErrPermission) {
-		return fmt.Errorf("%w (set KEDGE_HOME to a folder that you may write): %w", ErrReadOnly, err)
+		return fmt.Errorf("%w: %w", ErrReadOnly, err)
 	}
 	return err
 }
@@ -201,10 +201,10 @@ func checkFileSystem(dir string) error {
 		return fmt.Errorf("statfs: %w", err)
 	}
 	if st.Flags&unix.ST_RDONLY != 0 {
-		return fmt.Errorf("mounted read-only (set KEDGE_HOME to a folder that you may write): %w", ErrReadOnly)
+		return fmt.Errorf("%w: it is mounted read-only", ErrReadOnly)
 	}
 	if name := networkFileSystem(uint32(st.Type)); name != "" {
-		return fmt.Errorf("%s is on %s; set KEDGE_HOME to a folder on a local disk: %w", dir, name, ErrNetworkFS)
+		return fmt.Errorf("%s is on %s: %w", dir, name, ErrNetworkFS)
 	}
 	return nil
 }

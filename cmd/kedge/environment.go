@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -13,21 +14,25 @@ import (
 	"kedge/cellgraph"
 	"kedge/kernel"
 	"kedge/kernel/agent"
-	"kedge/kernel/observe"
 	"kedge/notebook"
 	"kedge/session"
 	"kedge/snapshotter"
 )
 
-// environment is the interpreter that a notebook's kernel runs in.
+// environment is what a notebook's kernel runs in: an interpreter with
+// ipykernel, or whatever else a kernelspec starts.
 type environment struct {
-	Python    string            `json:"python"` // path of the interpreter
+	Python    string            `json:"python"` // path of the interpreter; the name of a kernel without an agent
 	Version   string            `json:"version"`
 	Prefixes  []string          `json:"prefixes"` // folders of the import system
 	Watch     []string          `json:"watch"`    // folders whose change means another environment
 	Modules   map[string]string `json:"modules"`  // import name → version
 	Ipykernel bool              `json:"ipykernel"`
-	env       map[string]string // of the kernelspec
+
+	command []string          // how the interpreter is called
+	args    []string          // of ipykernel
+	env     map[string]string // variables of the kernelspec
+	foreign []string          // argv of a kernel without an agent; nil if it has one
 }
 
 // probe prints an environment as JSON.
@@ -44,52 +49,48 @@ print(json.dumps({"version": sys.version + " " + platform.platform(), "prefixes"
     "watch": libs, "modules": mods, "ipykernel": importlib.util.find_spec("ipykernel") is not None}))
 `
 
-// findEnvironment says which Python a notebook runs in: that of --python, of
-// the kernelspec named by --kernel, or of the one that the notebook names.
+// findEnvironment says what a notebook runs in: the Python of --python, or the
+// kernelspec named by --kernel, or else by the notebook.
 func findEnvironment(ctx context.Context, store *snapshotter.Store, doc *notebook.Document, python, kernelName string) (*environment, error) {
-	specEnv := map[string]string{}
+	command, args, env := []string{python}, []string{"-f", "{connection_file}"}, map[string]string(nil)
 	if python == "" {
-		if kernelName == "" {
-			kernelName = doc.KernelName()
-		}
-		if kernelName == "" {
-			kernelName = "python3"
-		}
+		kernelName = cmp.Or(kernelName, doc.KernelName(), "python3")
 		spec, err := kernel.FindSpec(kernelName, os.Environ())
 		switch {
-		case err == nil && spec.Language != "" && !strings.EqualFold(spec.Language, "python"):
-			return nil, fmt.Errorf("kernel %s: %w: no snapshots for language %s yet", kernelName, errUnusable, spec.Language)
-		case err == nil && len(spec.Argv) > 0:
-			python, specEnv = spec.Argv[0], spec.Env
-		case kernelName == "python3":
-			python = "python3"
+		case err == nil:
+			env = spec.Environment(os.LookupEnv)
+			if command, args = ipykernel(spec); command == nil {
+				return &environment{Python: spec.Name, foreign: spec.Argv, env: env}, nil
+			}
+		case kernelName == "python3" && errors.Is(err, kernel.ErrNoSpec):
+			command = []string{"python3"}
 		default:
 			return nil, err
 		}
 	}
-	path, err := exec.LookPath(python)
+	path, err := exec.LookPath(command[0])
 	if err != nil {
-		return nil, fmt.Errorf("python %s: %w: %w; name an interpreter that has ipykernel with --python", python, errUnusable, err)
+		return nil, fmt.Errorf("python %s: %w: %w; name an interpreter that has ipykernel with --python", command[0], errUnusable, err)
 	}
 	if path, err = filepath.Abs(path); err != nil {
-		return nil, fmt.Errorf("python %s: %w: %w", python, errUnusable, err)
+		return nil, fmt.Errorf("python %s: %w: %w", command[0], errUnusable, err)
 	}
-	e, err := describe(ctx, store, path)
+	e, err := describe(ctx, store, append([]string{path}, command[1:]...))
 	if err != nil {
 		return nil, err
 	}
 	if !e.Ipykernel {
 		return nil, fmt.Errorf("python %s: %w: it has no ipykernel; install it with: %s -m pip install ipykernel", path, errUnusable, path)
 	}
-	e.env = specEnv
+	e.args, e.env = args, env
 	return e, nil
 }
 
-// describe asks the interpreter at path about itself. The answer is remembered
-// for as long as none of the folders it imports from has changed.
-func describe(ctx context.Context, store *snapshotter.Store, path string) (*environment, error) {
+// describe asks an interpreter about itself. The answer is remembered for as
+// long as none of the folders it imports from has changed.
+func describe(ctx context.Context, store *snapshotter.Store, command []string) (*environment, error) {
 	const kind = "environment"
-	key := cellgraph.Combine(path)
+	path, key := command[0], cellgraph.Combine(command...)
 	e := &environment{}
 	if data, ok, err := store.Memo(ctx, kind, key); err == nil && ok {
 		var known struct {
@@ -97,10 +98,11 @@ func describe(ctx context.Context, store *snapshotter.Store, path string) (*envi
 			Env   *environment
 		}
 		if json.Unmarshal(data, &known) == nil && known.Env != nil && known.Stamp == stamp(path, known.Env.Watch) {
+			known.Env.command = command
 			return known.Env, nil
 		}
 	}
-	cmd := exec.CommandContext(ctx, path, "-c", probe)
+	cmd := exec.CommandContext(ctx, path, append(command[1:len(command):len(command)], "-c", probe)...)
 	var stderr strings.Builder
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
@@ -116,7 +118,7 @@ func describe(ctx context.Context, store *snapshotter.Store, path string) (*envi
 	if err := json.Unmarshal(out, e); err != nil {
 		return nil, fmt.Errorf("python %s: %w: %w", path, errUnusable, err)
 	}
-	e.Python = path
+	e.Python, e.command = path, command
 	data, err := json.Marshal(map[string]any{"Stamp": stamp(path, e.Watch), "Env": e})
 	if err == nil {
 		_ = store.PutMemo(ctx, kind, key, data) // a lost memo costs one more probe
@@ -162,7 +164,7 @@ func lastLine(s string) string {
 
 // modules are the versions that the rule asks for, by name.
 func (e *environment) modules() map[string]string {
-	all := map[string]string{"python": e.Version}
+	all := map[string]string{"python": e.Version + e.unusual()}
 	for name, version := range e.Modules {
 		all[name] = version
 	}
@@ -174,6 +176,9 @@ func (e *environment) modules() map[string]string {
 func (e *environment) sources(ctx context.Context, store *snapshotter.Store, launcher string, cells []notebook.CodeCell) (map[string]session.Source, error) {
 	const kind = "source"
 	all := map[string]session.Source{}
+	if e.foreign != nil {
+		return all, nil
+	}
 	var ids, unknown []string
 	key := func(source string) cellgraph.Digest {
 		return cellgraph.Combine(launcher, e.Version, e.Modules["IPython"], source)
@@ -196,7 +201,7 @@ func (e *environment) sources(ctx context.Context, store *snapshotter.Store, lau
 	if err != nil {
 		return nil, err
 	}
-	cmd := exec.CommandContext(ctx, e.Python, "-I", agent.NormaliserPath(launcher))
+	cmd := exec.CommandContext(ctx, e.Python, append(e.command[1:len(e.command):len(e.command)], "-I", agent.NormaliserPath(launcher))...)
 	cmd.Stdin = strings.NewReader(string(in))
 	out, err := cmd.Output()
 	if err != nil {
@@ -215,29 +220,4 @@ func (e *environment) sources(ctx context.Context, store *snapshotter.Store, lau
 		}
 	}
 	return all, nil
-}
-
-// launch returns a function that starts the notebook's kernel in dir.
-func (e *environment) launch(launcher, dir, runtime string) func(context.Context, *observe.Ring) (session.Kernel, error) {
-	return func(ctx context.Context, ring *observe.Ring) (session.Kernel, error) {
-		library, err := observe.Library(filepath.Join(filepath.Dir(filepath.Dir(launcher)), "lib"))
-		if err != nil {
-			return nil, fmt.Errorf("%w: %w", errUnusable, err)
-		}
-		env := os.Environ()
-		for name, value := range e.env {
-			env = append(env, name+"="+value)
-		}
-		if os.Getenv("PYTHONHASHSEED") == "" {
-			env = append(env, "PYTHONHASHSEED=0", "KEDGE_HIDE=PYTHONHASHSEED")
-		}
-		k, err := kernel.Start(ctx, kernel.Config{
-			Argv: []string{e.Python, launcher, "-f", "{connection_file}"},
-			Dir:  dir, Env: ring.Env(library, env), RuntimeDir: runtime,
-		})
-		if err != nil { // a nil *kernel.Kernel is no nil session.Kernel
-			return nil, err
-		}
-		return k, nil
-	}
 }

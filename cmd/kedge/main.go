@@ -47,7 +47,7 @@ func commands() []command {
 }
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := signal.NotifyContext(context.Background(), endings()...)
 	context.AfterFunc(ctx, stop) // a second interrupt ends us at once
 	err := dispatch(ctx, os.Stdout, os.Stderr, os.Args[1:])
 	interrupted := ctx.Err() != nil
@@ -60,6 +60,16 @@ func main() {
 		fmt.Fprintf(os.Stderr, "kedge: %s\n", oneLine(err.Error()))
 	}
 	os.Exit(code)
+}
+
+// endings are the signals that interrupt a run. One that whoever started us has
+// us ignore, as nohup does, stays ignored.
+func endings() []os.Signal {
+	signals := []os.Signal{os.Interrupt, syscall.SIGTERM}
+	if !signal.Ignored(syscall.SIGHUP) {
+		signals = append(signals, syscall.SIGHUP)
+	}
+	return signals
 }
 
 // exitCode is the one table from errors to exit statuses.
@@ -133,5 +143,9 @@ func oneLine(s string) string {
 
 // openStore opens the user's store.
 func openStore(ctx context.Context) (*snapshotter.Store, error) {
-	return snapshotter.Open(ctx, snapshotter.Config{Dir: snapshotter.DefaultDir()})
+	store, err := snapshotter.Open(ctx, snapshotter.Config{Dir: snapshotter.DefaultDir()})
+	if err != nil {
+		return nil, fmt.Errorf("%w; %s", err, storeRemedy(err))
+	}
+	return store, nil
 }

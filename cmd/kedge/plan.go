@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -25,17 +26,25 @@ func runPlan(ctx context.Context, out, errOut io.Writer, args []string) error {
 	var f runFlags
 	fs := flag.NewFlagSet("plan", flag.ContinueOnError)
 	f.register(fs)
-	s, done, err := openPlan(ctx, errOut, fs, &f, args)
+	path, err := planArgs(fs, &f, args)
 	if err != nil {
 		return err
 	}
-	defer done()
-	report := s.Plan(ctx)
-	for _, fault := range s.Faults() {
-		fmt.Fprintf(errOut, "kedge: cache: %s\n", oneLine(fault))
+	report := emptyReport(path)
+	s, done, err := openPlan(ctx, errOut, path, f)
+	if err == nil {
+		defer done()
+		report = s.Plan(ctx)
+		for _, fault := range s.Faults() {
+			fmt.Fprintf(errOut, "kedge: cache: %s\n", oneLine(fault))
+		}
 	}
-	if f.json {
-		return writeJSON(out, report)
+	if f.json && exitCode(err) != exitUsage {
+		blame(report, err)
+		return errors.Join(err, writeReport(out, report))
+	}
+	if err != nil {
+		return err
 	}
 	t := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "STEP\tSTATUS\tSECONDS\tWHY")
@@ -45,23 +54,25 @@ func runPlan(ctx context.Context, out, errOut io.Writer, args []string) error {
 	return t.Flush()
 }
 
-// openPlan opens a session that will start no kernel.
-func openPlan(ctx context.Context, errOut io.Writer, fs *flag.FlagSet, f *runFlags, args []string) (*session.Session, func(), error) {
+// planArgs reads the arguments of a command that plans: its flags and one notebook.
+func planArgs(fs *flag.FlagSet, f *runFlags, args []string) (path string, err error) {
 	names, err := parse(fs, args)
 	if err != nil {
-		return nil, nil, err
+		return "", err
 	}
 	if len(names) != 1 {
-		return nil, nil, fmt.Errorf("%w: kedge %s takes one notebook", errUsage, fs.Name())
+		return "", fmt.Errorf("%w: kedge %s takes one notebook", errUsage, fs.Name())
 	}
-	if err := f.choose(); err != nil {
-		return nil, nil, err
-	}
-	j, err := prepare(ctx, errOut, names[0], *f)
+	return names[0], f.choose()
+}
+
+// openPlan opens a session that will start no kernel.
+func openPlan(ctx context.Context, errOut io.Writer, path string, f runFlags) (*session.Session, func(), error) {
+	j, err := prepare(ctx, errOut, path, f)
 	if err != nil {
 		return nil, nil, err
 	}
-	s, err := session.Open(ctx, j.config(*f, ""))
+	s, err := session.Open(ctx, j.config(f, ""))
 	if err != nil {
 		j.cache.close()
 		return nil, nil, fmt.Errorf("%w: %w", errUnusable, err)

@@ -99,7 +99,7 @@ func prepare(ctx context.Context, errOut io.Writer, path string, f runFlags) (*j
 	}
 	j := &job{path: abs}
 	if j.data, err = os.ReadFile(abs); err != nil {
-		return nil, fmt.Errorf("%w: %w", errUnusable, err)
+		return nil, fmt.Errorf("the notebook %w: %w; check its path and permissions", errUnusable, err)
 	}
 	if j.doc, err = notebook.Parse(j.data); err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
@@ -142,7 +142,8 @@ func hasStep(o *notebook.Outline, name string) bool {
 func (j *job) config(f runFlags, runtime string) session.Config {
 	return session.Config{Store: j.cache.store, Path: j.path, Document: j.doc, Outline: j.outline, Sources: j.sources,
 		Modules: j.env.modules(), Library: j.env.Prefixes, Launch: j.env.launch(j.cache.launcher, filepath.Dir(j.path), runtime), Runtime: runtime,
-		Out: j.out, Secret: j.cache.secret, Stateless: j.settings.Stateless, KernelID: j.env.Python, From: f.from, To: f.to, Straight: f.straight}
+		Out: j.out, Secret: j.cache.secret, Stateless: j.settings.Stateless, KernelID: j.env.Python, From: f.from, To: f.to, Straight: f.straight,
+		Env: j.env.env, Blind: j.env.blind()}
 }
 
 func runRun(ctx context.Context, out, errOut io.Writer, args []string) error {
@@ -171,10 +172,12 @@ func runRun(ctx context.Context, out, errOut io.Writer, args []string) error {
 	if exitCode(err) == exitUsage {
 		return err
 	}
-	if f.json {
+	switch {
+	case f.json:
 		return errors.Join(err, writeReport(out, report))
+	case len(report.Cells) > 0: // else nothing has run, and the error says why
+		table(out, report)
 	}
-	table(out, report)
 	return err
 }
 
@@ -190,28 +193,40 @@ func run(ctx context.Context, errOut io.Writer, path string, f runFlags) (*sessi
 	began := time.Now()
 	report, err := attempt(ctx, errOut, path, f)
 	if report == nil {
-		report = &session.Report{Notebook: path, Steps: []session.StepReport{}, Cells: []session.CellReport{}}
-		if abs, err := filepath.Abs(path); err == nil {
-			report.Notebook = abs
-		}
+		report = emptyReport(path)
 	}
 	report.Seconds = time.Since(began).Seconds()
 	if err == nil && !report.OK {
 		err = errFailed
 	}
-	if err != nil && report.Error == nil {
-		report.Error = runError(err)
-	}
-	report.OK = err == nil
+	blame(report, err)
 	return report, err
 }
 
-// runError tells what ended a run that no cell ended.
-func runError(err error) *session.RunError {
-	if exitCode(err) == exitInterrupted {
-		return &session.RunError{EName: "Interrupted", EValue: "the run was interrupted; the outputs so far are kept"}
+// emptyReport is that of a notebook of which nothing was executed.
+func emptyReport(path string) *session.Report {
+	if abs, err := filepath.Abs(path); err == nil {
+		path = abs
 	}
-	return &session.RunError{EName: "KedgeError", EValue: err.Error()}
+	return &session.Report{Notebook: path, Steps: []session.StepReport{}, Cells: []session.CellReport{}}
+}
+
+// blame puts what ended a run, if no cell did, into its report.
+func blame(report *session.Report, err error) {
+	report.OK = err == nil
+	if err == nil || report.Error != nil {
+		return
+	}
+	report.Error = &session.RunError{EName: "KedgeError", EValue: err.Error()}
+	if exitCode(err) != exitInterrupted {
+		return
+	}
+	report.Error.EName, report.Error.EValue = "Interrupted", "the run was interrupted; the outputs so far are kept"
+	for _, c := range report.Cells {
+		if c.Status == session.Failed {
+			report.Error.Cell = &c.ID
+		}
+	}
 }
 
 // attempt is run without the account of errors; the report is nil if nothing was executed.
@@ -240,8 +255,8 @@ func attempt(ctx context.Context, errOut io.Writer, path string, f runFlags) (*s
 		}
 		report, err = j.execute(ctx, errOut, f, runtime)
 	}
-	if report == nil {
-		return nil, err
+	if report == nil || err != nil && !report.Touched() {
+		return report, err
 	}
 	data, writeErr := j.doc.Bytes()
 	if writeErr == nil {

@@ -27,18 +27,39 @@ func openTarget(path string) (target, error) {
 	info, err := os.Stat(path)
 	switch {
 	case err == nil && !info.Mode().IsRegular():
-		return target{}, fmt.Errorf("cannot write %s: %w: it is no regular file; name another with -o", path, errUnusable)
+		return target{}, fmt.Errorf("%s %w: it is no regular file; name another with -o", path, errUnusable)
 	case err == nil:
 		t.mode = info.Mode().Perm()
 	}
-	probe, err := os.CreateTemp(filepath.Dir(path), ".kedge-*")
-	if err == nil {
-		err = errors.Join(probe.Close(), os.Remove(probe.Name()))
-	}
-	if err != nil {
-		return target{}, fmt.Errorf("cannot write %s: %w: %w; make the folder, or name another with -o", path, errUnusable, err)
+	if err := writable(filepath.Dir(path)); err != nil {
+		return target{}, fmt.Errorf("%s %w: %w; name a file in another folder with -o", path, errUnusable, err)
 	}
 	return t, nil
+}
+
+// writable says why no file can be made in a folder. One without any permission
+// to write is read-only for the superuser too: somebody meant it.
+func writable(dir string) error {
+	info, err := os.Stat(dir)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("there is no folder %s", dir)
+	case err != nil:
+		return err
+	case !info.IsDir():
+		return fmt.Errorf("%s is no folder", dir)
+	case info.Mode().Perm()&0o222 == 0:
+		return fmt.Errorf("the folder %s is read-only", dir)
+	}
+	probe, err := os.CreateTemp(dir, ".kedge-*")
+	if err != nil {
+		var cause *fs.PathError // whose path is one that nobody asked for
+		if errors.As(err, &cause) {
+			err = cause.Err
+		}
+		return fmt.Errorf("the folder %s cannot be written: %w", dir, err)
+	}
+	return errors.Join(probe.Close(), os.Remove(probe.Name()))
 }
 
 // write replaces the file at once: readers see the old content or the new.
