@@ -1,6 +1,7 @@
 package snapshotter
 
 import (
+	"bytes"
 	"context"
 	"database/sql"
 	"errors"
@@ -259,18 +260,42 @@ func (c *catalog) allBlobs(ctx context.Context) ([]cellgraph.Digest, error) {
 	}, "SELECT id FROM blob")
 }
 
-func (c *catalog) traces(ctx context.Context, code cellgraph.Digest, limit int) ([][]byte, error) {
-	return collect(ctx, c.db, scanBody,
-		"SELECT body FROM trace WHERE code = ? ORDER BY created DESC, seq DESC LIMIT ?", code[:], limit)
+// traceRow is a trace as the catalog has it.
+type traceRow struct {
+	id   []byte
+	body []byte
 }
 
-func (c *catalog) allTraces(ctx context.Context) ([][]byte, error) {
-	return collect(ctx, c.db, scanBody, "SELECT body FROM trace")
+// sound reports whether the body is the one that was written.
+func (r traceRow) sound() bool {
+	sum := cellgraph.Sum(r.body)
+	return bytes.Equal(sum[:], r.id)
 }
 
-func scanBody(rows *sql.Rows) (body []byte, err error) {
-	err = rows.Scan(&body)
-	return body, err
+func (c *catalog) traces(ctx context.Context, code cellgraph.Digest, limit int) ([]traceRow, error) {
+	return collect(ctx, c.db, scanTrace,
+		"SELECT id, body FROM trace WHERE code = ? ORDER BY created DESC, seq DESC LIMIT ?", code[:], limit)
+}
+
+func (c *catalog) allTraces(ctx context.Context) ([]traceRow, error) {
+	return collect(ctx, c.db, scanTrace, "SELECT id, body FROM trace")
+}
+
+func scanTrace(rows *sql.Rows) (r traceRow, err error) {
+	err = rows.Scan(&r.id, &r.body)
+	return r, err
+}
+
+// faults are what SQLite finds wrong with its own file.
+func (c *catalog) faults(ctx context.Context) ([]string, error) {
+	found, err := collect(ctx, c.db, func(rows *sql.Rows) (text string, err error) {
+		err = rows.Scan(&text)
+		return text, err
+	}, "PRAGMA integrity_check")
+	if len(found) == 1 && found[0] == "ok" {
+		return nil, err
+	}
+	return found, err
 }
 
 // snapshotRow is a snapshot as the catalog has it.

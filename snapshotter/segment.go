@@ -59,10 +59,7 @@ func (w *segmentWriter) append(id cellgraph.Digest, data []byte, packed bool) (l
 	at, write, skip := w.end, data, int64(0)
 	if packed {
 		write = make([]byte, 0, recordHeader+len(data))
-		write = append(write, recordMagic...)
-		write = append(write, id[:]...)
-		write = binary.LittleEndian.AppendUint64(write, uint64(len(data)))
-		write = append(write, data...)
+		write = append(appendHeader(write, id, int64(len(data))), data...)
 		skip = int64(recordHeader)
 	} else {
 		at = (at + pageBytes - 1) &^ (pageBytes - 1)
@@ -72,6 +69,13 @@ func (w *segmentWriter) append(id cellgraph.Digest, data []byte, packed bool) (l
 	}
 	w.end = at + int64(len(write))
 	return location{segment: w.name, offset: at + skip, length: int64(len(data))}, nil
+}
+
+// appendHeader appends what stands before a packed extent.
+func appendHeader(b []byte, id cellgraph.Digest, length int64) []byte {
+	b = append(b, recordMagic...)
+	b = append(b, id[:]...)
+	return binary.LittleEndian.AppendUint64(b, uint64(length))
 }
 
 func (w *segmentWriter) create() error {

@@ -83,17 +83,24 @@ func (s *Store) PutTrace(ctx context.Context, t cellgraph.Trace, snap Snapshot) 
 	return nil
 }
 
-// Traces are the newest 64 traces of a cell's code, newest first.
+// Traces are the newest 64 traces of a cell's code, newest first. One that is
+// not as it was written is left out: it must not hit.
 func (s *Store) Traces(ctx context.Context, code cellgraph.Digest) ([]cellgraph.Trace, error) {
-	bodies, err := s.catalog.traces(ctx, code, maxTraces)
+	rows, err := s.catalog.traces(ctx, code, maxTraces)
 	if err != nil {
 		return nil, fmt.Errorf("list traces: %w", err)
 	}
-	traces := make([]cellgraph.Trace, len(bodies))
-	for i, body := range bodies {
-		if err := json.Unmarshal(body, &traces[i]); err != nil {
+	traces := make([]cellgraph.Trace, 0, len(rows))
+	for _, row := range rows {
+		if !row.sound() {
+			s.log.Warn("damaged trace left out", "code", code)
+			continue
+		}
+		var t cellgraph.Trace
+		if err := json.Unmarshal(row.body, &t); err != nil {
 			return nil, fmt.Errorf("decode trace: %w: %w", ErrCorrupt, err)
 		}
+		traces = append(traces, t)
 	}
 	return traces, nil
 }

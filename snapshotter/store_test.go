@@ -309,6 +309,51 @@ func TestVerifyFollowsReferences(t *testing.T) {
 	}
 }
 
+func TestDamagedRecordsAreFoundAndDoNotHit(t *testing.T) {
+	for name, damage := range map[string]string{
+		"Trace":    `UPDATE trace SET body = replace(body, '"cell":"a"', '"cell":"b"')`,
+		"Snapshot": `UPDATE snapshot SET body = replace(body, '"cell":"a"', '"cell":"b"')`,
+		"Index":    `PRAGMA writable_schema = 1; UPDATE sqlite_master SET sql = replace(sql, 'code, created', 'created, code') WHERE name = 'trace_code'`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := open(t, t.TempDir())
+			tr := cellgraph.Trace{Code: cellgraph.Sum(nil), Cell: "a"}
+			check(t, s.PutTrace(t.Context(), tr, Snapshot{Cell: "a"}))
+			_, err := s.catalog.db.ExecContext(t.Context(), damage)
+			check(t, err)
+			check(t, s.Close())
+			s = open(t, s.dir)
+			problems, err := s.Verify(t.Context(), nil)
+			check(t, err)
+			if len(problems) == 0 {
+				t.Error("Verify found nothing")
+			}
+			traces, err := s.Traces(t.Context(), tr.Code)
+			check(t, err)
+			if name == "Trace" && len(traces) != 0 {
+				t.Errorf("a damaged trace is offered: %+v", traces)
+			}
+		})
+	}
+}
+
+func TestDamagedHeaderIsFound(t *testing.T) {
+	s := open(t, t.TempDir())
+	id := put(t, s, random(6, 100))
+	check(t, s.Flush(t.Context()))
+	ranges, err := s.BlobRanges(t.Context(), id)
+	check(t, err)
+	f, err := os.OpenFile(ranges[0].Path, os.O_RDWR, 0)
+	check(t, err)
+	_, err = f.WriteAt([]byte("k"), ranges[0].Offset-int64(recordHeader))
+	check(t, errors.Join(err, f.Close()))
+	problems, err := s.Verify(t.Context(), nil)
+	check(t, err)
+	if len(problems) != 1 {
+		t.Errorf("problems: %v", problems)
+	}
+}
+
 func TestMemo(t *testing.T) {
 	s := open(t, t.TempDir())
 	key := cellgraph.Sum(nil)

@@ -1,6 +1,7 @@
 package snapshotter
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -13,8 +14,8 @@ import (
 
 // Problem is something that Verify found wrong.
 type Problem struct {
-	Kind   string           `json:"kind"` // "extent", "blob", "snapshot", "trace"
-	ID     cellgraph.Digest `json:"id"`   // of that; of the code for a trace
+	Kind   string           `json:"kind"` // "catalog", "extent", "blob", "snapshot", "trace"
+	ID     cellgraph.Digest `json:"id"`   // of that; of the code for a trace; zero for the catalog
 	Detail string           `json:"detail"`
 }
 
@@ -50,13 +51,17 @@ func (v *verification) step() {
 // that a snapshot or trace needs exists. It returns what is wrong; the error is
 // for what kept it from looking. progress may be nil; it is called in order.
 func (s *Store) Verify(ctx context.Context, progress func(done, total int)) ([]Problem, error) {
+	faults, err := s.catalog.faults(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("verify: %w", err)
+	}
 	// Referrers first: what they need is committed before them, so that a writer
 	// beside us cannot make a reference look broken.
 	snapshots, err := s.catalog.snapshots(ctx, "TRUE", -1)
 	if err != nil {
 		return nil, fmt.Errorf("verify: %w", err)
 	}
-	bodies, err := s.catalog.allTraces(ctx)
+	traces, err := s.catalog.allTraces(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("verify: %w", err)
 	}
@@ -69,12 +74,15 @@ func (s *Store) Verify(ctx context.Context, progress func(done, total int)) ([]P
 		return nil, fmt.Errorf("verify: %w", err)
 	}
 	v := &verification{store: s, progress: progress, payloads: map[cellgraph.Digest][]cellgraph.Digest{}}
-	v.total = len(extents) + len(blobs) + len(snapshots) + len(bodies)
+	for _, fault := range faults {
+		v.add("catalog", cellgraph.Digest{}, fault)
+	}
+	v.total = len(extents) + len(blobs) + len(snapshots) + len(traces)
 	for _, check := range []func() error{
 		func() error { return v.extents(ctx, extents) },
 		func() error { return v.blobs(ctx, blobs) },
 		func() error { return v.snapshots(ctx, snapshots) },
-		func() error { return v.traces(ctx, bodies) },
+		func() error { return v.traces(ctx, traces) },
 	} {
 		if err := check(); err != nil {
 			return v.problems, fmt.Errorf("verify: %w", err)
@@ -102,10 +110,25 @@ func (v *verification) extents(ctx context.Context, extents []extent) error {
 		}
 		if file == nil {
 			v.add("extent", e.id, "segment "+name+" cannot be opened")
-		} else if _, err := readExtent(file, e, buffer); err != nil {
+		} else if err := checkExtent(file, e, buffer); err != nil {
 			v.add("extent", e.id, err.Error())
 		}
 		v.step()
+	}
+	return nil
+}
+
+// checkExtent reads an extent and, where it has one, its header again.
+func checkExtent(f *os.File, e extent, buffer []byte) error {
+	if _, err := readExtent(f, e, buffer); err != nil || e.offset%pageBytes == 0 { // only packed ones lie elsewhere
+		return err
+	}
+	header := make([]byte, recordHeader)
+	if _, err := f.ReadAt(header, e.offset-int64(recordHeader)); err != nil {
+		return fmt.Errorf("read header of extent %s: %w", e.id, err)
+	}
+	if !bytes.Equal(header, appendHeader(nil, e.id, e.length)) {
+		return fmt.Errorf("header of extent %s in segment %s at %d: %w", e.id, e.segment, e.offset, ErrCorrupt)
 	}
 	return nil
 }
@@ -152,11 +175,15 @@ func (v *verification) snapshots(ctx context.Context, rows []snapshotRow) error 
 	return nil
 }
 
-func (v *verification) traces(ctx context.Context, bodies [][]byte) error {
-	for _, body := range bodies {
+func (v *verification) traces(ctx context.Context, rows []traceRow) error {
+	for _, row := range rows {
 		var t cellgraph.Trace
-		if err := json.Unmarshal(body, &t); err != nil {
-			v.add("trace", cellgraph.Sum(body), err.Error())
+		err := json.Unmarshal(row.body, &t)
+		if err == nil && !row.sound() {
+			err = ErrCorrupt
+		}
+		if err != nil {
+			v.add("trace", cellgraph.Sum(row.body), err.Error())
 			v.step()
 			continue
 		}
