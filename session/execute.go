@@ -4,12 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"strings"
 	"time"
 
 	"kedge/kernel"
-	"kedge/kernel/observe"
 	"kedge/notebook"
 )
 
@@ -81,24 +78,6 @@ func (s *Session) lose(ctx context.Context, cell notebook.CodeCell, err error) e
 	s.fault("record cell "+cell.ID, err)
 	s.blind = "what cell " + cell.ID + " did could not be recorded"
 	return context.Cause(ctx)
-}
-
-// summary says which accesses are no observation.
-func (s *Session) summary() observe.Options {
-	home, _ := os.UserHomeDir()
-	return observe.Options{
-		Volume:    s.volume.base,
-		KernelPID: s.kernel.PID(),
-		Library:   s.cfg.Library,
-		Ignore: func(path string) bool {
-			return observe.MachinePath(path) || observe.LibraryCache(path, home) || observe.MachineProgram(path) ||
-				within(path, s.cfg.Runtime)
-		},
-		IgnoreConnect: func(peer string) bool {
-			path, unix := strings.CutPrefix(peer, "unix:")
-			return unix && within(path, s.cfg.Runtime)
-		},
-	}
 }
 
 // finish writes what a cell put out into the document, also after a failure.

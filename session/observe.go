@@ -170,6 +170,9 @@ func (s *Session) eachFile(o *seen, f func(obs cellgraph.Observation, known bool
 			if touched.kind == cellgraph.KindStat && within(path, os.TempDir()) && o.made(path) {
 				continue // the free name of a temporary file
 			}
+			if touched.kind == cellgraph.KindStat && s.looksForProgram(path) {
+				continue // see programs
+			}
 			f(s.before(touched.kind, s.volume.name(path), o))
 		}
 	}

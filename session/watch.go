@@ -18,15 +18,16 @@ import (
 type watch struct {
 	baseline  *observe.Held              // open before the first cell
 	started   map[int]int                // process → cell (its place in Session.past) that started it
-	connected bool                       // a cell has connected to something outside
+	connected bool                       // a cell has connected to a socket of this machine, outside its own processes
 	mapped    map[string]bool            // names of files that are mapped writably: their times tell nothing
 	digests   map[entry]cellgraph.Digest // of files that are older than a tick
 	last      int                        // place in Session.past of the last cell that ran; -1 if none did
-	traffic   map[string]observedFlow    // of connections that were open when the present cell began
+	library   []string                   // see Session.library
+	traffic   map[string]flow            // of connections that were open when the present cell began
 }
 
-// observedFlow is a connection and what had passed through it.
-type observedFlow struct {
+// flow is a connection and what had passed through it.
+type flow struct {
 	fd    int
 	bytes uint64
 	known bool
@@ -71,7 +72,7 @@ func (s *Session) watched(ctx context.Context, o *seen, count int) (doubt, err e
 		}
 	}
 	s.watch.last = place
-	s.watch.connected = s.watch.connected || len(o.access.Connect) > 0
+	s.watch.connected = s.watch.connected || slices.ContainsFunc(o.access.Connect, func(peer string) bool { return strings.HasPrefix(peer, "unix:") })
 	return errors.Join(doubt, listErr, s.stillHeld(o)), nil
 }
 
@@ -81,6 +82,46 @@ func is(pid int) func(observe.Process) bool {
 
 func same(a observe.Process) func(observe.Process) bool {
 	return func(b observe.Process) bool { return a.PID == b.PID && a.Start == b.Start }
+}
+
+// summary says which accesses are no observation.
+func (s *Session) summary() observe.Options {
+	home, _ := os.UserHomeDir()
+	if s.watch.library == nil {
+		s.watch.library = s.library()
+	}
+	return observe.Options{
+		Volume:    s.volume.base,
+		KernelPID: s.kernel.PID(),
+		Library:   s.watch.library,
+		Ignore: func(path string) bool {
+			return observe.MachinePath(path) || observe.LibraryCache(path, home) || observe.MachineProgram(path) ||
+				within(path, s.cfg.Runtime) || observe.PythonStart(path) && !within(path, s.volume.base)
+		},
+		IgnoreConnect: func(peer string) bool {
+			path, unix := strings.CutPrefix(peer, "unix:")
+			return unix && within(path, s.cfg.Runtime)
+		},
+	}
+}
+
+// library is where the interpreter, its packages and those of the machine lie:
+// also the folder around the interpreter, if that is its own.
+func (s *Session) library() []string {
+	list := append(slices.Clone(s.cfg.Library), observe.SystemFolders()...)
+	if exe := s.interpreter(); exe != "" {
+		prefix := filepath.Dir(filepath.Dir(exe))
+		if !slices.Contains([]string{"/", "/usr", "/usr/local"}, prefix) && !within(s.volume.base, prefix) {
+			list = append(list, prefix)
+		}
+	}
+	return list
+}
+
+// interpreter is the program that the kernel runs in, "" if that cannot be told.
+func (s *Session) interpreter() string {
+	exe, _ := os.Readlink(fmt.Sprintf("/proc/%d/exe", s.kernel.PID()))
+	return exe
 }
 
 // settle waits for the HELLO of processes that were started just before the
@@ -116,14 +157,14 @@ func (s *Session) boundary(o *seen) ([]observe.Process, error) {
 		s.watch.baseline = &held
 	}
 	s.hold(o, held)
-	s.watch.traffic = map[string]observedFlow{}
+	s.watch.traffic = map[string]flow{}
 	for fd, inode := range held.Sockets {
 		if s.isBaseline(inode) {
 			continue
 		}
 		bytes, local, known := observe.Traffic(s.kernel.PID(), fd)
 		if !local || s.watch.connected {
-			s.watch.traffic[inode] = observedFlow{fd, bytes, known && !local}
+			s.watch.traffic[inode] = flow{fd, bytes, known && !local}
 		}
 	}
 	return s.below(nil)
@@ -206,94 +247,4 @@ func (s *Session) tainted(ctx context.Context, t *cellgraph.Trace) string {
 		return "it left something running that " + string(what) + " later: not cached"
 	}
 	return ""
-}
-
-// programs observes the files that a cell ran: those found through PATH by
-// name, others by path.
-func (s *Session) programs(o *seen) []cellgraph.Observation {
-	kernel, _ := os.Readlink(fmt.Sprintf("/proc/%d/exe", s.kernel.PID())) // without it, the interpreter is observed twice
-	names := map[string]bool{}
-	for _, path := range o.access.Programs {
-		real, err := filepath.EvalSymlinks(path)
-		if err != nil || real == kernel || observe.MachineProgram(path) || o.made(real) {
-			continue
-		}
-		names[s.programName(path, real)] = true
-	}
-	for _, path := range o.access.Searched {
-		name := filepath.Base(path)
-		if !s.world.inPath(filepath.Dir(path)) {
-			name = s.volume.name(path)
-		} else if s.world.which(name) != "" {
-			continue // it was found, or would be, further on
-		}
-		names[name] = true
-	}
-	var list []cellgraph.Observation
-	for name := range names {
-		list = append(list, s.world.Observe(cellgraph.KindProgram, name))
-	}
-	slices.SortFunc(list, func(a, b cellgraph.Observation) int { return strings.Compare(a.Name, b.Name) })
-	return list
-}
-
-// programName is how a program is found again: by its own name, or by another
-// that PATH gives for the same file, or by path.
-func (s *Session) programName(path, real string) string {
-	for _, name := range []string{filepath.Base(path), filepath.Base(real)} {
-		if there := s.world.which(name); there != "" {
-			if r, err := filepath.EvalSymlinks(there); err == nil && r == real {
-				return name
-			}
-		}
-	}
-	return s.volume.name(path)
-}
-
-// variables observes the variables that were read, by Python and by native code.
-func (s *Session) variables(o *seen) []cellgraph.Observation {
-	names := map[string]bool{}
-	for _, e := range o.captured.Env {
-		names[e.Name] = true
-	}
-	for _, name := range o.access.Env {
-		names[name] = true
-	}
-	if len(o.access.Programs)+len(o.access.Searched) > 0 {
-		delete(names, "PATH") // it counts as the programs that were found through it
-	}
-	if s.shows(o, s.volume.home) {
-		names["HOME"] = true
-	}
-	var list []cellgraph.Observation
-	for name := range names {
-		if name == "*" || !noise(name) {
-			list = append(list, s.world.Observe(cellgraph.KindEnv, name))
-		}
-	}
-	if s.shows(o, s.volume.base) {
-		list = append(list, s.world.Observe(cellgraph.KindPlace, "."))
-	}
-	slices.SortFunc(list, func(a, b cellgraph.Observation) int { return strings.Compare(a.Name, b.Name) })
-	return list
-}
-
-// shows reports whether an output or a value of the cell contains a path.
-func (s *Session) shows(o *seen, path string) bool {
-	if len(path) < 2 {
-		return false
-	}
-	for _, out := range o.result.Outputs {
-		if strings.Contains(string(out), path) {
-			return true
-		}
-	}
-	for _, g := range o.captured.Groups {
-		for _, v := range g.Vars {
-			if strings.Contains(v.Shown, path) {
-				return true
-			}
-		}
-	}
-	return false
 }

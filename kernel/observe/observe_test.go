@@ -8,18 +8,41 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"golang.org/x/sys/unix"
 )
 
+// scratch is a folder for all tests; TestMain removes it.
+var scratch string
+
+func TestMain(m *testing.M) {
+	dir, err := os.MkdirTemp("", "kedge-observe-test-*")
+	if err != nil {
+		panic(err)
+	}
+	scratch = dir
+	code := m.Run()
+	os.RemoveAll(dir)
+	os.Exit(code)
+}
+
+// built is the library, made once for all tests.
+var built = sync.OnceValues(func() (string, error) {
+	if out, err := exec.Command("./build.sh", scratch).CombinedOutput(); err != nil {
+		return "", fmt.Errorf("build.sh: %w\n%s", err, out)
+	}
+	return filepath.Join(scratch, libraryName), nil
+})
+
 func build(t *testing.T) string {
 	t.Helper()
-	dir := t.TempDir()
-	if out, err := exec.Command("./build.sh", dir).CombinedOutput(); err != nil {
-		t.Fatalf("build.sh: %v\n%s", err, out)
+	path, err := built()
+	if err != nil {
+		t.Fatal(err)
 	}
-	return filepath.Join(dir, libraryName)
+	return path
 }
 
 // python is the interpreter itself, not a launcher script in front of it.

@@ -18,16 +18,35 @@ func under(path string, folders ...string) bool {
 // certificates, name service. It is a reviewed list.
 func MachinePath(path string) bool {
 	switch path {
-	case "/", "/dev/null", "/dev/zero", "/dev/full", "/dev/urandom", "/dev/random", "/dev/tty", "/dev/shm",
+	case "/", "/dev/null", "/dev/zero", "/dev/full", "/dev/urandom", "/dev/random", "/dev/tty", "/dev/shm", "/dev/stdin", "/dev/stdout", "/dev/stderr",
+		"/bin", "/sbin", "/lib", "/lib64",
 		"/etc/hosts", "/etc/host.conf", "/etc/resolv.conf", "/etc/nsswitch.conf", "/etc/gai.conf", "/etc/services",
 		"/etc/protocols", "/etc/localtime", "/etc/timezone", "/etc/passwd", "/etc/group", "/etc/mime.types",
 		"/etc/os-release", "/usr/lib/os-release", "/etc/machine-id", "/etc/locale.alias", "/etc/locale.conf":
 		return true
 	}
-	return strings.HasPrefix(path, "/etc/ld.so.") || under(path, "/proc", "/sys", "/dev/pts", "/dev/fd", "/etc/ssl",
+	return strings.HasPrefix(path, "/etc/ld.so.") || strings.HasPrefix(path, "/dev/nvidia") || under(path, "/proc", "/sys", "/dev/pts", "/dev/fd", "/dev/dri",
+		"/dev/kfd", "/dev/infiniband", "/etc/ssl",
 		"/etc/pki", "/etc/ca-certificates", "/usr/share/ca-certificates", "/usr/lib/ssl", "/etc/fonts",
 		"/usr/share/fonts", "/usr/local/share/fonts", "/usr/share/fontconfig", "/usr/share/locale",
 		"/usr/lib/locale", "/usr/share/i18n", "/usr/share/zoneinfo", "/usr/share/mime")
+}
+
+// SystemFolders hold what the machine's packages are made of: what is read
+// there follows from the programs that are run, so that it is no observation.
+// A write there is one. It is a reviewed list; data lies elsewhere.
+func SystemFolders() []string {
+	return []string{"/lib", "/lib32", "/lib64", "/libx32", "/usr/lib", "/usr/lib32", "/usr/lib64", "/usr/libx32", "/usr/libexec",
+		"/usr/include", "/usr/share/perl", "/usr/share/perl5", "/usr/share/git-core", "/usr/share/terminfo", "/etc/terminfo",
+		"/usr/share/misc", "/usr/share/file", "/usr/share/awk", "/usr/share/gcc", "/usr/share/bash-completion"}
+}
+
+// PythonStart reports whether path is one of those that an interpreter looks
+// for where it might be installed.
+func PythonStart(path string) bool {
+	name := filepath.Base(path)
+	return name == "pyvenv.cfg" || name == "pybuilddir.txt" || strings.HasSuffix(name, "._pth") ||
+		strings.HasPrefix(name, "python3") && strings.HasSuffix(name, ".zip") || strings.HasPrefix(name, "libpython3")
 }
 
 // LibraryCache reports whether path is a cache that a library keeps for
@@ -63,7 +82,7 @@ func above(path string, folders ...string) bool {
 // depend on: libraries start such programs to size their pools.
 func MachineProgram(path string) bool {
 	switch filepath.Base(path) {
-	case "lscpu", "ldconfig", "fc-list":
+	case "lscpu", "ldconfig", "fc-list", "uname", "nproc":
 		return true
 	}
 	return false

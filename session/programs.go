@@ -1,0 +1,108 @@
+package session
+
+import (
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"kedge/cellgraph"
+	"kedge/kernel/observe"
+)
+
+// programs observes the files that a cell ran, and those that it looked for:
+// what is found through PATH by name, the rest by path.
+func (s *Session) programs(o *seen) []cellgraph.Observation {
+	kernel := s.interpreter()
+	names := map[string]bool{}
+	for _, path := range o.access.Programs {
+		real, err := filepath.EvalSymlinks(path)
+		if err != nil || real == kernel || observe.MachineProgram(path) || o.made(real) {
+			continue
+		}
+		names[s.programName(path, real)] = true
+	}
+	for _, path := range slices.Concat(o.access.Searched, o.access.Missing, o.access.Stat) {
+		if s.looksForProgram(path) {
+			names[filepath.Base(path)] = true
+		}
+	}
+	for _, path := range o.access.Searched {
+		if !s.looksForProgram(path) {
+			names[s.volume.name(path)] = true
+		}
+	}
+	var list []cellgraph.Observation
+	for name := range names {
+		list = append(list, s.world.Observe(cellgraph.KindProgram, name))
+	}
+	slices.SortFunc(list, func(a, b cellgraph.Observation) int { return strings.Compare(a.Name, b.Name) })
+	return list
+}
+
+// looksForProgram reports whether path lies in a folder that PATH names and
+// that holds programs only: a look at it is part of finding one.
+func (s *Session) looksForProgram(path string) bool {
+	dir := filepath.Dir(path)
+	return s.world.inPath(dir) && !within(dir, s.volume.base) && !observe.MachineProgram(path)
+}
+
+// programName is how a program is found again: by its own name, or by another
+// that PATH gives for the same file, or by path.
+func (s *Session) programName(path, real string) string {
+	for _, name := range []string{filepath.Base(path), filepath.Base(real)} {
+		if there := s.world.which(name); there != "" {
+			if r, err := filepath.EvalSymlinks(there); err == nil && r == real {
+				return name
+			}
+		}
+	}
+	return s.volume.name(path)
+}
+
+// variables observes the variables that were read, by Python and by native code.
+func (s *Session) variables(o *seen) []cellgraph.Observation {
+	names := map[string]bool{}
+	for _, e := range o.captured.Env {
+		names[e.Name] = true
+	}
+	for _, name := range o.access.Env {
+		names[name] = true
+	}
+	if len(o.access.Programs) > 0 || slices.ContainsFunc(slices.Concat(o.access.Searched, o.access.Missing, o.access.Stat), s.looksForProgram) {
+		delete(names, "PATH") // it counts as the programs that were found through it
+	}
+	if s.shows(o, s.volume.home) {
+		names["HOME"] = true
+	}
+	var list []cellgraph.Observation
+	for name := range names {
+		if name == "*" || !noise(name) {
+			list = append(list, s.world.Observe(cellgraph.KindEnv, name))
+		}
+	}
+	if s.shows(o, s.volume.base) {
+		list = append(list, s.world.Observe(cellgraph.KindPlace, "."))
+	}
+	slices.SortFunc(list, func(a, b cellgraph.Observation) int { return strings.Compare(a.Name, b.Name) })
+	return list
+}
+
+// shows reports whether an output or a value of the cell contains a path.
+func (s *Session) shows(o *seen, path string) bool {
+	if len(path) < 2 {
+		return false
+	}
+	for _, out := range o.result.Outputs {
+		if strings.Contains(string(out), path) {
+			return true
+		}
+	}
+	for _, g := range o.captured.Groups {
+		for _, v := range g.Vars {
+			if strings.Contains(v.Shown, path) {
+				return true
+			}
+		}
+	}
+	return false
+}
