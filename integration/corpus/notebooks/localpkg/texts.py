@@ -1,0 +1,2 @@
+def squeeze(text):
+    return " ".join(text.split())
