@@ -69,8 +69,19 @@ func (s *Session) announce(ctx context.Context, o *seen) (err error) {
 	}
 	o.began = time.Now()
 	s.learn(o)
-	o.reads, err = s.agent.Before(ctx, o.cell.Source, s.cfg.Stateless)
-	return err
+	absent := []string{}
+	for _, u := range s.state.Opaque() {
+		absent = append(absent, u.Name)
+	}
+	if o.reads, err = s.agent.Before(ctx, o.cell.Source, s.cfg.Stateless, absent); err != nil {
+		return err
+	}
+	for _, name := range o.reads.Binds { // letting go of an open file or a generator does something
+		if _, opaque := s.state.IsOpaque(name); opaque {
+			o.reads.Reads[name] = true
+		}
+	}
+	return nil
 }
 
 // lose ends restoring: what the cell did is not known, so nothing after it may hit.

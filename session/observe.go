@@ -44,6 +44,20 @@ func (o *seen) made(path string) bool {
 	return slices.Contains(o.access.Written, path) || slices.Contains(o.access.Deleted, path)
 }
 
+// read are the names that the cell read, sorted.
+func (o *seen) read() []string {
+	names := maps.Clone(o.reads.Reads)
+	if !o.captured.Frames {
+		for _, name := range o.reads.Weak {
+			delete(names, name)
+		}
+	}
+	for _, name := range o.captured.Classes {
+		names[name] = true
+	}
+	return slices.Sorted(maps.Keys(names))
+}
+
 // observations lists what the cell observed, as it was when the cell began:
 // s.state is still the one before the cell.
 func (s *Session) observations(o *seen, e *cellgraph.Effect) []cellgraph.Observation {
@@ -66,7 +80,7 @@ func (s *Session) observations(o *seen, e *cellgraph.Effect) []cellgraph.Observa
 func (s *Session) names(o *seen, e *cellgraph.Effect) []cellgraph.Observation {
 	var list []cellgraph.Observation
 	var bound []string
-	for _, name := range slices.Sorted(maps.Keys(o.reads.Reads)) {
+	for _, name := range o.read() {
 		now := s.state.Observe(name)
 		list = append(list, now)
 		if !now.ID.IsZero() && !cellgraph.IsHistory(name) {

@@ -26,7 +26,7 @@ type passed struct {
 func (s *Session) missing(reads agent.Reads) []int {
 	var cells []int
 	for _, u := range s.state.Opaque() {
-		if _, read := reads.Reads[u.Name]; !read && !reads.All {
+		if _, read := reads.Reads[u.Name]; !read && !reads.All && !reads.Unpickles {
 			continue
 		}
 		thing, _ := s.state.IsOpaque(u.Name)

@@ -35,10 +35,12 @@ func NewClient(kernel Caller) *Client { return &Client{kernel: kernel} }
 
 // Reads is what a cell will read, as far as its code tells.
 type Reads struct {
-	Reads   map[string]bool   `json:"reads"` // name → bound now
-	All     bool              `json:"all"`   // every name may be read
-	Binds   []string          `json:"binds"`
-	Ambient map[string]string `json:"ambient"` // adapter → hex digest of its state
+	Reads     map[string]bool   `json:"reads"`     // name → bound now
+	Weak      []string          `json:"weak"`      // those of Reads that only words in strings lead to: read if Captured.Frames
+	All       bool              `json:"all"`       // every name may be read
+	Unpickles bool              `json:"unpickles"` // definitions may be looked up by their names in a pickle: Captured.Classes
+	Binds     []string          `json:"binds"`
+	Ambient   map[string]string `json:"ambient"` // adapter → hex digest of its state
 }
 
 // Span is a piece of the spool file: offset and length in bytes.
@@ -89,6 +91,8 @@ type Captured struct {
 	Env            []EnvRead              `json:"env"`
 	Search         []string               `json:"search"`  // sys.path, as absolute folders
 	Refused        []string               `json:"refused"` // why the cell may not be cached, beyond what follows from the rest
+	Frames         bool                   `json:"frames"`  // something looked names up by way of a frame
+	Classes        []string               `json:"classes"` // names that were looked up by unpickling, and what those reach
 	Running        []string               `json:"running"` // threads and tasks of the notebook's own that go on
 }
 
@@ -120,10 +124,11 @@ type Restore struct {
 }
 
 // Before tells the agent that a cell with this code comes next, and which
-// packages are declared to hold no state of their own.
-func (c *Client) Before(ctx context.Context, code string, stateless []string) (Reads, error) {
+// packages are declared to hold no state of their own. The notebook also has
+// the names in absent, though the kernel may not hold them yet.
+func (c *Client) Before(ctx context.Context, code string, stateless, absent []string) (Reads, error) {
 	var r Reads
-	return r, c.call(ctx, "kedge_before", map[string]any{"code": code, "stateless": stateless}, &r)
+	return r, c.call(ctx, "kedge_before", map[string]any{"code": code, "stateless": stateless, "absent": absent}, &r)
 }
 
 // After captures what the cell announced by Before read or bound, into the file at spool.

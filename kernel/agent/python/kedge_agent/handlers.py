@@ -10,7 +10,7 @@ from collections.abc import Callable
 from importlib import metadata
 from typing import Any
 
-from . import ambient, environ, importing, modules, pickler, reads, running, saving
+from . import ambient, environ, importing, lookups, modules, pickler, reads, running, saving
 from .ambient import process, sys_path
 from .live import Live
 from .namespace import user_names
@@ -34,6 +34,7 @@ class Agent:
         self._held: dict[str, str] = {}  # what local modules held before the cell
         self._watched: dict[str, Any] = {}  # process state before the cell
         self.patches = modules.Patches(self.ns)
+        self.lookups = lookups.Lookups()
         self._started = False
 
     def user(self) -> dict[str, Any]:
@@ -47,7 +48,7 @@ class Agent:
     def before(self, content: dict[str, Any]) -> dict[str, Any]:
         """kedge_before."""
         user = self.user()
-        found, binds = reads.find(content["code"], self.ns, user)
+        found, binds = reads.find(content["code"], self.ns, user, content.get("absent") or ())
         self._ids = {k: id(v) for k, v in user.items()}
         self._touched = (found.names & set(user)) | set(binds)
         self._modules = list(sys.modules)
@@ -59,15 +60,18 @@ class Agent:
         self.patches.before(found.stored(), found.targets)
         self._threads = running.alive()
         environ.read.clear()
-        return {"reads": {n: n in user for n in sorted(found.names)}, "all": found.all,
-                "binds": binds, "ambient": {n: self._ambient.get(n, "") for n in (*ambient.ADAPTERS, MODULES)}}
+        self.lookups.begin()
+        return {"reads": {n: n in user for n in sorted(found.names)}, "weak": sorted(found.weak), "all": found.all,
+                "unpickles": found.unpickles, "binds": binds,
+                "ambient": {n: self._ambient.get(n, "") for n in (*ambient.ADAPTERS, MODULES)}}
 
     def after(self, content: dict[str, Any]) -> dict[str, Any]:
         """kedge_after."""
-        env = environ.taken()
+        env, frames = environ.taken(), self.lookups.frames
         user = self.user()
         changed = {n for n, v in user.items() if self._ids.get(n) != id(v)}
-        reply = self._saver.save((self._touched | changed) & set(user), user, content["spool"])
+        classes = reads.reach(self.lookups.classes, self.ns, user)
+        reply = self._saver.save((self._touched | classes | changed) & set(user), user, content["spool"])
         refused = self._refused()
         states = self._states()
         after = ambient.digests(states)
@@ -78,7 +82,7 @@ class Agent:
             deleted=sorted(set(self._ids) - set(user)), bound=sorted(changed), modules=modules,
             module_versions=versions(modules, set(sys.modules) - old), env=env, ambient_after=after,
             search=importing.search(),
-            refused=refused,
+            refused=refused, frames=frames, classes=sorted(classes),
             running=running.threads(self.ns, self._threads) + running.tasks(self.ns),
             ambient=[{"name": n, "state": base64.b64encode(s).decode()}
                      for n, s in states.items() if self._ambient.get(n) != after[n]])

@@ -7,26 +7,20 @@ import types
 from collections.abc import Iterable
 from typing import Any
 
-from . import normalise, stores
+from . import flow, normalise, stores
 from .groups import _ATOMS, children
 
 _EVERYTHING = {"eval", "exec", "globals", "locals", "vars", "dir", "_getframe",
-               "currentframe", "__main__", "user_ns", "Unpickler", "read_pickle", "dill", "cloudpickle"}
-# Modules whose load and loads look classes up in the notebook.
-_LOADERS = {"pickle", "joblib", "torch", "marshal", "shelve"}
+               "currentframe", "__main__", "user_ns", "dill", "cloudpickle"}
+# What looks definitions up in the notebook by the names in a pickle: by itself, or with load and loads.
+_PICKLES = {"Unpickler", "read_pickle"}
+_LOADERS = {"pickle", "_pickle", "joblib", "torch", "shelve"}
 _MAGICS = {"time", "timeit", "capture", "matplotlib", "config", "load_ext", "autoreload", "cd",
            "pwd", "env", "pip", "bash", "sh", "writefile", "system", "sx"}
+_BODIES = {"time", "timeit", "capture"}  # magics whose cell is code that they run
 _WORD = re.compile(r"[^\W\d]\w*")
 _LIMIT = 2_000_000
 _TEXT = 10_000  # characters; longer strings are data
-
-
-def codes(code: types.CodeType) -> Iterable[types.CodeType]:
-    """code and all code nested in it."""
-    yield code
-    for const in code.co_consts:
-        if isinstance(const, types.CodeType):
-            yield from codes(const)
 
 
 def strings(value: Any) -> Iterable[str]:
@@ -41,32 +35,76 @@ def strings(value: Any) -> Iterable[str]:
 class Reads:
     """The closure of names over the definitions that they reach."""
 
-    def __init__(self, ns: dict[str, Any], user: dict[str, Any]) -> None:
+    def __init__(self, ns: dict[str, Any], user: dict[str, Any], absent: Iterable[str] = ()) -> None:
         self.ns, self.user = ns, user
+        self.known = {*user, *absent}  # names that a word in a string may stand for
         self.names: set[str] = set()
-        self.all = False
+        self.weak: set[str] = set()  # names that only strings lead to: read if something looks them up by frames
+        self.mentioned: set[str] = set()  # attributes and modules too, as they stand in the code
+        self.all = False  # every name may be read
+        self.unpickles = False  # a pickle may name definitions of the notebook
         self.targets: list[list[str]] = []  # dotted targets of the cell's own assignments
+        self._words: set[str] = set()  # names that stand in strings
+        self._loaded: set[str] = set()  # names loaded, also where the cell has bound them before
+        self._later: dict[str, list[types.CodeType]] = {}
         self._codes: dict[int, types.CodeType] = {}
         self._seen: set[int] = set()
         self._keep: list[Any] = []
         self._work: list[Any] = []
+        self._known_magics = True
 
-    def code(self, top: types.CodeType, magics: bool = False) -> None:
-        """Add what top and its nested code load."""
-        for code in codes(top):
-            if id(code) in self._codes:
+    def cell(self, source: str) -> None:
+        """Add what the code of a cell, in IPython's syntax, reads."""
+        text = normalise.transform(source)
+        tree = compile(text, "<cell>", "exec", ast.PyCF_ONLY_AST | flow.FLAGS)
+        self.targets += stores.targets(tree) if "." in text else []
+        known = "get_ipython" not in source and self._magics(tree)
+        walk = flow.Flow(tree)
+        for name, codes in walk.later.items():
+            self._later.setdefault(name, []).extend(codes)
+        self._loaded |= walk.loads
+        self.code(walk.now, known, walk.reads)
+        self._known_magics = known
+
+    def _magics(self, tree: ast.AST) -> bool:
+        """Add what stands in the text of magics and shell escapes; whether all of them are known."""
+        known = True
+        for call in ast.walk(tree):
+            if not (isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute)
+                    and isinstance(call.func.value, ast.Call) and isinstance(call.func.value.func, ast.Name)
+                    and call.func.value.func.id == "get_ipython"):
                 continue
+            texts = [a.value for a in call.args if isinstance(a, ast.Constant) and isinstance(a.value, str)]
+            magic = call.func.attr.startswith("run_")
+            known = known and (not magic or texts[:1] != [] and texts[0] in _MAGICS)
+            if call.func.attr == "run_cell_magic" and texts[:1] != [] and texts[0] in _BODIES and len(texts) == 3:
+                try:
+                    self.cell(texts.pop())
+                except SyntaxError:
+                    continue  # it fails before it reads anything
+            for name in {w for text in texts for w in _WORD.findall(text)} & self.known:
+                self.name(name)
+        return known
+
+    def code(self, top: types.CodeType, magics: bool = False, names: set[str] | None = None) -> None:
+        """Add what top and its nested code load: names, if they are given."""
+        if id(top) in self._codes:
+            return
+        for code in flow.codes(top):
             self._codes[id(code)] = code
             found = set(code.co_names)
-            if found & {"load", "loads", "open"} and found & _LOADERS:
-                self.all = True
+            self.mentioned |= found
+            if found & _PICKLES or found & {"load", "loads"} and found & _LOADERS or {"shelve", "open"} <= found:
+                self.unpickles = True
             if found & _EVERYTHING or ("get_ipython" in found and not magics):
                 self.all = True
             for const in code.co_consts:
                 for text in strings(const):
-                    found |= {w for w in _WORD.findall(text) if w in self.user}
-            for name in found:
-                self.name(name)
+                    self._words |= self.known.intersection(_WORD.findall(text))
+        loads = flow.loads(top)
+        self._loaded |= loads
+        for name in loads if names is None else names:
+            self.name(name)
 
     def stored(self) -> set[str]:
         """The names of the attributes that the code may set."""
@@ -83,11 +121,28 @@ class Reads:
     def text(self, value: Any) -> None:
         """Names that stand in a string value count as read: a query, a template, a formula."""
         if isinstance(value, str) and len(value) <= _TEXT:
-            for word in set(_WORD.findall(value)) & self.user.keys():
-                self.name(word)
+            self._words |= self.known.intersection(_WORD.findall(value))
 
     def close(self) -> None:
-        """Follow objects until nothing new is reached."""
+        """Follow objects until nothing new is reached, without strings and then with them."""
+        self._follow()
+        strong = set(self.names)
+        while self._words - self.names:
+            for word in self._words - self.names:
+                self.name(word)
+            self._loaded |= self._words
+            self._follow()
+        self.weak = self.names - strong
+
+    def _follow(self) -> None:
+        self._objects()
+        while called := self._later.keys() & self._loaded:
+            for name in called:
+                for code in self._later.pop(name):
+                    self.code(code, self._known_magics)
+            self._objects()
+
+    def _objects(self) -> None:
         while self._work:
             obj = self._work.pop()
             if isinstance(obj, str):
@@ -118,20 +173,37 @@ class Reads:
             self._work.extend(children(obj, self.ns))
 
 
-def find(source: str, ns: dict[str, Any], user: dict[str, Any]) -> tuple[Reads, list[str]]:
-    """(reads, names the cell binds). A cell that does not compile reads nothing."""
+def find(source: str, ns: dict[str, Any], user: dict[str, Any],
+         absent: Iterable[str] = ()) -> tuple[Reads, list[str]]:
+    """(reads, names the cell binds). A cell that does not compile reads nothing.
+
+    absent are names of the notebook that ns does not hold yet.
+    """
     result = normalise.normalise(source)
-    reads = Reads(ns, user)
+    reads = Reads(ns, user, absent)
     if result["error"] is not None:
         return reads, []
-    text = normalise.transform(source)
-    magics = re.findall(r"run_(?:line|cell)_magic\('(\w+)'", text)
-    known = all(m in _MAGICS for m in magics) and "get_ipython" not in source
-    reads.code(compile(text, "<cell>", "exec", 0x2000), known)  # PyCF_ALLOW_TOP_LEVEL_AWAIT
-    # A cell that only stores into _ (for _ in …) does not read the history.
-    reads.names -= {n for n in reads.names - set(result["loads"]) if not n.strip("_")}
-    reads.targets = stores.targets(ast.parse(text)) if "." in text else []
+    reads.cell(source)
+    if _finalised(user):  # what a name was bound to may act when it goes
+        for name in result["binds"]:
+            reads.name(name)
     reads.close()
     if reads.all:
         reads.names |= set(user)
+        reads.weak = set()
     return reads, result["binds"]
+
+
+def _finalised(user: dict[str, Any]) -> bool:
+    """Whether objects of the notebook's own classes act when they are freed."""
+    kinds = (v if isinstance(v, type) else type(v) for v in user.values())
+    return any(hasattr(k, "__del__") and k.__module__ == "__main__" for k in kinds)
+
+
+def reach(names: Iterable[str], ns: dict[str, Any], user: dict[str, Any]) -> set[str]:
+    """names and those that their values read."""
+    reads = Reads(ns, user)
+    for name in names:
+        reads.name(name)
+    reads.close()
+    return reads.names | (set(user) if reads.all else set())

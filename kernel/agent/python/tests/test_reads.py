@@ -1,0 +1,104 @@
+"""What a cell reads, found from its code and the namespace before it runs."""
+import pathlib
+import sys
+
+import pytest
+
+sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
+from kedge_agent import lookups, reads  # noqa: E402
+
+
+def find(source, absent=(), **user):
+    return reads.find(source, user, user, absent)[0]
+
+
+@pytest.mark.parametrize("source, read", [
+    ("y = x", {"x"}),
+    ("x = 1; y = x", set()),
+    ("x += 1", {"x"}),
+    ("del x", {"x"}),
+    ("x = 1; del x; print(x)", {"x"}),
+    ("if a: x = 1\nprint(x)", {"a", "x"}),
+    ("if a: x = 1\nelse: x = 2\nprint(x)", {"a"}),
+    ("for x in a: pass\nprint(x)", {"a", "x"}),
+    ("for x in a: print(x)", {"a"}),
+    ("with open('p') as x: print(x)\nx.closed", set()),
+    ("with open('p') as x: y = 1\nprint(y)", {"y"}),
+    ("with suppress(E), open('p') as x: pass\nx", {"x"}),
+    ("try: x = f()\nexcept E: pass\nprint(x)", {"x"}),
+    ("try: x = f()\nexcept E: x = 0\nprint(x)", set()),
+    ("try: pass\nexcept E as x: pass\nprint(x)", {"x"}),
+    ("x = 0\ntry: f()\nexcept E as x: pass\nprint(x)", {"x"}),
+    ("[x for x in a]", {"a"}),
+    ("b = [x + y for x in a]", {"a", "y"}),
+    ("f = lambda x: x + y", {"y"}),
+    ("a.x = 1; a['x'] = y", {"a", "y"}),
+    ("print(a.x)", {"a"}),
+    ("def f(): return x", set()),
+    ("def f(): return x\nf()", {"x"}),
+    ("def f(): return x\ndef y(): return f()\ny()", {"x"}),
+    ("def f(v=x): return y", {"x"}),
+    ("@a\ndef f(): return x", {"a", "x"}),
+    ("class C:\n    def f(self): return x", {"x"}),
+    ("(y := 1)\nprint(y, x)", {"x", "y"}),
+    ("import x\nx.y", set()),
+    ("%%time\nx = 1\nprint(x, y)", {"y"}),
+    ("!ls {x} $y", {"x", "y"}),
+    ("%timeit x", {"x"}),
+])
+def test_names_are_read_where_the_cell_has_not_bound_them(source, read):
+    found = find(source, x=1, y=2, a=[1])
+    assert not found.all
+    assert (found.names - found.weak) & {"x", "y", "a"} == read
+
+
+def test_a_body_runs_if_something_else_calls_the_name():
+    ns = {"x": 1}
+    exec("def g(): return f()", ns)
+    user = {"g": ns["g"], "x": 1}
+    assert "x" in reads.find("def f(): return x\ng()", ns, user)[0].names
+
+
+@pytest.mark.parametrize("source", ["df.query('a > @x')", "sql('select * from x')", "s = 'x'"])
+def test_names_in_strings_are_weak(source):
+    found = find(source, x=1)
+    assert "x" in found.names and "x" in found.weak
+
+
+def test_a_name_in_the_text_of_a_magic_counts_though_the_kernel_does_not_hold_it():
+    assert "x" in find("%%bash\necho $x", absent=["x"]).names
+
+
+def test_what_unpickles_is_said():
+    assert find("import pickle\npickle.loads(b)").unpickles
+    assert not find("import pickle\npickle.dumps(b)").unpickles
+    assert not find("import json\njson.loads(b)").unpickles
+
+
+def test_without_a_hook_frames_are_taken_to_be_looked_at():
+    seen = lookups.Lookups()
+    seen.begin()
+    assert seen.frames or seen.heard
+
+
+def test_frames_count_by_who_asks_for_them():
+    seen = lookups.Lookups()
+    seen.heard, seen.frames = True, False
+    scope = {"tell": lambda: seen._told(b"sys._getframe", ()), "sys": sys}
+    exec(compile("tell()", "/lib/enum.py", "exec"), scope)
+    exec(compile("def ask(): tell()", "/lib/inspect.py", "exec"), scope)
+    exec(compile("ask()", "/lib/logging/__init__.py", "exec"), scope)
+    assert seen.frames  # the caller is this file's lambda
+    seen.frames = False
+    ask = compile("seen._told(b'sys._getframe', ())", "/lib/enum.py", "exec")
+    exec(ask, {"seen": seen})
+    assert not seen.frames
+    exec(compile("seen._told(b'sys._getframe', ())", "/site-packages/patsy/eval.py", "exec"), {"seen": seen})
+    assert seen.frames
+
+
+def test_classes_of_the_notebook_that_a_pickle_names_are_noted():
+    seen = lookups.Lookups()
+    seen._told(b"pickle.find_class", ("__main__", "Point.Inner"))
+    seen._told(b"pickle.find_class", ("collections", "deque"))
+    assert seen.classes == {"Point"}
