@@ -78,8 +78,7 @@ var jupyter = []string{
 	"JPY_PARENT_PID=4711", "JPY_SESSION_NAME=/home/ada/work/nb.ipynb", "JUPYTER_PREFER_ENV_PATH=1", "JUPYTERHUB_USER=ada",
 	"VSCODE_PID=4712", "VSCODE_CWD=/home/ada", "ELECTRON_RUN_AS_NODE=1", "TERM=xterm-color", "COLUMNS=211", "LINES=50",
 	"CLICOLOR=1", "FORCE_COLOR=1", "CLICOLOR_FORCE=1", "PAGER=cat", "GIT_PAGER=cat", "PYDEVD_USE_FRAME_EVAL=NO",
-	"MPLBACKEND=module://matplotlib_inline.backend_inline", "PYTHONUNBUFFERED=1", "PYTHONIOENCODING=utf-8",
-	"SHLVL=3", "SSH_CONNECTION=10.0.0.1 50000 10.0.0.2 22", "XDG_SESSION_ID=7",
+	"MPLBACKEND=module://matplotlib_inline.backend_inline", "SHLVL=3", "SSH_CONNECTION=10.0.0.1 50000 10.0.0.2 22", "XDG_SESSION_ID=7",
 }
 
 // sameSubject reports whether a difference is about the same cell or file as s.

@@ -4,12 +4,13 @@ from __future__ import annotations
 import copyreg
 import functools
 import importlib
+import io
 import sys
 import types
 import typing
 from typing import Any
 
-from . import caches, live
+from . import caches, closedfiles, live
 from .refused import Uncapturable
 
 _VARIABLES = tuple(getattr(typing, n) for n in ("TypeVar", "ParamSpec", "TypeVarTuple") if hasattr(typing, n))
@@ -38,6 +39,8 @@ def reduce(obj: Any, kind: type) -> Any:
         return _variable(obj, kind)
     if issubclass(kind, BaseException):
         return _error(obj, kind)
+    if issubclass(kind, io.IOBase):
+        return closedfiles.reduce(obj)
     return NotImplemented
 
 

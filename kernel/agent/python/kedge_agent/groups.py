@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import enum
 import gc
+import logging
 import sys
 import types
 from collections.abc import Hashable, Iterable
@@ -15,7 +16,7 @@ from typing import Any
 from . import classes, forked, frames, functions, live, memory, named
 
 _ATOMS = (str, bytes, int, float, complex, bool, type(None), type(Ellipsis), range)
-_STOP = (types.ModuleType, types.CodeType, types.BuiltinFunctionType,
+_STOP = (types.ModuleType, types.CodeType, logging.Logger, types.BuiltinFunctionType,
          types.GetSetDescriptorType, types.MethodDescriptorType, types.WrapperDescriptorType,
          types.FrameType, enum.Enum)
 _LIMIT = 20_000_000  # objects visited in one partition

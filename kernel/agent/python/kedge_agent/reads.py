@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import ast
+import logging
 import re
 import types
 from collections.abc import Iterable
@@ -18,7 +19,7 @@ _LOADERS = {"pickle", "_pickle", "joblib", "torch", "shelve"}
 _MAGICS = {"time", "timeit", "capture", "matplotlib", "config", "load_ext", "autoreload", "cd",
            "pwd", "env", "pip", "bash", "sh", "writefile", "system", "sx"}
 _BODIES = {"time", "timeit", "capture"}  # magics whose cell is code that they run
-_WORD = re.compile(r"[^\W\d]\w*")
+_WORD = re.compile(r"\b[^\W\d]\w*")
 _LIMIT = 2_000_000
 _TEXT = 10_000  # characters; longer strings are data
 
@@ -163,8 +164,8 @@ class Reads:
                     self._work.extend(vars(obj).values())
                     self._work.extend(obj.__bases__)
                 continue
-            elif isinstance(obj, (types.ModuleType, types.CodeType)):
-                continue
+            elif isinstance(obj, (types.ModuleType, types.CodeType, logging.Logger)):
+                continue  # a logger is found by its name, and leads to all others, to streams and to the shell
             for running in ("gi_code", "cr_code", "ag_code"):
                 if hasattr(type(obj), running):
                     self.code(getattr(obj, running))

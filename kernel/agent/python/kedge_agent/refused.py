@@ -5,7 +5,7 @@ import io
 import types
 from typing import Any
 
-from . import live
+from . import closedfiles, live
 
 _KINDS = (types.GeneratorType, types.CoroutineType, types.AsyncGeneratorType, types.FrameType, types.TracebackType)
 # Classes, with those that inherit from them, whose objects stand for something outside of themselves.
@@ -35,7 +35,8 @@ def refuse(obj: Any, where: live.Live) -> None:
     kind = type(obj)
     if where.slow and title(kind) in where.slow:
         raise Uncapturable("took too long to pickle before")
-    if issubclass(kind, _KINDS) or issubclass(kind, io.IOBase) and (live.module(kind), live.name(kind)) not in _MEMORY:
+    file = issubclass(kind, io.IOBase) and (live.module(kind), live.name(kind)) not in _MEMORY
+    if issubclass(kind, _KINDS) or file and not closedfiles.is_closed(obj):
         raise Uncapturable(f"is a {title(kind)}")
     for base in type.mro(kind)[:-1]:
         if (live.module(base), live.name(base)) in _NAMED:
