@@ -60,6 +60,9 @@ func NewGraph(runs []StepRun) Graph {
 			seen[p][o.Name] = true
 		}
 		for _, key := range writes(&r.Trace.Effect) {
+			if len(r.Trace.Effect.Modules) > 0 && strings.HasPrefix(key, string(KindAmbient)+" ") {
+				continue // importing sets options up: that is not what people mean by depending on a step
+			}
 			writer[key] = r.Step
 		}
 	}

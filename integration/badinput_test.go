@@ -325,7 +325,7 @@ func TestInterruptKeepsWhatWasDone(t *testing.T) {
 	}
 	_ = cmd.Wait()
 	r := outcome{stdout: stdout.String()}.report(t)
-	if code := cmd.ProcessState.ExitCode(); code != 4 || r.OK || r.Error == nil {
+	if code := cmd.ProcessState.ExitCode(); code != 4 || r.OK || r.Error == nil || r.Error.Cell == nil || *r.Error.Cell != "b" {
 		t.Errorf("exit %d: %+v", code, r.Error)
 	}
 	if m := statuses(t, r); m["a"] != "ran" || m["b"] != "failed" || m["c"] != "not_run" {

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"reflect"
 	"regexp"
 	"slices"
 	"strings"
@@ -98,6 +99,24 @@ func TestReportHasEveryFieldAtEveryExit(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestAFailedStepHasNoSnapshotAndIsStale(t *testing.T) {
+	l := plainLab(t, strings.Replace(cells("x = 1", "1/0", "y = 1"), `"step:b"`, `"step:a"`, 1))
+	r := l.runTo().report(t)
+	if len(r.Steps) != 2 || r.Steps[0].Status != "failed" || r.Steps[0].Snapshot != nil {
+		t.Errorf("steps %+v", r.Steps)
+	}
+	plan := l.call("plan", "nb.ipynb", "--json", "--python", l.python).report(t)
+	want := map[string]string{"a": "fresh", "b": "stale", "c": "unknown"}
+	if got := cellStatuses(plan); !reflect.DeepEqual(got, want) {
+		t.Errorf("the plan is %v", got)
+	}
+}
+
+func TestPlanOfNoNotebookIsAnObject(t *testing.T) {
+	l := plainLab(t, "{")
+	l.call("plan", "nb.ipynb", "--json").fails(t, 3, "not a notebook")
 }
 
 func TestUsageErrors(t *testing.T) {

@@ -16,7 +16,10 @@ import (
 // report is the part of `kedge run --json` that these tests read.
 type report struct {
 	OK    bool
-	Steps []struct{ Name, Status, Why string }
+	Steps []struct {
+		Name, Status, Why string
+		Snapshot          *string
+	}
 	Cells []struct{ ID, Status, Why string }
 	Error *struct {
 		Cell          *string

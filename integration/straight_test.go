@@ -27,9 +27,9 @@ type replacement struct{ old, new string }
 // whether cells ran or were restored.
 func TestStraight(t *testing.T) {
 	small := []replacement{
-		{"trips_count = 3_000_000", "trips_count = 20_000"},
-		{"sample_size = 1_500_000", "sample_size = 10_000"},
-		{"iterations = 400", "iterations = 20"},
+		{"trips_count = 5_000_000", "trips_count = 20_000"},
+		{"sample_size = 3_000_000", "sample_size = 10_000"},
+		{"iterations = 600", "iterations = 20"},
 	}
 	for _, test := range []struct {
 		name    string

@@ -88,9 +88,9 @@ func (r *Report) sumUp(names []string) {
 			s.Cells = append(s.Cells, c.ID)
 			s.Seconds += c.Seconds
 			s.SavedSeconds += c.saved
+			s.Snapshot = nil // a step's snapshot is that of its last cell
 			if c.snapshot != "" {
-				snapshot := c.snapshot
-				s.Snapshot = &snapshot
+				s.Snapshot = &c.snapshot
 			}
 			switch c.Status {
 			case Failed:

@@ -60,7 +60,7 @@ func (e *environment) launch(launcher, dir, runtime string) func(context.Context
 		if e.foreign == nil {
 			library, err := observe.Library(filepath.Join(filepath.Dir(filepath.Dir(launcher)), "lib"))
 			if err != nil {
-				return nil, fmt.Errorf("%w: %w", errUnusable, err)
+				return nil, fmt.Errorf("%w: %w", kernel.ErrKernelStart, err)
 			}
 			if seed, ok := e.env["PYTHONHASHSEED"]; !ok && os.Getenv("PYTHONHASHSEED") == "" || ok && seed == "" {
 				cfg.Env = append(cfg.Env, "PYTHONHASHSEED=0", "KEDGE_HIDE=PYTHONHASHSEED")
