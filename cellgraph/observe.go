@@ -28,7 +28,7 @@ func (s *State) Observe(name string) Observation {
 	}
 	g := s.names[name]
 	switch {
-	case g == nil && IsHistory(name):
+	case IsHistory(name):
 		o.ID = Combine("history", s.history.String())
 	case g != nil:
 		o.ID = s.part(g, name)

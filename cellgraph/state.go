@@ -105,10 +105,11 @@ func (s *State) Apply(t Trace) {
 	}
 }
 
-// Enter adds a cell to the history: its source as entered and what it showed.
-// Only code that reads the history observes it.
-func (s *State) Enter(source string, outputs Digest) {
-	s.history = Combine(s.history.String(), source, outputs.String())
+// Enter adds a cell to the history: its source as entered, the key of its run,
+// on which its result depends, and what it showed. Only code that reads the
+// history observes it.
+func (s *State) Enter(source string, key, outputs Digest) {
+	s.history = Combine(s.history.String(), source, key.String(), outputs.String())
 }
 
 // IsHistory reports whether name is one of IPython's names for what was
@@ -158,6 +159,9 @@ func (s *State) File(path string) (FileChange, bool) {
 	f, ok := s.files[path]
 	return f, ok
 }
+
+// Found notes what lies at a path now, where a person may have changed what a cell wrote.
+func (s *State) Found(f FileChange) { s.files[f.Path] = f }
 
 // Ambient is what the adapters were left at, sorted by adapter.
 func (s *State) Ambient() []Ambient {

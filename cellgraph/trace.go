@@ -89,6 +89,17 @@ type Effect struct {
 	Files   []FileChange `json:"files,omitempty"`
 	Ambient []Ambient    `json:"ambient,omitempty"`
 	Outputs Digest       `json:"outputs"` // blob: JSON array of nbformat outputs
+	// Rebound are names that the cell bound anew; of the others in Groups the value changed in place.
+	Rebound []string `json:"rebound,omitempty"`
+	// Result is what the cell showed as its result, if that was captured. It is no part of ID.
+	Result *Result `json:"result,omitempty"`
+}
+
+// Result is what a cell showed as its result: the value of a name, or a group
+// of its own. Neither means that it has no captured form.
+type Result struct {
+	Is    string `json:"is,omitempty"`
+	Group *Group `json:"group,omitempty"`
 }
 
 // Trace is what a cell observed and did when it ran. A trace all of whose

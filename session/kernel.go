@@ -47,7 +47,14 @@ func (s *Session) language() cellgraph.Digest {
 
 // bring lays over the kernel what differs from the state that the cells so far left.
 func (s *Session) bring(ctx context.Context, count int) error {
-	r := agent.Restore{ExecutionCount: count - 1, Inputs: s.inputs}
+	count--
+	_, err := s.lay(ctx, agent.Restore{ExecutionCount: &count, Inputs: s.inputs})
+	return err
+}
+
+// lay adds to r what differs, and applies it. It returns the execution count
+// of the cell that r enters.
+func (s *Session) lay(ctx context.Context, r agent.Restore) (count int, err error) {
 	seen := map[*cellgraph.Group]bool{}
 	for _, name := range s.state.Names() {
 		g := s.state.Group(name)
@@ -57,7 +64,7 @@ func (s *Session) bring(ctx context.Context, count int) error {
 		seen[g] = true
 		load, err := s.load(ctx, g)
 		if err != nil {
-			return err
+			return 0, err
 		}
 		for _, n := range g.Names {
 			if s.state.Group(n) == g {
@@ -82,15 +89,15 @@ func (s *Session) bring(ctx context.Context, count int) error {
 		}
 		data, err := s.cfg.Store.Blob(ctx, a.Payload)
 		if err != nil {
-			return fmt.Errorf("read %s: %w", a.Name, err)
+			return 0, fmt.Errorf("read %s: %w", a.Name, err)
 		}
 		r.Ambient = append(r.Ambient, agent.AmbientState{Name: a.Name, State: data})
 	}
-	if err := s.agent.Apply(ctx, r); err != nil {
-		return err
+	if count, err = s.agent.Apply(ctx, r); err != nil {
+		return 0, err
 	}
 	s.live = s.state.Clone()
-	return nil
+	return count, nil
 }
 
 // gone are the names that the kernel holds and that restored cells have deleted.

@@ -17,6 +17,8 @@ import (
 
 // seen is all that was seen of one run of a cell.
 type seen struct {
+	place    int               // of the cell in Session.past
+	alive    []observe.Process // below the kernel when the cell began
 	cell     notebook.CodeCell
 	before   map[string]entry            // the volume when the cell began
 	was      map[string]cellgraph.Digest // contents then, where they were read

@@ -56,7 +56,7 @@ func (s *Session) varies(ctx context.Context, t *cellgraph.Trace) bool {
 func (s *Session) capture(ctx context.Context, o *seen) (e cellgraph.Effect, err error) {
 	spool := filepath.Join(s.cfg.Runtime, "spool")
 	defer os.Remove(spool)
-	if o.captured, err = s.agent.After(ctx, spool); err != nil {
+	if o.captured, err = s.agent.After(ctx, spool, s.interactive); err != nil {
 		return e, err
 	}
 	if o.after, err = s.volume.scan(); err != nil {
@@ -68,16 +68,24 @@ func (s *Session) capture(ctx context.Context, o *seen) (e cellgraph.Effect, err
 
 // pass moves the state past a cell.
 func (s *Session) pass(cell notebook.CodeCell, count int, t cellgraph.Trace) {
-	s.past = append(s.past, passed{cell: cell, count: count, trace: t, pre: s.state.Clone()})
+	p := passed{cell: cell, count: count, trace: t}
+	if !s.interactive { // cells are replayed only where nobody can look
+		p.pre = s.state.Clone()
+		s.inputs = append(s.inputs, cell.Source)
+	}
+	s.past = append(s.past, p)
 	s.state.Apply(t)
-	s.state.Enter(cell.Source, t.Effect.Outputs)
-	s.inputs = append(s.inputs, cell.Source)
+	s.state.Enter(cell.Source, t.Key(), t.Effect.Outputs)
 }
 
 // effect stores what the cell left and returns it as a delta to the state before.
 func (s *Session) effect(ctx context.Context, o *seen, spool string) (e cellgraph.Effect, err error) {
 	e = cellgraph.Effect{Deleted: o.captured.Deleted, Opaque: o.captured.Uncaptured, Modules: o.captured.Modules}
 	if e.Groups, err = s.groups(ctx, o.captured.Groups, spool); err != nil {
+		return e, err
+	}
+	e.Rebound = o.captured.Bound
+	if e.Result, err = s.result(ctx, o.captured.Result, spool); err != nil {
 		return e, err
 	}
 	for _, a := range o.captured.Ambient {
@@ -125,6 +133,21 @@ func (s *Session) groups(ctx context.Context, captured []agent.Group, spool stri
 		}
 	}
 	return groups, nil
+}
+
+// result stores what a cell showed.
+func (s *Session) result(ctx context.Context, r *agent.Result, spool string) (*cellgraph.Result, error) {
+	if r == nil || r.Group == nil {
+		if r == nil {
+			return nil, nil
+		}
+		return &cellgraph.Result{Is: r.Is}, nil
+	}
+	groups, err := s.groups(ctx, []agent.Group{*r.Group}, spool)
+	if err != nil || len(groups) == 0 {
+		return nil, err
+	}
+	return &cellgraph.Result{Group: &groups[0]}, nil
 }
 
 // group stores one captured group from the spool file; nil if it is as it was.

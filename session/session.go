@@ -74,21 +74,22 @@ type Config struct {
 
 // Session is one run. It belongs to one goroutine.
 type Session struct {
-	cfg      Config
-	volume   *volume
-	world    *world
-	state    *cellgraph.State // what the cells so far have done
-	leftover map[string][]cellgraph.Digest
-	inputs   []string                    // sources of the cells so far, as entered
-	outputs  map[string]cellgraph.Digest // cell id → blob of its outputs
-	displays map[string][]shownAt        // the outputs so far, by display id
-	parent   cellgraph.Digest            // the snapshot before the next cell
-	restored bool                        // a cell was restored, so the kernel has not seen all cells
-	results  bool                        // a restored cell showed a result, which is in no kernel's Out
-	writer   *writer
-	watch    *watch
-	blind    string // why nothing may be looked up or recorded from here on; "" if it may
-	faults   []string
+	cfg         Config
+	volume      *volume
+	world       *world
+	state       *cellgraph.State // what the cells so far have done
+	leftover    map[string][]cellgraph.Digest
+	inputs      []string                    // sources of the cells so far, as entered
+	outputs     map[string]cellgraph.Digest // cell id → blob of its outputs
+	displays    map[string][]shownAt        // the outputs so far, by display id
+	parent      cellgraph.Digest            // the snapshot before the next cell
+	restored    bool                        // a cell was restored, so the kernel has not seen all cells
+	results     bool                        // a restored cell showed a result, which is in no kernel's Out
+	writer      *writer
+	watch       *watch
+	interactive bool   // results are captured: a person may name any of them
+	blind       string // why nothing may be looked up or recorded from here on; "" if it may
+	faults      []string
 
 	kernel   Kernel // nil until a cell really runs
 	agent    *agent.Client

@@ -27,6 +27,8 @@ func (s *Session) forbidden(o *seen) string {
 	switch {
 	case cache == "disabled":
 		return "cache:disabled"
+	case o.result.Status == "error" && !o.cell.RaisesException:
+		return "raised " + o.result.EName + ": not cached"
 	case o.result.UsedStdin:
 		return "asked for input: not cached"
 	case len(o.result.Displays) > 0:

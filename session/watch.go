@@ -40,20 +40,27 @@ func newWatch() *watch {
 // watched runs a cell in the kernel and sees what its processes do. doubt says
 // that something about it is not known; err is that of the kernel.
 func (s *Session) watched(ctx context.Context, o *seen, count int) (doubt, err error) {
-	place := len(s.past)
-	alive, doubt := s.boundary(o)
-	s.ring.Mark(uint64(count))
-	between, lost, readErr := s.ring.Read()
-	doubt = errors.Join(doubt, readErr, s.background(ctx, between, lost))
+	doubt = s.beginWatch(ctx, o, count)
 	began := time.Now()
 	o.result, err = s.kernel.Execute(ctx, s.request(o.cell))
 	o.seconds = time.Since(began).Seconds()
+	return errors.Join(doubt, s.endWatch(o)), err
+}
+
+// beginWatch looks at what is open and alive before a cell, and closes the
+// account of what went on between the cells.
+func (s *Session) beginWatch(ctx context.Context, o *seen, count int) (err error) {
+	o.place = len(s.past)
+	o.alive, err = s.boundary(o)
+	s.ring.Mark(uint64(count))
+	between, lost, readErr := s.ring.Read()
+	return errors.Join(err, readErr, s.background(ctx, between, lost))
+}
+
+// endWatch closes the account of a cell. The error says that something about it is not known.
+func (s *Session) endWatch(o *seen) error {
 	s.ring.Mark(0)
-	records, lost, readErr := s.ring.Read()
-	doubt = errors.Join(doubt, readErr)
-	if err != nil {
-		return doubt, err
-	}
+	records, lost, err := s.ring.Read()
 	o.access = observe.Summarize(records, s.summary())
 	after, listErr := s.below(o.access.Started)
 	if listErr == nil && slices.ContainsFunc(o.access.Unsettled, func(pid int) bool { return slices.ContainsFunc(after, is(pid)) }) {
@@ -63,17 +70,17 @@ func (s *Session) watched(ctx context.Context, o *seen, count int) (doubt, err e
 	o.access.Lost = o.access.Lost || lost
 	for _, pid := range o.access.Started {
 		if _, known := s.watch.started[pid]; !known {
-			s.watch.started[pid] = place
+			s.watch.started[pid] = o.place
 		}
 	}
 	for _, p := range after {
-		if !slices.ContainsFunc(alive, same(p)) && !p.LibraryWorker() {
+		if !slices.ContainsFunc(o.alive, same(p)) && !p.LibraryWorker() {
 			o.left = append(o.left, filepath.Base(append(p.Args, "a process")[0]))
 		}
 	}
-	s.watch.last = place
+	s.watch.last = o.place
 	s.watch.connected = s.watch.connected || slices.ContainsFunc(o.access.Connect, func(peer string) bool { return strings.HasPrefix(peer, "unix:") })
-	return errors.Join(doubt, listErr, s.stillHeld(o)), nil
+	return errors.Join(err, listErr, s.stillHeld(o))
 }
 
 func is(pid int) func(observe.Process) bool {
@@ -96,7 +103,7 @@ func (s *Session) summary() observe.Options {
 		Library:   s.watch.library,
 		Ignore: func(path string) bool {
 			return observe.MachinePath(path) || observe.LibraryCache(path, home) || observe.MachineProgram(path) ||
-				within(path, s.cfg.Runtime) || observe.PythonStart(path) && !within(path, s.volume.base)
+				within(path, s.cfg.Runtime) || shellHistory(path) || observe.PythonStart(path) && !within(path, s.volume.base)
 		},
 		IgnoreConnect: func(peer string) bool {
 			path, unix := strings.CutPrefix(peer, "unix:")
@@ -247,4 +254,9 @@ func (s *Session) tainted(ctx context.Context, t *cellgraph.Trace) string {
 		return "it left something running that " + string(what) + " later: not cached"
 	}
 	return ""
+}
+
+// shellHistory reports whether path is of the data base in which IPython keeps what was entered.
+func shellHistory(path string) bool {
+	return strings.HasPrefix(filepath.Base(path), "history.sqlite") && strings.HasPrefix(filepath.Base(filepath.Dir(path)), "profile_")
 }

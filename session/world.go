@@ -4,8 +4,10 @@ import (
 	"context"
 	"crypto/hmac"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -202,6 +204,29 @@ func (w *world) stat(name string) cellgraph.Digest {
 		return statOfFile(w.onDisk(name), mode)
 	}
 	return cellgraph.Combine("other", info.Mode().Type().String())
+}
+
+// found is what lies at name now, as a change.
+func (w *world) found(name string) (cellgraph.FileChange, error) {
+	c := cellgraph.FileChange{Path: name}
+	info, err := os.Lstat(w.volume.path(name))
+	if errors.Is(err, fs.ErrNotExist) {
+		c.Deleted = true
+		return c, nil
+	}
+	if err != nil {
+		return c, err
+	}
+	c.Mode = uint32(info.Mode().Perm())
+	switch mode := info.Mode(); {
+	case mode.IsDir():
+		c.Dir = true
+	case mode&os.ModeSymlink != 0:
+		c.Link, err = os.Readlink(w.volume.path(name))
+	default:
+		c.Size, c.Content = info.Size(), w.onDisk(name)
+	}
+	return c, err
 }
 
 // behind is the type of what a link leads to, with the content of a file: a

@@ -94,6 +94,14 @@ type Captured struct {
 	Frames         bool                   `json:"frames"`  // something looked names up by way of a frame
 	Classes        []string               `json:"classes"` // names that were looked up by unpickling, and what those reach
 	Running        []string               `json:"running"` // threads and tasks of the notebook's own that go on
+	Result         *Result                `json:"result"`  // what the cell showed, if that was asked for; else nil
+}
+
+// Result is what a cell showed as its result: the value of a name, or a group
+// of one name of its own. Neither means that it has no captured form.
+type Result struct {
+	Is    string `json:"is,omitempty"`
+	Group *Group `json:"group,omitempty"`
 }
 
 // Source is where the kernel reads bytes from: pieces of files, in order.
@@ -113,14 +121,35 @@ type Load struct {
 	Buffers []Source `json:"buffers"`
 }
 
+// Shown is the result of a restored cell: the value of a name, or a group.
+type Shown struct {
+	Is    string `json:"is,omitempty"`
+	Group *Load  `json:"group,omitempty"`
+}
+
 // Restore is a request to lay captured state over the kernel. It is applied whole or not at all.
 type Restore struct {
 	Groups         []Load         `json:"groups"`
 	Delete         []string       `json:"delete"`
 	Modules        []string       `json:"modules"`
 	Ambient        []AmbientState `json:"ambient"`
-	Inputs         []string       `json:"inputs"` // sources of all cells so far, for the history
-	ExecutionCount int            `json:"execution_count"`
+	Inputs         []string       `json:"inputs"`          // sources of all cells so far, for the history
+	ExecutionCount *int           `json:"execution_count"` // of the last cell; nil leaves it
+	// Entered, if set, is the source of a cell that counts as run, Result what
+	// it showed, and Changed are names that it changed in place.
+	Entered *string  `json:"entered"`
+	Result  *Shown   `json:"result,omitempty"`
+	Changed []string `json:"changed"`
+}
+
+// Normalise gives the normal form of a cell's code, as normalise.py does, and the names that it binds.
+func (c *Client) Normalise(ctx context.Context, code string) (normal string, binds []string, err error) {
+	var r struct {
+		Normal string   `json:"normal"`
+		Binds  []string `json:"binds"`
+	}
+	err = c.call(ctx, "kedge_normalise", map[string]any{"code": code}, &r)
+	return r.Normal, r.Binds, err
 }
 
 // Before tells the agent that a cell with this code comes next, and which
@@ -131,15 +160,28 @@ func (c *Client) Before(ctx context.Context, code string, stateless, absent []st
 	return r, c.call(ctx, "kedge_before", map[string]any{"code": code, "stateless": stateless, "absent": absent}, &r)
 }
 
-// After captures what the cell announced by Before read or bound, into the file at spool.
-func (c *Client) After(ctx context.Context, spool string) (Captured, error) {
-	var r Captured
-	return r, c.call(ctx, "kedge_after", map[string]any{"spool": spool}, &r)
+// More tells the agent that this code comes next too: the next After captures
+// what it and all that was announced since the last After read or bound.
+func (c *Client) More(ctx context.Context, code string) (Reads, error) {
+	var r Reads
+	return r, c.call(ctx, "kedge_before", map[string]any{"code": code, "more": true}, &r)
 }
 
-// Apply lays captured state over the kernel.
-func (c *Client) Apply(ctx context.Context, r Restore) error {
-	return c.call(ctx, "kedge_apply", r, &struct{}{})
+// After captures what the cell announced by Before read or bound, into the
+// file at spool, and its result if that is asked for.
+func (c *Client) After(ctx context.Context, spool string, result bool) (Captured, error) {
+	var r Captured
+	return r, c.call(ctx, "kedge_after", map[string]any{"spool": spool, "result": result}, &r)
+}
+
+// Apply lays captured state over the kernel. It returns the execution count of
+// the cell in r.Entered.
+func (c *Client) Apply(ctx context.Context, r Restore) (count int, err error) {
+	var reply struct {
+		Count int `json:"execution_count"`
+	}
+	err = c.call(ctx, "kedge_apply", r, &reply)
+	return reply.Count, err
 }
 
 func (c *Client) call(ctx context.Context, msgType string, content, reply any) error {

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from importlib import metadata
 from typing import Any
 
-from . import ambient, environ, importing, lookups, modules, pickler, reads, running, saving
+from . import ambient, environ, groups, history, importing, lookups, modules, normalise, pickler, reads, running, saving
 from .ambient import process, sys_path
 from .live import Live
 from .namespace import user_names
@@ -26,6 +26,7 @@ class Agent:
         self.ns = kernel.shell.user_ns
         self.live = Live(self.ns)
         self._saver = saving.Saver(self.live)
+        self.history = history.History(self.shell)
         self._ids: dict[str, int] = {}
         self._touched: set[str] = set()
         self._modules: list[str] = []
@@ -45,12 +46,19 @@ class Agent:
         """kedge_ping."""
         return {"version": 1, "python": sys.version.split()[0]}
 
+    def normalise(self, content: dict[str, Any]) -> dict[str, Any]:
+        """kedge_normalise."""
+        return normalise.normalise(content["code"])
+
     def before(self, content: dict[str, Any]) -> dict[str, Any]:
         """kedge_before."""
         user = self.user()
         found, binds = reads.find(content["code"], self.ns, user, content.get("absent") or ())
-        self._ids = {k: id(v) for k, v in user.items()}
-        self._touched = (found.names & set(user)) | set(binds)
+        touched = (found.names & set(user)) | set(binds)
+        if content.get("more"):  # nothing was captured since the last one
+            self._touched |= touched
+            return found.reply(user, binds, {})
+        self._ids, self._touched = {k: id(v) for k, v in user.items()}, touched
         self._modules = list(sys.modules)
         if not self._started:
             sys_path.start()
@@ -61,9 +69,7 @@ class Agent:
         self._threads = running.alive()
         environ.read.clear()
         self.lookups.begin()
-        return {"reads": {n: n in user for n in sorted(found.names)}, "weak": sorted(found.weak), "all": found.all,
-                "unpickles": found.unpickles, "binds": binds,
-                "ambient": {n: self._ambient.get(n, "") for n in (*ambient.ADAPTERS, MODULES)}}
+        return found.reply(user, binds, {n: self._ambient.get(n, "") for n in (*ambient.ADAPTERS, MODULES)})
 
     def after(self, content: dict[str, Any]) -> dict[str, Any]:
         """kedge_after."""
@@ -71,7 +77,11 @@ class Agent:
         user = self.user()
         changed = {n for n, v in user.items() if self._ids.get(n) != id(v)}
         classes = reads.reach(self.lookups.classes, self.ns, user)
-        reply = self._saver.save((self._touched | classes | changed) & set(user), user, content["spool"])
+        shown = self._shows(user) if content.get("result") else None
+        reply = self._saver.save((self._touched | classes | changed) & set(user), user, content["spool"],
+                                 self.history.result() if shown == {} else {})
+        if reply["apart"]:
+            shown = {"group": reply["apart"][0]}
         refused = self._refused()
         states = self._states()
         after = ambient.digests(states)
@@ -82,7 +92,7 @@ class Agent:
             deleted=sorted(set(self._ids) - set(user)), bound=sorted(changed), modules=modules,
             module_versions=versions(modules, set(sys.modules) - old), env=env, ambient_after=after,
             search=importing.search(),
-            refused=refused, frames=frames, classes=sorted(classes),
+            refused=refused, frames=frames, classes=sorted(classes), result=shown,
             running=running.threads(self.ns, self._threads) + running.tasks(self.ns),
             ambient=[{"name": n, "state": base64.b64encode(s).decode()}
                      for n, s in states.items() if self._ambient.get(n) != after[n]])
@@ -111,6 +121,13 @@ class Agent:
         user = self.user()
         return self._saver.save(set(content["names"]) & set(user), user, content["spool"])
 
+    def _shows(self, user: dict[str, Any]) -> dict[str, Any] | None:
+        """What the last cell showed: None for nothing, the name whose value it is, or {} for something else."""
+        for value in self.history.result().values():
+            same = [n for n in sorted(user) if user[n] is value and not isinstance(value, groups._ATOMS)]
+            return {"is": same[0]} if same else {}
+        return None
+
     def apply(self, content: dict[str, Any]) -> dict[str, Any]:
         """kedge_apply: all of it, or an error and everything as it was but for modules imported."""
         before, folder = ambient.capture(), os.getcwd()
@@ -125,7 +142,10 @@ class Agent:
                 for group in content.get("groups") or []:
                     loaded = self._read(group)
                     values.update((n, loaded[n]) for n in group.get("bind", loaded))
+            result = self._shown(content.get("result"), values)
             held = {n: self.ns[n] for n in values if n in self.ns}
+            pairs = [(held[n], values[n]) for n in content.get("changed") or [] if n in held and n in values]
+            self.history.check(pairs, self.ns)
             self.ns.update(values)
             for a in content.get("ambient") or []:
                 if a["name"] == MODULES:
@@ -151,7 +171,18 @@ class Agent:
             self.ns.pop(name, None)
         if content.get("execution_count") is not None:
             self.execution({"count": content["execution_count"]})
-        return {"bound": sorted(values)}
+        self.history.repoint(pairs)
+        entered = self.history.enter(content["entered"], result) if content.get("entered") is not None else 0
+        return {"bound": sorted(values), "execution_count": entered}
+
+    def _shown(self, result: dict[str, Any] | None, values: dict[str, Any]) -> dict[str, Any]:
+        """The result of the cell that is entered, by history.RESULT."""
+        if not result:
+            return {}
+        if "is" in result:
+            name = result["is"]
+            return {history.RESULT: values[name] if name in values else self.ns[name]}
+        return self._read(result["group"])
 
     def _read(self, group: dict[str, Any]) -> dict[str, Any]:
         stream = gather(group["stream"]["ranges"])
@@ -226,6 +257,6 @@ def register(kernel: Any) -> None:
             kernel.session.send(stream, f"kedge_{name}_reply", reply, parent, ident=ident)
         return handle
 
-    for name in ("ping", "before", "after", "digest", "apply", "execution"):
+    for name in ("ping", "normalise", "before", "after", "digest", "apply", "execution"):
         kernel.shell_handlers[f"kedge_{name}"] = handler(name, getattr(agent, name))
     kernel.control_handlers["kedge_ping"] = handler("ping", agent.ping)

@@ -107,6 +107,11 @@ class Reads:
         for name in loads if names is None else names:
             self.name(name)
 
+    def reply(self, user: dict[str, Any], binds: list[str], ambient: dict[str, str]) -> dict[str, Any]:
+        """The reply of kedge_before."""
+        return {"reads": {n: n in user for n in sorted(self.names)}, "weak": sorted(self.weak), "all": self.all,
+                "unpickles": self.unpickles, "binds": binds, "ambient": ambient}
+
     def stored(self) -> set[str]:
         """The names of the attributes that the code may set."""
         return stores.attributes(self._codes.values())

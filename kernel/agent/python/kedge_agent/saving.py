@@ -18,34 +18,42 @@ class Saver:
     def __init__(self, where: live.Live) -> None:
         self.live = where
 
-    def save(self, wanted: set[str], user: dict[str, Any], spool: str) -> dict[str, Any]:
+    def save(self, wanted: set[str], user: dict[str, Any], spool: str,
+             apart: dict[str, Any] | None = None) -> dict[str, Any]:
         """The groups of user that hold a wanted name, or an object of a class that has changed, in spool.
 
-        Returns groups and uncaptured of PROTOCOL.md. Never raises on account of what user holds.
+        Of apart, what shares with nothing is saved too. Returns groups and uncaptured of PROTOCOL.md, and the
+        groups of apart. Never raises on account of what user holds.
         """
         with open(spool, "wb"):
             pass
+        apart = apart or {}
         saved: list[dict[str, Any]] = []
+        extra: list[dict[str, Any]] = []
         lost: dict[str, dict[str, Any]] = {}
         named.find()
-        while wanted - set(lost):
-            task = _Task(self.live, wanted, user, spool, {n for g in saved for n in g["names"]} | set(lost))
+        while wanted - set(lost) or apart:
+            task = _Task(self.live, wanted, user, spool, apart, {n for g in saved for n in g["names"]} | set(lost))
             names = sorted(wanted - set(lost))
             try:
                 for message in forked.run(task.run):
                     names = message.get("begin", names)
-                    self._note(message, saved)
+                    self._note(message, extra if message.get("apart") else saved)
                     if "lost" in message:
                         self._lose(lost, message["lost"], message["why"], user)
                 break
             except forked.Died as err:
+                if names and apart.keys() >= set(names):
+                    break
+                apart = {}
                 self._lose(lost, names, str(err), user)
+        extra = [g for g in extra if not g.pop("odd")]
         for group in [g for g in saved if g.pop("odd")]:
             why = self._prove(group, user, spool)
             if why:
                 saved.remove(group)
                 self._lose(lost, group["names"], why, user)
-        return {"groups": saved, "uncaptured": [lost[n] for n in sorted(lost)]}
+        return {"groups": saved, "uncaptured": [lost[n] for n in sorted(lost)], "apart": extra}
 
     @staticmethod
     def _lose(lost: dict[str, dict[str, Any]], names: list[str], why: str, user: dict[str, Any]) -> None:
@@ -79,8 +87,10 @@ class Saver:
 class _Task:
     """One capture, in a fork."""
 
-    def __init__(self, where: live.Live, wanted: set[str], user: dict[str, Any], spool: str, done: set[str]) -> None:
+    def __init__(self, where: live.Live, wanted: set[str], user: dict[str, Any], spool: str, apart: dict[str, Any],
+                 done: set[str]) -> None:
         self._live, self._wanted, self._user, self._spool, self._done = where, wanted, user, spool, done
+        self._apart = apart
 
     def run(self, report: Report) -> None:
         """Report a message for each group, and for what was found of classes."""
@@ -96,10 +106,24 @@ class _Task:
                     continue
                 report({"begin": names})
                 try:
-                    report({"group": self._group(file, names, parts)})
+                    report({"group": self._group(file, names, parts, self._user)})
                 except Exception as err:
                     file.seek(0, os.SEEK_END)
                     report({"lost": names, "why": str(err), "slow": sorted(self._live.slow)})
+            if self._apart:
+                self._beside(report, file)
+
+    def _beside(self, report: Report, file: Any) -> None:
+        """Report what of apart shares with nothing and can be saved."""
+        table = {**self._user, **self._apart}
+        parts = groups.partition(table, self._live.ns)
+        for name in self._apart:
+            report({"begin": [name]})
+            if [name] in parts.groups:
+                try:
+                    report({"apart": True, "group": self._group(file, [name], parts, table)})
+                except Exception:
+                    file.seek(0, os.SEEK_END)
 
     def _changed(self, parts: groups.Parts) -> tuple[set[int], tuple[dict[int, str], dict[str, str]]]:
         """(addresses of the classes whose token or definition is not the one last saved, (tokens, definitions)).
@@ -121,8 +145,8 @@ class _Task:
         tokens = self._live.tokens()
         return changed | {i for i, t in tokens.items() if before.get(i, t) != t}, (tokens, found)
 
-    def _group(self, file: Any, names: list[str], parts: groups.Parts) -> dict[str, Any]:
-        values = {n: self._user[n] for n in names}
+    def _group(self, file: Any, names: list[str], parts: groups.Parts, table: dict[str, Any]) -> dict[str, Any]:
+        values = {n: table[n] for n in names}
         at = file.tell()
         length, buffers, odd = pickler.capture(
             values, self._live, parts.plain, file, not parts.special.isdisjoint(names))

@@ -1,0 +1,63 @@
+"""IPython's history of a live kernel: what a restored cell must leave there as one that ran."""
+from __future__ import annotations
+
+from typing import Any
+
+from . import groups
+
+RESULT = "Out"  # the name under which what a cell showed as its result is captured
+_ABSENT = object()
+
+
+class History:
+    """The history of one shell. Used by the shell thread only."""
+
+    def __init__(self, shell: Any) -> None:
+        self.shell = shell
+
+    def count(self) -> int:
+        """The number that the last cell had."""
+        return int(self.shell.execution_count) - 1
+
+    def result(self) -> dict[str, Any]:
+        """{RESULT: value} if the last cell showed one, else {}."""
+        value = self.shell.user_ns.get("_oh", {}).get(self.count(), _ABSENT)
+        return {} if value is _ABSENT else {RESULT: value}
+
+    def enter(self, code: str, found: dict[str, Any]) -> int:
+        """A cell with this code counts as run, with the result in found if there is one. Returns its number."""
+        shell = self.shell
+        number = int(shell.execution_count)
+        shell.history_manager.store_inputs(number, shell.transform_cell(code), code)
+        hook = shell.displayhook
+        if RESULT in found:
+            if hook.prompt_count != number:  # some versions of IPython count a cell before it runs, some after
+                shell.execution_count = number + 1
+            hook.update_user_ns(found[RESULT])
+        shell.execution_count = number + 1
+        return number
+
+    def check(self, pairs: list[tuple[Any, Any]], ns: dict[str, Any]) -> None:
+        """ValueError if a result holds the first of a pair, or a part of it, and is not it: it could not follow."""
+        if not pairs:
+            return
+        changed = {id(old) for old, _ in pairs}
+        table = {f"old {i}": old for i, (old, _) in enumerate(pairs)}
+        table.update((f"Out[{n}]", v) for n, v in self.shell.user_ns.get("_oh", {}).items() if id(v) not in changed)
+        for names in groups.partition(table, ns).groups:
+            held = [n for n in names if n.startswith("Out")]
+            if held and len(held) < len(names):
+                raise ValueError(f"{held[0]} shares with what the cell changes")
+
+    def repoint(self, pairs: list[tuple[Any, Any]]) -> None:
+        """Results that are the first of a pair become the second: what changed in place changed there too."""
+        ns = self.shell.user_ns
+        new = {id(old): value for old, value in pairs}
+        for number, value in list(ns.get("_oh", {}).items()):
+            if id(value) in new:
+                ns["_oh"][number] = ns[f"_{number}"] = new[id(value)]
+        hook = self.shell.displayhook
+        for name in ("_", "__", "___"):
+            if id(ns.get(name)) in new and ns.get(name) is getattr(hook, name, None):
+                ns[name] = new[id(ns[name])]
+                setattr(hook, name, ns[name])

@@ -1,0 +1,254 @@
+package session
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"time"
+
+	"kedge/cellgraph"
+	"kedge/kernel"
+	"kedge/kernel/agent"
+	"kedge/kernel/observe"
+	"kedge/notebook"
+)
+
+// Interactive is a notebook whose cells a person runs in a live kernel, one by
+// one and in any order. A cell of a step goes through [Interactive.Begin] and,
+// if it has to run, [Interactive.End]; everything else that the kernel is asked
+// to run goes through [Interactive.Foreign]. It belongs to one goroutine.
+//
+// The reference is the plain kernel: after the same requests in the same
+// order, nobody can tell the two apart. So state is applied to the kernel
+// before Begin returns, and what restoring cannot do again in place, runs.
+type Interactive struct {
+	s     *Session
+	open  *seen // the cell that runs
+	began time.Time
+	last  asked // the cell of a step that was asked for last
+	asked int   // requests so far
+	dirty *seen // what ran since the last cell of a step and was no cell of one
+}
+
+// asked is a cell and its code.
+type asked struct {
+	cell string
+	code cellgraph.Digest
+}
+
+// Answer is what became of a cell that was asked for.
+type Answer struct {
+	Status       string // Restored or Ran
+	Why          string
+	SavedSeconds float64
+	Snapshot     string // 64 hex digits, or ""
+	Uncaptured   []UncapturedName
+	// Of a restored cell: its nbformat outputs, by display id where they have one, and its execution count.
+	Outputs    []json.RawMessage
+	DisplayIDs map[int]string
+	Count      int
+}
+
+// OpenInteractive prepares for a kernel that has run nothing yet, and its
+// ring. cfg is as for [Open]; its Outline and Sources may be empty.
+func OpenInteractive(ctx context.Context, cfg Config, k Kernel, ring *observe.Ring) (*Interactive, error) {
+	cfg.Sources = map[string]Source{}
+	s, err := Open(ctx, cfg)
+	if err != nil {
+		return nil, err
+	}
+	s.interactive = true
+	s.kernel, s.ring, s.agent = k, ring, agent.NewClient(k)
+	return &Interactive{s: s}, nil
+}
+
+// Run makes records durable until Close; it blocks.
+func (n *Interactive) Run(ctx context.Context) { n.s.writer.run(ctx) }
+
+// Close ends Run once all that was recorded is durable. The kernel stays as it is.
+func (n *Interactive) Close() { n.s.writer.close() }
+
+// Faults are the faults of the cache that the session went on without.
+func (n *Interactive) Faults() []string { return n.s.faults }
+
+// Begin restores a cell or says why it has to run. After Ran the caller runs
+// the cell's source in the kernel and calls End. Faults are misses: the error
+// is ctx's.
+func (n *Interactive) Begin(ctx context.Context, cell notebook.CodeCell) (Answer, error) {
+	began := time.Now()
+	s := n.s
+	n.asked++
+	normal, binds, err := s.agent.Normalise(ctx, cell.Source)
+	if err != nil {
+		n.lose("read cell "+cell.ID, err)
+	}
+	s.cfg.Sources[cell.ID] = Source{Normal: normal, Binds: binds}
+	n.settle(ctx)
+	n.lookAtFiles()
+	now := asked{cell.ID, s.code(cell)}
+	why := n.mustRun(cell, now)
+	n.last = now
+	if why == "" {
+		verdict := s.look(ctx, cell)
+		why = verdict.Why
+		if verdict.Hit != nil {
+			answer, err := n.apply(ctx, cell, verdict.Hit)
+			if err == nil {
+				answer.SavedSeconds = max(0, verdict.Hit.Seconds-time.Since(began).Seconds())
+				return answer, nil
+			}
+			if ctx.Err() != nil {
+				return Answer{}, context.Cause(ctx)
+			}
+			why = err.Error()
+		}
+	}
+	n.open = &seen{cell: cell}
+	if s.blind == "" {
+		if err := s.announce(ctx, n.open); err != nil {
+			n.lose("watch cell "+cell.ID, err)
+		} else if err := s.beginWatch(ctx, n.open, n.asked); err != nil {
+			n.lose("watch cell "+cell.ID, err)
+		}
+	}
+	n.began = time.Now()
+	return Answer{Status: Ran, Why: why}, nil
+}
+
+// mustRun says why a cell runs whatever its traces say, or "".
+func (n *Interactive) mustRun(cell notebook.CodeCell, now asked) string {
+	switch {
+	case n.s.blind != "":
+		return n.s.blind
+	case n.last == now:
+		return "asked for again"
+	case n.s.step(cell.Step).Cache == "disabled" || cell.Cache == "disabled":
+		return "cache:disabled"
+	}
+	return ""
+}
+
+// apply makes the kernel and the folder what they are after a trace. An error
+// says why that could not be done: then they are as they were before.
+func (n *Interactive) apply(ctx context.Context, cell notebook.CodeCell, t *cellgraph.Trace) (Answer, error) {
+	s := n.s
+	if len(t.Effect.Opaque) > 0 {
+		u := t.Effect.Opaque[0]
+		return Answer{}, fmt.Errorf("%s cannot be captured (%s)", u.Name, u.Reason)
+	}
+	outputs, displays, err := n.outputs(ctx, t)
+	if err != nil {
+		return Answer{}, err
+	}
+	before, next := s.state, s.state.Clone()
+	next.Apply(*t)
+	s.use(next)
+	count, err := n.enter(ctx, cell, t)
+	if err != nil {
+		s.use(before)
+		return Answer{}, fmt.Errorf("the kernel did not take it: %w", err)
+	}
+	if err := s.putFiles(ctx, t.Effect.Files); err != nil {
+		n.lose("restore the files of cell "+cell.ID, err) // the kernel is past the cell, the folder is not
+		return Answer{}, err
+	}
+	s.use(before)
+	s.pass(cell, count, *t)
+	answer := Answer{Status: Restored, Why: "nothing changed", Count: count, Outputs: renumber(outputs, count), DisplayIDs: displays}
+	if err := s.anchor(ctx, cell, *t, Restored); err != nil {
+		s.fault("record cell "+cell.ID, err)
+	}
+	answer.Snapshot = s.parent.String()
+	return answer, nil
+}
+
+// enter lays the state after a trace over the kernel, history included.
+func (n *Interactive) enter(ctx context.Context, cell notebook.CodeCell, t *cellgraph.Trace) (count int, err error) {
+	r := agent.Restore{Entered: &cell.Source}
+	for _, g := range t.Effect.Groups {
+		for _, name := range g.Names {
+			if !slices.Contains(t.Effect.Rebound, name) {
+				r.Changed = append(r.Changed, name)
+			}
+		}
+	}
+	if result := t.Effect.Result; result != nil {
+		r.Result = &agent.Shown{Is: result.Is}
+		if result.Group != nil {
+			load, err := n.s.load(ctx, result.Group)
+			if err != nil {
+				return 0, err
+			}
+			r.Result.Group = &load
+		}
+	}
+	return n.s.lay(ctx, r)
+}
+
+// outputs reads what a trace showed. The error says why it cannot be shown again.
+func (n *Interactive) outputs(ctx context.Context, t *cellgraph.Trace) ([]json.RawMessage, map[int]string, error) {
+	data, err := n.s.cfg.Store.Blob(ctx, t.Effect.Outputs)
+	if err != nil {
+		return nil, nil, fmt.Errorf("its outputs are not in the store: %w", err)
+	}
+	var tagged []json.RawMessage
+	if err := json.Unmarshal(data, &tagged); err != nil {
+		return nil, nil, fmt.Errorf("its outputs cannot be read: %w", err)
+	}
+	if showsResult(tagged) && (t.Effect.Result == nil || *t.Effect.Result == (cellgraph.Result{})) {
+		return nil, nil, fmt.Errorf("what it showed as its result was not captured")
+	}
+	return untagDisplays(tagged)
+}
+
+func showsResult(outputs []json.RawMessage) bool {
+	return slices.ContainsFunc(outputs, func(raw json.RawMessage) bool {
+		var head struct {
+			Type string `json:"output_type"`
+		}
+		return json.Unmarshal(raw, &head) == nil && head.Type == "execute_result"
+	})
+}
+
+// End records what the cell did that Begin let run. A cell that the kernel
+// never began ("aborted") has done nothing.
+func (n *Interactive) End(ctx context.Context, res kernel.Result) Answer {
+	s, o := n.s, n.open
+	n.open = nil
+	if o == nil {
+		return Answer{Status: Ran}
+	}
+	o.seconds, o.result = time.Since(n.began).Seconds(), res
+	answer := Answer{Status: Ran, Count: res.ExecutionCount}
+	if s.blind != "" || res.Status == "aborted" {
+		return answer
+	}
+	c := CellReport{ID: o.cell.ID}
+	err := s.endWatch(o)
+	if err == nil {
+		err = s.record(ctx, o, res.ExecutionCount, &c)
+	}
+	if err != nil {
+		n.lose("record cell "+o.cell.ID, err)
+		return answer
+	}
+	answer.Snapshot, answer.Uncaptured = c.snapshot, c.Uncaptured
+	return answer
+}
+
+// lose notes that the state of the kernel is not known any more: from here on everything runs.
+func (n *Interactive) lose(doing string, err error) {
+	n.s.fault(doing, err)
+	n.s.blind = "what the kernel holds is not known since Kedge could not " + doing
+}
+
+// lookAtFiles notes what a person has changed of the files that cells wrote.
+func (n *Interactive) lookAtFiles() {
+	for _, f := range n.s.state.Files() {
+		now, err := n.s.world.found(f.Path)
+		if err == nil && now != f {
+			n.s.state.Found(now)
+		}
+	}
+}
