@@ -5,7 +5,6 @@ go 1.26.0
 ignore ./web/labextension/node_modules
 
 require (
-	github.com/go-zeromq/zmq4 v0.17.0
 	github.com/google/uuid v1.6.0
 	github.com/mattn/go-sqlite3 v1.14.53
 	github.com/zeebo/blake3 v0.2.4
@@ -13,8 +12,4 @@ require (
 	golang.org/x/sys v0.49.0
 )
 
-require (
-	github.com/go-zeromq/goczmq/v4 v4.2.2 // indirect
-	github.com/klauspost/cpuid/v2 v2.0.12 // indirect
-	golang.org/x/text v0.15.0 // indirect
-)
+require github.com/klauspost/cpuid/v2 v2.0.12 // indirect

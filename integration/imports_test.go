@@ -25,9 +25,10 @@ var mayImport = map[string][]string{
 	"cellgraph":      {"notebook"},
 	"snapshotter":    {"notebook", "cellgraph"},
 	"kernel/wire":    {},
+	"kernel/zmtp":    {},
 	"kernel/agent":   {"cellgraph"},
 	"kernel/observe": {"cellgraph"},
-	"kernel":         {"kernel/wire", "kernel/agent", "kernel/observe", "notebook"},
+	"kernel":         {"kernel/wire", "kernel/zmtp", "kernel/agent", "kernel/observe", "notebook"},
 	"session": {"notebook", "cellgraph", "snapshotter", "kernel/wire", "kernel/agent",
 		"kernel/observe", "kernel"},
 	"server":      {"snapshotter", "cellgraph", "notebook", "web"},
@@ -42,7 +43,6 @@ const anything = "*"
 // owner names the one package that imports a third-party module. A module not
 // named here may be imported by one package only, whichever that is.
 var owner = map[string]string{
-	"github.com/go-zeromq/zmq4":   "kernel",
 	"github.com/mattn/go-sqlite3": "snapshotter",
 	"github.com/zeebo/blake3":     "cellgraph",
 	"golang.org/x/sys":            anything,

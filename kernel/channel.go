@@ -4,32 +4,49 @@ import (
 	"context"
 	"fmt"
 	"net"
-	"sync"
 	"time"
 
-	"github.com/go-zeromq/zmq4"
-	"github.com/go-zeromq/zmq4/security/null"
-
 	"kedge/kernel/wire"
+	"kedge/kernel/zmtp"
 )
 
-// channel is one connected socket. Sends may come from any goroutine; one goroutine receives.
+// handshakeTime is how long a peer may take to say who it is.
+const handshakeTime = 30 * time.Second
+
+// socket describes one of the kernel's five sockets.
+type socket struct {
+	name   string
+	port   string // its key in a connection file
+	number int    // the port of a kernel of ours
+	server string // socket type at the kernel
+	client string // socket type at its clients
+}
+
+var sockets = [...]socket{
+	{"shell", "shell_port", 1, "ROUTER", "DEALER"},
+	{"iopub", "iopub_port", 2, "XPUB", "SUB"},
+	{"stdin", "stdin_port", 3, "ROUTER", "DEALER"},
+	{"control", "control_port", 4, "ROUTER", "DEALER"},
+	{"hb", "hb_port", 5, "REP", "REQ"},
+}
+
+// channel is one connection to a kernel's socket. Sends may come from any goroutine; one goroutine receives.
 type channel struct {
 	name string
 	raw  net.Conn
-	conn *zmq4.Conn
-	mu   sync.Mutex
+	conn *zmtp.Conn
 }
 
 // dial connects to the kernel's socket file, again every tick until it is bound, the kernel died, or ctx ends.
-func dial(ctx context.Context, name, path string, typ zmq4.SocketType, id string, died <-chan struct{}) (*channel, error) {
+func dial(ctx context.Context, name, path, typ string, id []byte, died <-chan struct{}) (*channel, error) {
 	for {
 		raw, err := net.Dial("unix", path)
 		if err == nil {
-			_ = raw.SetDeadline(time.Now().Add(10 * time.Second))
-			var conn *zmq4.Conn
-			conn, err = zmq4.Open(raw, null.Security(), typ, zmq4.SocketIdentity(id), false, nil)
-			if err == nil {
+			_ = raw.SetDeadline(time.Now().Add(handshakeTime))
+			stop := context.AfterFunc(ctx, func() { _ = raw.Close() })
+			var conn *zmtp.Conn
+			conn, err = zmtp.Open(raw, typ, id)
+			if stop() && err == nil {
 				_ = raw.SetDeadline(time.Time{})
 				return &channel{name: name, raw: raw, conn: conn}, nil
 			}
@@ -45,23 +62,20 @@ func dial(ctx context.Context, name, path string, typ zmq4.SocketType, id string
 	}
 }
 
-func (c *channel) send(frames [][]byte) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.conn.SendMsg(zmq4.NewMsgFrom(frames...))
-}
+func (c *channel) send(frames [][]byte) error { return c.conn.Write(zmtp.Encode(frames)) }
 
-// receive hands every well-formed message to deliver and every other to reject, until the socket ends.
-func (c *channel) receive(key []byte, deliver func(incoming), reject func(string, error)) {
+// receive offers every message to take, if set; what that leaves is handed to deliver if it is well-formed, else
+// to reject. It returns when the socket ends.
+func (c *channel) receive(key []byte, take func([][]byte) bool, deliver func(incoming), reject func(string, error)) {
 	for {
-		msg, err := c.conn.RecvMsg()
+		frames, err := c.conn.Read()
 		if err != nil {
 			return
 		}
-		if msg.Type == zmq4.CmdMsg {
+		if take != nil && take(frames) {
 			continue
 		}
-		m, err := wire.Decode(msg.Frames, key)
+		m, err := wire.Decode(frames, key)
 		if err != nil {
 			reject(c.name, err)
 			continue

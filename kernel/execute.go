@@ -58,7 +58,7 @@ func (k *Kernel) Execute(ctx context.Context, req Request) (Result, error) {
 	w, err := k.request("shell", "execute_request", map[string]any{
 		"code": req.Code, "silent": false, "store_history": true, "user_expressions": map[string]any{},
 		"allow_stdin": false, "stop_on_error": req.StopOnError,
-	}, req.Metadata, nil)
+	}, req.Metadata, nil, true)
 	if err != nil {
 		return Result{}, err
 	}

@@ -46,16 +46,21 @@ type process struct {
 	pid   int
 	out   *tail
 	died  chan struct{}
-	state string // valid once died is closed
+	state string // valid once died is closed, like code
+	code  int    // exit status, or 128 and the signal, as a shell says it
 	sigs  sync.Mutex
 	gone  bool // guarded by sigs: the pid may belong to another process
 }
 
-// startProcess starts argv. Pdeathsig follows the thread that forked, so one locked thread starts and waits.
-func startProcess(argv []string, dir string, env []string) (*process, error) {
+// startProcess starts argv, its output kept as a tail unless there are files for it. Pdeathsig follows the thread
+// that forked, so one locked thread starts and waits.
+func startProcess(argv []string, dir string, env []string, stdout, stderr *os.File) (*process, error) {
 	cmd := exec.Command(argv[0], argv[1:]...)
 	p := &process{out: &tail{}, died: make(chan struct{})}
 	cmd.Dir, cmd.Env, cmd.Stdout, cmd.Stderr = dir, env, p.out, p.out
+	if stdout != nil && stderr != nil {
+		cmd.Stdout, cmd.Stderr = stdout, stderr
+	}
 	cmd.WaitDelay = 200 * time.Millisecond // a grandchild may hold the pipe open
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGKILL}
 	started := make(chan error)
@@ -90,7 +95,10 @@ func (p *process) wait(cmd *exec.Cmd) {
 	p.sigs.Unlock()
 	err := cmd.Wait()
 	if cmd.ProcessState != nil {
-		p.state = cmd.ProcessState.String()
+		p.state, p.code = cmd.ProcessState.String(), cmd.ProcessState.ExitCode()
+		if s, ok := cmd.ProcessState.Sys().(syscall.WaitStatus); ok && s.Signaled() {
+			p.code = 128 + int(s.Signal())
+		}
 	} else {
 		p.state = fmt.Sprint(err)
 	}

@@ -72,8 +72,16 @@ func (s Signer) Verify(signature []byte, parts ...[]byte) bool {
 	return len(s.key) == 0 || hmac.Equal(signature, s.Sign(parts...))
 }
 
-// Decode reads one message; the result shares memory with frames. Errors wrap ErrFrame or ErrSignature.
-func Decode(frames [][]byte, key []byte) (Message, error) {
+// Frames is a message taken apart. Its JSON has not been looked at.
+type Frames struct {
+	Idents                            [][]byte
+	Signature                         []byte
+	Header, Parent, Metadata, Content []byte
+	Buffers                           [][]byte
+}
+
+// Split takes a message apart; the result shares memory with frames. Errors wrap ErrFrame.
+func Split(frames [][]byte) (Frames, error) {
 	at := -1
 	for i := 0; i < len(frames) && i <= MaxIdents; i++ {
 		if string(frames[i]) == delimiter {
@@ -82,29 +90,54 @@ func Decode(frames [][]byte, key []byte) (Message, error) {
 		}
 	}
 	if at < 0 {
-		return Message{}, fmt.Errorf("%w: no delimiter in the first %d frames", ErrFrame, MaxIdents+1)
+		return Frames{}, fmt.Errorf("%w: no delimiter in the first %d frames", ErrFrame, MaxIdents+1)
 	}
 	rest := frames[at+1:]
 	if len(rest) < 1+jsonParts {
-		return Message{}, fmt.Errorf("%w: %d frames after the delimiter, need %d", ErrFrame, len(rest), 1+jsonParts)
+		return Frames{}, fmt.Errorf("%w: %d frames after the delimiter, need %d", ErrFrame, len(rest), 1+jsonParts)
 	}
-	parts := rest[1 : 1+jsonParts]
-	if !NewSigner(key).Verify(rest[0], parts...) {
-		return Message{}, ErrSignature
+	return Frames{frames[:at], rest[0], rest[1], rest[2], rest[3], rest[4], rest[1+jsonParts:]}, nil
+}
+
+// Check returns ErrSignature if f is not signed with s's key.
+func (s Signer) Check(f Frames) error {
+	if !s.Verify(f.Signature, f.Header, f.Parent, f.Metadata, f.Content) {
+		return ErrSignature
 	}
-	for i, p := range parts {
+	return nil
+}
+
+// Join is the inverse of Split, with a new signature.
+func (s Signer) Join(f Frames) [][]byte {
+	frames := make([][]byte, 0, len(f.Idents)+2+jsonParts+len(f.Buffers))
+	frames = append(frames, f.Idents...)
+	frames = append(frames, []byte(delimiter), s.Sign(f.Header, f.Parent, f.Metadata, f.Content))
+	frames = append(frames, f.Header, f.Parent, f.Metadata, f.Content)
+	return append(frames, f.Buffers...)
+}
+
+// Decode reads one message; the result shares memory with frames. Errors wrap ErrFrame or ErrSignature.
+func Decode(frames [][]byte, key []byte) (Message, error) {
+	f, err := Split(frames)
+	if err != nil {
+		return Message{}, err
+	}
+	if err := NewSigner(key).Check(f); err != nil {
+		return Message{}, err
+	}
+	for i, p := range [jsonParts][]byte{f.Header, f.Parent, f.Metadata, f.Content} {
 		if t := bytes.TrimLeft(p, " \t\r\n"); len(t) == 0 || t[0] != '{' || !json.Valid(p) {
 			return Message{}, fmt.Errorf("%w: part %d is not a JSON object", ErrFrame, i)
 		}
 	}
 	m := Message{
-		Idents: frames[:at], RawHeader: parts[0], RawParent: parts[1],
-		Metadata: parts[2], Content: parts[3], Buffers: rest[1+jsonParts:],
+		Idents: f.Idents, RawHeader: f.Header, RawParent: f.Parent,
+		Metadata: f.Metadata, Content: f.Content, Buffers: f.Buffers,
 	}
-	if err := json.Unmarshal(parts[0], &m.Header); err != nil {
+	if err := json.Unmarshal(f.Header, &m.Header); err != nil {
 		return Message{}, fmt.Errorf("%w: header: %w", ErrFrame, err)
 	}
-	if err := json.Unmarshal(parts[1], &m.Parent); err != nil {
+	if err := json.Unmarshal(f.Parent, &m.Parent); err != nil {
 		return Message{}, fmt.Errorf("%w: parent header: %w", ErrFrame, err)
 	}
 	return m, nil
@@ -112,15 +145,10 @@ func Decode(frames [][]byte, key []byte) (Message, error) {
 
 // Encode returns the frames of m, signed. Missing parts are sent as empty objects.
 func Encode(m Message, key []byte) [][]byte {
-	parts := [jsonParts][]byte{
-		headerFrame(m.RawHeader, m.Header), headerFrame(m.RawParent, m.Parent),
-		objectFrame(m.Metadata), objectFrame(m.Content),
-	}
-	frames := make([][]byte, 0, len(m.Idents)+2+jsonParts+len(m.Buffers))
-	frames = append(frames, m.Idents...)
-	frames = append(frames, []byte(delimiter), NewSigner(key).Sign(parts[:]...))
-	frames = append(frames, parts[:]...)
-	return append(frames, m.Buffers...)
+	return NewSigner(key).Join(Frames{
+		Idents: m.Idents, Header: headerFrame(m.RawHeader, m.Header), Parent: headerFrame(m.RawParent, m.Parent),
+		Metadata: objectFrame(m.Metadata), Content: objectFrame(m.Content), Buffers: m.Buffers,
+	})
 }
 
 func headerFrame(raw json.RawMessage, h Header) []byte {

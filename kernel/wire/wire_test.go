@@ -71,3 +71,36 @@ func FuzzDecode(f *testing.F) {
 		}
 	})
 }
+
+func TestSetLeavesOtherBytes(t *testing.T) {
+	for _, test := range [][3]string{
+		{`{"a": 1,  "session":"old" , "b":[{"session":2}]}`, `session`, `{"a": 1,  "session":"new" , "b":[{"session":2}]}`},
+		{`{ "x":{"session":"in"} }`, `session`, `{ "x":{"session":"in"} , "session":"new"}`},
+		{`{}`, `s`, `{"s":"new"}`},
+		{`{"session": null}`, `session`, `{"session": "new"}`},
+	} {
+		got, err := Set([]byte(test[0]), test[1], json.RawMessage(`"new"`))
+		if err != nil || string(got) != test[2] {
+			t.Errorf("%s: %s, %v", test[0], got, err)
+		}
+	}
+	for _, bad := range []string{"", "[]", "{", `{"a":}`, `{"a":1`} {
+		if _, err := Set([]byte(bad), "k", json.RawMessage("1")); !errors.Is(err, ErrFrame) {
+			t.Errorf("%q: %v", bad, err)
+		}
+	}
+}
+
+func FuzzSet(f *testing.F) {
+	f.Add([]byte(`{"a":{"b":1},"session":"x"}`), "session")
+	f.Fuzz(func(t *testing.T, raw []byte, key string) {
+		got, err := Set(raw, key, json.RawMessage(`"v"`))
+		if err != nil || !json.Valid(raw) {
+			return
+		}
+		var m map[string]json.RawMessage
+		if err := json.Unmarshal(got, &m); err != nil {
+			t.Fatalf("%s became %s: %v", raw, got, err)
+		}
+	})
+}
