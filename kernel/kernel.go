@@ -41,7 +41,7 @@ type Kernel struct {
 	log      *slog.Logger
 	proc     *process
 	guard    *guard
-	take     func([][]byte) bool // gets iopub messages first; nil if there is no proxy
+	take     func(*Kernel, [][]byte) bool // gets iopub messages first; nil if there is no proxy
 	dir      string
 	key      []byte
 	session  string
@@ -49,6 +49,7 @@ type Kernel struct {
 	info     json.RawMessage
 	widgets  *widgets
 	peer     wire.Header   // of the kernel's reply to the greeting
+	topic    string        // of a status message
 	heard    chan struct{} // closed at the first iopub message
 	drained  chan struct{} // closed when the process is dead and all its messages are delivered
 	closed   chan struct{} // closed by Shutdown
@@ -71,6 +72,9 @@ func (k *Kernel) deliver(in incoming) {
 	k.mu.Lock()
 	if in.channel == "iopub" && !k.heardIt {
 		k.heardIt = true
+		if len(in.msg.Idents) > 0 {
+			k.topic = string(in.msg.Idents[0])
+		}
 		close(k.heard)
 	}
 	w := k.waiters[in.msg.Parent.MsgID]
@@ -83,6 +87,18 @@ func (k *Kernel) deliver(in incoming) {
 	case <-w.done:
 	case <-k.closed:
 	}
+}
+
+// awaits says whether somebody here waits for iopub messages about the request with this header.
+func (k *Kernel) awaits(header []byte) bool {
+	var h wire.Header
+	if json.Unmarshal(header, &h) != nil {
+		return false
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	w := k.waiters[h.MsgID]
+	return w != nil && w.all
 }
 
 func (k *Kernel) reject(channel string, err error) {

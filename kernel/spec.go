@@ -16,29 +16,99 @@ var ErrNoSpec = errors.New("no such kernel")
 
 // Spec is a kernelspec (kernel.json). Dir is the folder it was found in, empty for a spec made by SpecForPython.
 type Spec struct {
-	Name          string            `json:"-"`
-	Dir           string            `json:"-"`
-	Argv          []string          `json:"argv"`
-	DisplayName   string            `json:"display_name"`
-	Language      string            `json:"language"`
-	InterruptMode string            `json:"interrupt_mode"`
-	Env           map[string]string `json:"env"`
+	Name          string                     `json:"-"`
+	Dir           string                     `json:"-"`
+	Argv          []string                   `json:"argv"`
+	DisplayName   string                     `json:"display_name"`
+	Language      string                     `json:"language"`
+	InterruptMode string                     `json:"interrupt_mode"`
+	Env           map[string]string          `json:"env,omitempty"`
+	Metadata      map[string]json.RawMessage `json:"metadata,omitempty"`
+
+	broken error // why kernel.json cannot be read
+}
+
+// Wrapped says which kernel a kernelspec of ours runs: one of its fields is set.
+type Wrapped struct {
+	Kernel string `json:"kernel,omitempty"` // name of a kernelspec
+	Python string `json:"python,omitempty"` // path of an interpreter
+}
+
+// wrappedKey is where a kernelspec of ours has its Wrapped, in the metadata.
+const wrappedKey = "kedge"
+
+// Wrapped says what s runs if it is one of ours.
+func (s Spec) Wrapped() (Wrapped, bool) {
+	var w Wrapped
+	raw, ours := s.Metadata[wrappedKey]
+	return w, ours && json.Unmarshal(raw, &w) == nil
+}
+
+// Wrap returns the kernelspec by which program, kedge, runs s as w.
+func (s Spec) Wrap(program string, w Wrapped) Spec {
+	which := []string{"--kernel", w.Kernel}
+	if w.Python != "" {
+		which = []string{"--python", w.Python}
+	}
+	ours := Spec{
+		Argv:        append([]string{program, "kernel", "-f", "{connection_file}"}, which...),
+		DisplayName: s.Name + " (Kedge)", Language: s.Language, InterruptMode: "message",
+		Metadata: map[string]json.RawMessage{},
+	}
+	for key, value := range s.Metadata {
+		// Sockets of ours are not encrypted, and we start the kernel ourselves.
+		if key != "supported_encryption" && key != "kernel_provisioner" {
+			ours.Metadata[key] = value
+		}
+	}
+	ours.Metadata[wrappedKey] = encode(w)
+	return ours
 }
 
 // SpecForPython returns the spec that runs ipykernel under the given interpreter.
 func SpecForPython(python string) Spec {
 	return Spec{
 		Name: "python3", DisplayName: "Python 3 (ipykernel)", Language: "python",
-		Argv: []string{python, "-m", "ipykernel_launcher", "-f", "{connection_file}"},
+		Argv:     []string{python, "-m", "ipykernel_launcher", "-f", "{connection_file}"},
+		Metadata: map[string]json.RawMessage{"debugger": json.RawMessage("true")},
 	}
 }
 
 // FindSpec looks name up (case apart) in the folders Jupyter uses under env ("K=V" entries). An argv that starts
 // with "python" or "python3" is resolved in the prefix the spec was found in, as Jupyter does for its own
-// interpreter. Errors wrap ErrNoSpec and list the names that exist.
+// interpreter. For a kernelspec of ours it returns the one that it wraps. Errors wrap ErrNoSpec and list the names
+// that exist.
 func FindSpec(name string, env []string) (Spec, error) {
-	var found []string
-	for _, dir := range dataDirs(env) {
+	all := FindSpecs(env)
+	ours := true // may be one of ours
+	for i := 0; i < len(all); i++ {
+		s := all[i]
+		if !strings.EqualFold(s.Name, name) {
+			continue
+		}
+		w, wraps := s.Wrapped()
+		switch {
+		case s.broken != nil:
+			return Spec{}, fmt.Errorf("read kernelspec %s: %w", s.Dir, s.broken)
+		case !wraps && len(s.Argv) == 0:
+			return Spec{}, fmt.Errorf("read kernelspec %s: argv is empty", s.Dir)
+		case !wraps:
+			return s, nil
+		case !ours:
+			continue
+		case w.Python != "":
+			return SpecForPython(w.Python), nil
+		}
+		name, ours, i = w.Kernel, false, -1 // look again, for one that is not ours
+	}
+	return Spec{}, fmt.Errorf("%w %q (%s); install it with `python -m pip install ipykernel` in the notebook's "+
+		"environment, activate that environment, or name another kernel", ErrNoSpec, name, names(all))
+}
+
+// FindSpecs returns all kernelspecs in the folders Jupyter uses under env, those of folders that go first first.
+func FindSpecs(env []string) []Spec {
+	var all []Spec
+	for _, dir := range DataDirs(env) {
 		entries, err := os.ReadDir(filepath.Join(dir, "kernels"))
 		if err != nil {
 			continue
@@ -49,29 +119,26 @@ func FindSpec(name string, env []string) (Spec, error) {
 			if err != nil {
 				continue
 			}
-			if !strings.EqualFold(e.Name(), name) {
-				found = append(found, e.Name())
-				continue
-			}
 			s := Spec{Name: e.Name(), Dir: at}
-			if err := json.Unmarshal(raw, &s); err != nil {
-				return Spec{}, fmt.Errorf("read kernelspec %s: %w", at, err)
+			if s.broken = json.Unmarshal(raw, &s); s.broken == nil && len(s.Argv) > 0 {
+				s.resolve(filepath.Dir(filepath.Dir(dir)))
 			}
-			if len(s.Argv) == 0 {
-				return Spec{}, fmt.Errorf("read kernelspec %s: argv is empty", at)
-			}
-			s.resolve(filepath.Dir(filepath.Dir(dir)))
-			return s, nil
+			all = append(all, s)
 		}
 	}
-	slices.Sort(found)
-	found = slices.Compact(found)
-	have := "none are installed"
-	if len(found) > 0 {
-		have = "installed: " + strings.Join(found, ", ")
+	return all
+}
+
+func names(all []Spec) string {
+	var found []string
+	for _, s := range all {
+		found = append(found, s.Name)
 	}
-	return Spec{}, fmt.Errorf("%w %q (%s); install it with `python -m pip install ipykernel` in the notebook's "+
-		"environment, activate that environment, or name another kernel", ErrNoSpec, name, have)
+	slices.Sort(found)
+	if found = slices.Compact(found); len(found) == 0 {
+		return "none are installed"
+	}
+	return "installed: " + strings.Join(found, ", ")
 }
 
 // Environment is the spec's env with $NAME and ${NAME} replaced as Jupyter does: by our variables, and left as
@@ -111,7 +178,22 @@ func (s *Spec) resolve(prefix string) {
 	}
 }
 
-func dataDirs(env []string) []string {
+// UserDataDir is Jupyter's data folder of the user, empty if env has no home.
+func UserDataDir(env []string) string {
+	if d := lookup(env, "JUPYTER_DATA_DIR"); d != "" {
+		return d
+	}
+	if d := lookup(env, "XDG_DATA_HOME"); d != "" {
+		return filepath.Join(d, "jupyter")
+	}
+	if h := lookup(env, "HOME"); h != "" {
+		return filepath.Join(h, ".local", "share", "jupyter")
+	}
+	return ""
+}
+
+// DataDirs are the folders in which Jupyter looks for kernelspecs under env, the first first.
+func DataDirs(env []string) []string {
 	var dirs []string
 	add := func(d string) {
 		if d != "" {
@@ -126,13 +208,7 @@ func dataDirs(env []string) []string {
 			add(filepath.Join(p, "share", "jupyter"))
 		}
 	}
-	if d := lookup(env, "JUPYTER_DATA_DIR"); d != "" {
-		add(d)
-	} else if d := lookup(env, "XDG_DATA_HOME"); d != "" {
-		add(filepath.Join(d, "jupyter"))
-	} else if h := lookup(env, "HOME"); h != "" {
-		add(filepath.Join(h, ".local", "share", "jupyter"))
-	}
+	add(UserDataDir(env))
 	add("/usr/local/share/jupyter")
 	add("/usr/share/jupyter")
 	return dirs

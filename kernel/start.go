@@ -43,7 +43,7 @@ type Config struct {
 func Start(ctx context.Context, cfg Config) (*Kernel, error) { return startTaking(ctx, cfg, nil) }
 
 // startTaking is Start with a taker of iopub messages.
-func startTaking(ctx context.Context, cfg Config, take func([][]byte) bool) (*Kernel, error) {
+func startTaking(ctx context.Context, cfg Config, take func(*Kernel, [][]byte) bool) (*Kernel, error) {
 	if len(cfg.Argv) == 0 {
 		return nil, fmt.Errorf("%w: empty argv", ErrKernelStart)
 	}
@@ -153,11 +153,14 @@ func (k *Kernel) connect(ctx context.Context) error {
 			return err
 		}
 		k.channels[name] = ch
-		take := k.take
-		if name != "iopub" {
-			take = nil
-		} else if err := ch.conn.Subscribe(nil); err != nil {
-			return fmt.Errorf("subscribe: %w", err)
+		var take func([][]byte) bool
+		if name == "iopub" {
+			if err := ch.conn.Subscribe(nil); err != nil {
+				return fmt.Errorf("subscribe: %w", err)
+			}
+			if k.take != nil {
+				take = func(frames [][]byte) bool { return k.take(k, frames) }
+			}
 		}
 		readers.Go(func() { ch.receive(k.key, take, k.deliver, k.reject) })
 	}

@@ -68,6 +68,7 @@ func runDoctor(ctx context.Context, out, _ io.Writer, args []string) error {
 	report := doctorReport{OK: true}
 	report.Checks = append(checkStore(ctx, snapshotter.DefaultDir()), finding{"version", "ok", thisBuild().String(), ""},
 		checkLibrary(), checkPython(ctx, "python3"), checkSharedMemory("/dev/shm"))
+	report.Checks = append(report.Checks, checkKernels(ctx, os.Environ())...)
 	for _, f := range report.Checks {
 		report.OK = report.OK && f.Status != "problem"
 	}

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"syscall"
 
+	"kedge/kernel"
 	"kedge/notebook"
 	"kedge/snapshotter"
 )
@@ -43,7 +44,7 @@ type command struct {
 
 func commands() []command {
 	return []command{runCommand(), planCommand(), graphCommand(), logCommand(), showCommand(), restoreCommand(),
-		storeCommand(), doctorCommand(), versionCommand()}
+		storeCommand(), kernelCommand(), installCommand(), uninstallCommand(), doctorCommand(), versionCommand()}
 }
 
 func main() {
@@ -74,7 +75,10 @@ func endings() []os.Signal {
 
 // exitCode is the one table from errors to exit statuses.
 func exitCode(err error) int {
+	var died *kernel.ExitError
 	switch {
+	case errors.As(err, &died) && !errors.Is(err, errUnusable):
+		return died.Code
 	case err == nil, errors.Is(err, flag.ErrHelp):
 		return exitOK
 	case errors.Is(err, errUsage), errors.Is(err, notebook.ErrParameter):

@@ -1,0 +1,61 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+)
+
+const uninstallUsage = `usage: kedge uninstall [--sys-prefix | --user | --prefix DIR] [NAME…]
+
+Removes the Kedge kernels of that place from Jupyter, or those named. Kernels
+that kedge install has not written are never touched.
+
+examples:
+  kedge uninstall
+  kedge uninstall --sys-prefix python3`
+
+func uninstallCommand() command {
+	return command{name: "uninstall", short: "remove Kedge kernels from Jupyter", usage: uninstallUsage, run: runUninstall}
+}
+
+func runUninstall(ctx context.Context, out, _ io.Writer, args []string) error {
+	var p place
+	fs := flag.NewFlagSet("uninstall", flag.ContinueOnError)
+	p.register(fs)
+	names, err := parse(fs, args)
+	if err != nil {
+		return err
+	}
+	dir, err := p.folder(ctx)
+	if err != nil {
+		return err
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("%w: %w", errUnusable, err)
+	}
+	removed := []string{}
+	for _, e := range entries {
+		at := filepath.Join(dir, e.Name())
+		if !isOurs(at) || len(names) > 0 && !slices.Contains(names, e.Name()) {
+			continue
+		}
+		if err := removeSpec(at); err != nil {
+			return err
+		}
+		removed = append(removed, e.Name())
+		fmt.Fprintln(out, at)
+	}
+	for _, name := range names {
+		if !slices.Contains(removed, name) {
+			return fmt.Errorf("%w: %s holds no Kedge kernel %s", errUnusable, dir, name)
+		}
+	}
+	return nil
+}

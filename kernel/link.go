@@ -1,0 +1,221 @@
+package kernel
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"sync"
+	"time"
+
+	"kedge/kernel/wire"
+	"kedge/kernel/zmtp"
+)
+
+// seenSignatures is how many messages back a repeated signature is recognised, as ipykernel does.
+const seenSignatures = 1 << 16
+
+// drainTime is for what a dead kernel has sent: a process that it left behind may hold its sockets open.
+const drainTime = 500 * time.Millisecond
+
+var errReplay = errors.New("the signature was used before")
+
+// link joins one connection of a client with one of its own to the kernel, under the client's identity: the kernel
+// sees the clients that it would see without us, routes to them, and holds them back, as it would.
+type link struct {
+	*Proxy
+	channel string
+	front   *peer
+	kernel  *channel
+	warned  bool // a message of this client was refused
+}
+
+// link serves a connection to shell, control, stdin or hb until one of its two sides ends.
+func (p *Proxy) link(ctx context.Context, name string, front *peer) {
+	select {
+	case <-p.ready:
+	case <-ctx.Done():
+		return
+	}
+	l := &link{Proxy: p, channel: name, front: front}
+	leave, ok := p.arrive(name, front)
+	if !ok {
+		return
+	}
+	defer leave()
+	var err error
+	if l.kernel, err = p.child.dial(ctx, name, front.conn.Identity); err != nil {
+		return
+	}
+	defer l.kernel.raw.Close()
+	stop := context.AfterFunc(ctx, func() { _ = l.kernel.raw.Close() })
+	defer stop()
+	over := make(chan struct{})
+	var pump sync.WaitGroup
+	pump.Go(func() { l.fromKernel(ctx); close(over) })
+	pump.Go(func() {
+		select {
+		case <-p.child.proc.died:
+			_ = l.kernel.raw.SetReadDeadline(time.Now().Add(drainTime))
+		case <-over:
+		}
+	})
+	l.fromClient(ctx)
+	_ = l.kernel.raw.Close()
+	pump.Wait()
+}
+
+// arrive makes front the holder of its identity on the channel. A former holder is ended: it is the same client,
+// whose old connection is dead or forgotten.
+func (p *Proxy) arrive(name string, front *peer) (leave func(), ok bool) {
+	if len(front.conn.Identity) == 0 {
+		return func() {}, true
+	}
+	key := name + " " + string(front.conn.Identity)
+	gone := make(chan struct{})
+	p.mu.Lock()
+	former := p.holders[key]
+	p.holders[key] = holder{front, gone}
+	p.mu.Unlock()
+	if former.peer != nil {
+		_ = former.peer.raw.Close()
+		<-former.gone
+	}
+	return func() {
+		p.mu.Lock()
+		if p.holders[key].peer == front {
+			delete(p.holders, key)
+		}
+		p.mu.Unlock()
+		close(gone)
+	}, true
+}
+
+// holder is the connection that has an identity; gone is closed once the kernel's side of it is.
+type holder struct {
+	peer *peer
+	gone chan struct{}
+}
+
+// fromClient hands the client's messages on until its connection ends. Once the kernel's side has ended they go
+// nowhere.
+func (l *link) fromClient(ctx context.Context) {
+	for {
+		frames, err := l.front.conn.Read()
+		if err != nil {
+			return
+		}
+		if l.channel == "hb" {
+			_ = l.kernel.send(frames)
+			continue
+		}
+		f, err := l.inspect(frames)
+		if err == nil {
+			err = l.request(ctx, f, frames)
+		}
+		if err != nil && !l.warned {
+			l.warned = true
+			l.log.Warn("messages refused", "channel", l.channel, "error", err)
+		}
+	}
+}
+
+// inspect refuses what the kernel would refuse.
+func (l *link) inspect(frames [][]byte) (wire.Frames, error) {
+	f, err := wire.Split(frames)
+	if err != nil {
+		return f, err
+	}
+	if err := l.signer.Check(f); err != nil {
+		return f, err
+	}
+	if len(l.cfg.Connection.key) > 0 && !l.seen.add(f.Signature) {
+		return f, errReplay
+	}
+	return f, nil
+}
+
+// request acts on the few messages that are for us too, and sends the rest to the kernel as it came.
+func (l *link) request(ctx context.Context, f wire.Frames, frames [][]byte) error {
+	if l.channel == "stdin" {
+		return ignoreClosed(l.kernel.send(frames))
+	}
+	var h wire.Header
+	if err := json.Unmarshal(f.Header, &h); err != nil {
+		return ignoreClosed(l.kernel.send(frames)) // the kernel has its own way to refuse it
+	}
+	switch {
+	case h.MsgType == "interrupt_request":
+		if l.gate != nil {
+			l.gate.interrupt()
+		}
+		if l.cfg.Signals {
+			return l.interrupt(f)
+		}
+	case h.MsgType == "shutdown_request":
+		l.asked.Store(true)
+	case l.gate != nil && l.channel == "shell":
+		return l.gate.send(ctx, &ShellRequest{Header: h, Metadata: f.Metadata, Content: f.Content, Buffers: f.Buffers,
+			frames: f, raw: frames, link: l})
+	}
+	return ignoreClosed(l.kernel.send(frames))
+}
+
+// ignoreClosed drops the error of a send: the connection's reader sees its end.
+func ignoreClosed(error) error { return nil }
+
+// fromKernel hands the kernel's messages on until its connection ends, then lets the client read them.
+func (l *link) fromKernel(ctx context.Context) {
+	defer l.front.finish()
+	for {
+		frames, err := l.kernel.conn.Read()
+		if err != nil {
+			return
+		}
+		if l.channel != "hb" {
+			frames = l.reply(frames)
+		}
+		if err := l.front.out.wait(ctx, zmtp.Encode(frames)); err != nil {
+			return
+		}
+	}
+}
+
+// reply changes what must differ in a message of the kernel: nothing in almost all of them.
+func (l *link) reply(frames [][]byte) [][]byte {
+	f, err := wire.Split(frames)
+	if err != nil {
+		return frames
+	}
+	changed := false
+	if contains(f.Header, "connect_reply") {
+		f.Content, changed = l.ports(f.Content), true
+	}
+	if l.gate != nil {
+		if metadata := l.gate.replied(l.channel, f); metadata != nil {
+			f.Metadata, changed = metadata, true
+		}
+	}
+	if !changed {
+		return frames
+	}
+	return l.signer.Join(f)
+}
+
+// ports puts our ports in place of the kernel's in the content of a connect_reply.
+func (l *link) ports(content []byte) []byte {
+	var named map[string]json.RawMessage
+	if json.Unmarshal(content, &named) != nil {
+		return content
+	}
+	for _, s := range sockets {
+		for _, key := range []string{s.name, s.port} {
+			if _, ok := named[key]; !ok {
+				continue
+			}
+			if edited, err := wire.Set(content, key, encode(l.cfg.Connection.ports[s.name])); err == nil {
+				content = edited
+			}
+		}
+	}
+	return content
+}
