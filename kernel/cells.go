@@ -82,10 +82,12 @@ type gate struct {
 	working bool // the head of held was taken and is not finished
 	engine  any  // the kernel's name for itself in the metadata of replies
 	cancel  context.CancelCauseFunc
+	widgets *widgets // as recorded cells have left them; front ends do what they ask for
 }
 
 func newGate(p *Proxy, s Session) *gate {
-	return &gate{proxy: p, session: s, wake: make(chan struct{}, 1), room: make(chan struct{}, 1), running: map[string]*inflight{}}
+	return &gate{proxy: p, session: s, wake: make(chan struct{}, 1), room: make(chan struct{}, 1), running: map[string]*inflight{},
+		widgets: newWidgets(func(string, any, wire.Message) error { return nil })}
 }
 
 // send forwards r or lets it wait; it blocks while too many wait.
@@ -290,8 +292,9 @@ func (g *gate) published(f wire.Frames) {
 
 // message is f decoded, without parts that are not JSON.
 func message(f wire.Frames) wire.Message {
-	m := wire.Message{Metadata: f.Metadata, Content: f.Content, Buffers: f.Buffers}
+	m := wire.Message{RawHeader: f.Header, RawParent: f.Parent, Metadata: f.Metadata, Content: f.Content, Buffers: f.Buffers}
 	_ = json.Unmarshal(f.Header, &m.Header)
+	_ = json.Unmarshal(f.Parent, &m.Parent)
 	return m
 }
 
@@ -348,7 +351,7 @@ func (c *Cell) Kernel() *Kernel { return c.gate.proxy.child }
 // is set as "kedge" in the metadata of the reply. If the kernel dies the error wraps ErrKernelDied.
 func (c *Cell) Forward(ctx context.Context, mark json.RawMessage) (Result, error) {
 	g, k := c.gate, c.gate.proxy.child
-	run := &execution{res: Result{Times: map[string]string{}}}
+	run := &execution{res: Result{Times: map[string]string{}}, widgets: g.widgets}
 	k.mu.Lock()
 	run.earlier = maps.Clone(k.displays)
 	k.mu.Unlock()

@@ -123,15 +123,13 @@ func (k *Kernel) request(channel, msgType string, content any, metadata any, buf
 	if string(meta) == "null" {
 		meta = nil
 	}
-	w := &waiter{id: uuid.NewString(), all: all, in: make(chan incoming, 1024), done: make(chan struct{})}
+	header := k.header(msgType)
+	w := &waiter{id: header.MsgID, all: all, in: make(chan incoming, 1024), done: make(chan struct{})}
 	k.mu.Lock()
 	k.waiters[w.id] = w
 	k.mu.Unlock()
 	err = ch.send(wire.Encode(wire.Message{
-		Header: wire.Header{
-			MsgID: w.id, Username: "kedge", Session: k.session, MsgType: msgType, Version: "5.4",
-			Date: now(),
-		},
+		Header:   header,
 		Metadata: meta, Content: body, Buffers: buffers,
 	}, k.key))
 	if err != nil {

@@ -101,8 +101,8 @@ func wrappedSpec(w kernel.Wrapped) (kernel.Spec, error) {
 // that cannot be installed the kernel runs without.
 func child(spec kernel.Spec, logger *slog.Logger) kernel.Config {
 	cfg := kernel.Config{Argv: spec.Argv, Env: os.Environ(), Stdout: os.Stdout, Stderr: os.Stderr, Guard: true}
-	for key, value := range spec.Env {
-		cfg.Env = append(cfg.Env, key+"="+os.Expand(value, os.Getenv))
+	for key, value := range spec.Environment(os.LookupEnv) {
+		cfg.Env = append(cfg.Env, key+"="+value)
 	}
 	module := slices.Index(spec.Argv, "ipykernel_launcher")
 	if module < 2 || spec.Argv[module-1] != "-m" {

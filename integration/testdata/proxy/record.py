@@ -82,10 +82,11 @@ class Recorder:
         self.client.request("input_reply", {"value": reply, "status": "ok"}, "stdin", parent=question["header"])
         self.note(f"asks {code}", [question, *self.client.answer(msg_id)])
 
-    def interrupted(self, code, wait_for):
+    def interrupted(self, code):
+        """Interrupt a cell once it has printed something: before, the interrupt may come too early for any kernel."""
         msg_id = self.client.execute(code)
         seen = []
-        while not seen or seen[-1]["header"]["msg_type"] != wait_for:
+        while not seen or seen[-1]["header"]["msg_type"] != "stream":
             seen.append(self.client.receive("iopub"))
         stop = self.client.request("interrupt_request", {}, "control")
         rest = self.client.answer(msg_id)
@@ -124,7 +125,7 @@ def normal(m):
     head = dict(m["header"], msg_id="", date="", session="")
     topic = [t if b"\x00" not in t else b"" for t in m["idents"]]
     if m["header"]["msg_type"] == "usage_reply":
-        m["content"] = sorted(m["content"])
+        m["content"] = sorted(set(m["content"]) - {"host_cpu_percent"})  # absent if 0
     if m["header"]["msg_type"] == "stream" and len(m["content"]["text"]) > 500:
         m["content"]["text"] = "LONG"
     parts = [topic, head, m["parent"] and dict(m["parent"], msg_id="", session="", date=""), m["metadata"], m["content"], [len(b) for b in m["buffers"]]]
@@ -157,9 +158,9 @@ def record(argv):
         r.asks("input('name? ')", "Ann")
         r.asks("import getpass; getpass.getpass('pw')", "s3cret")
         r.asks("print(input(), flush=True)", "\u00e4\U0001F600")
-        r.interrupted("import time; print('go', flush=True); time.sleep(60)", "stream")
-        r.interrupted("while True: pass", "execute_input")
-        r.interrupted("import subprocess; print('go', flush=True); subprocess.run(['sleep', '60'])", "stream")
+        r.interrupted("import time; print('go', flush=True); time.sleep(60)")
+        r.interrupted("print('go', flush=True)\nwhile True: pass")
+        r.interrupted("import subprocess; print('go', flush=True); subprocess.run(['sleep', '60'])")
         r.cell("print('still here')")
         r.shell("interrupt_request", {}, "control")
         r.shell("usage_request", {}, "control")
@@ -183,21 +184,12 @@ def record(argv):
         r.refused("no JSON", lambda: c.send_parts("shell", [b"{", b"{}", b"{}", b"{}"]))
         for i in range(45):
             r.cell(f"z = {i}\nprint(z)\nz if z % 3 else None")
-        down = c.request("shutdown_request", {"restart": False}, "control")
-        r.note("shutdown", [c.receive("control"), *iopub_until_shutdown(c, down)])
+        # A plain kernel does not always get to say shutdown_reply on iopub.
+        c.request("shutdown_request", {"restart": False}, "control")
+        r.note("shutdown", [c.receive("control")])
         code = kernel.process.wait(10)
         r.log.append(f"exit status {code}")
         return r
-
-
-def iopub_until_shutdown(client, msg_id):
-    got = []
-    while not any(m["header"]["msg_type"] == "shutdown_reply" for m in got):
-        m = client.receive("iopub")
-        assert m, "no shutdown_reply on iopub"
-        if m["parent"].get("msg_id") == msg_id:
-            got.append(m)
-    return [m for m in got if m["header"]["msg_type"] == "shutdown_reply"]
 
 
 def main():
