@@ -1,10 +1,12 @@
 package integration
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 )
 
@@ -158,4 +160,33 @@ func names(t *testing.T, dir string) []string {
 		list = append(list, e.Name())
 	}
 	return list
+}
+
+// TestAKernelThatCannotBeObserved puts a static program in front of the
+// interpreter, which drops the library: every cell runs each time and says why.
+func TestAKernelThatCannotBeObserved(t *testing.T) {
+	l := newLab(t, "../examples/iris.ipynb")
+	bin := t.TempDir()
+	source, launcher := filepath.Join(bin, "launch.c"), filepath.Join(bin, "python3")
+	code := fmt.Sprintf(`#include <stdlib.h>
+#include <unistd.h>
+int main(int n, char **v) { unsetenv("LD_PRELOAD"); unsetenv("KEDGE_OBSERVE_RING"); v[0] = %q; return execv(v[0], v); }`, l.python)
+	if err := os.WriteFile(source, []byte(code), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := exec.Command("gcc", "-static", "-o", launcher, source).CombinedOutput(); err != nil {
+		t.Skipf("%v: %s", err, out)
+	}
+	l.python = launcher
+	l.write(cells("x = 1"))
+	for _, why := range []string{"never run", "cannot be observed"} {
+		if r, _, code := l.run(); code != 0 || r.Cells[0].Status != "ran" || !strings.Contains(r.Cells[0].Why, why) {
+			t.Errorf("exit %d, %+v, want %s", code, r.Cells, why)
+		}
+	}
+	doctor := exec.Command(l.kedge, "doctor")
+	doctor.Env = append(os.Environ(), "KEDGE_HOME="+l.home, "PATH="+bin+":"+os.Getenv("PATH"))
+	if out, err := doctor.CombinedOutput(); err != nil || !strings.Contains(string(out), "python3 cannot be observed") {
+		t.Errorf("doctor: %v\n%s", err, out)
+	}
 }

@@ -105,11 +105,22 @@ func (s *Session) before(kind cellgraph.Kind, name string, o *seen) (cellgraph.O
 		obs.ID = d
 		return obs, known
 	}
-	if left := s.world.leftover[name]; !known && left != nil || left[d] {
+	if s.wasLeftover(o, name) {
 		return obs, true
 	}
 	obs.ID = statOfFile(d, e.Mode)
 	return obs, known
+}
+
+// wasLeftover reports whether the cell found at name what an earlier run had
+// left there. Of a file whose content then is not known, that is assumed if one did.
+func (s *Session) wasLeftover(o *seen, name string) bool {
+	left := s.world.leftover[name]
+	if left == nil {
+		return false
+	}
+	d, known := s.content(o, name)
+	return !known || left[d] || !o.before[name].Mode.IsRegular()
 }
 
 // undo takes what the cell made out of a listing, and puts back what it
@@ -118,7 +129,7 @@ func (s *Session) undo(folder string, entries map[string]bool, o *seen) bool {
 	for _, name := range o.changed {
 		if filepath.Dir(name) == filepath.Clean(folder) {
 			_, there := o.before[name]
-			entries[filepath.Base(name)] = there
+			entries[filepath.Base(name)] = there && !s.wasLeftover(o, name)
 		}
 	}
 	return o.before[filepath.Clean(folder)].Mode.IsDir()

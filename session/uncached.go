@@ -13,10 +13,18 @@ import (
 
 // uncached says why the trace of a cell may never hit, or "".
 func (s *Session) uncached(o *seen) string {
-	for _, reason := range []func(*seen) string{s.forbidden, escaped, leftRunning, refused, s.wroteElsewhere, s.changedByOthers, s.unknownBefore} {
+	for _, reason := range []func(*seen) string{s.unseen, s.forbidden, escaped, leftRunning, refused, s.wroteElsewhere, s.changedByOthers, s.unknownBefore} {
 		if why := reason(o); why != "" {
 			return why
 		}
+	}
+	return ""
+}
+
+// unseen is that the kernel itself runs without the library.
+func (s *Session) unseen(*seen) string {
+	if s.watch.unseen != nil {
+		return "the kernel's " + s.watch.unseen.Error() + ": not cached"
 	}
 	return ""
 }

@@ -21,6 +21,8 @@ type watch struct {
 	connected bool                       // a cell has connected to a socket of this machine, outside its own processes
 	mapped    map[string]bool            // names of files that are mapped writably: their times tell nothing
 	digests   map[entry]cellgraph.Digest // of files that are older than a tick
+	greeted   bool                       // the records of the kernel's start have been read
+	unseen    error                      // the kernel itself cannot be observed; wraps observe.ErrUnseen
 	last      int                        // place in Session.past of the last cell that ran; -1 if none did
 	library   []string                   // see Session.library
 	traffic   map[string]flow            // of connections that were open when the present cell began
@@ -54,6 +56,9 @@ func (s *Session) beginWatch(ctx context.Context, o *seen, count int) (err error
 	o.alive, err = s.boundary(o)
 	s.ring.Mark(uint64(count))
 	between, lost, readErr := s.ring.Read()
+	if !s.watch.greeted {
+		s.watch.greeted, s.watch.unseen = true, observe.Observed(between, s.kernel.PID(), s.interpreter())
+	}
 	return errors.Join(err, readErr, s.background(ctx, between, lost))
 }
 

@@ -67,7 +67,7 @@ func runDoctor(ctx context.Context, out, _ io.Writer, args []string) error {
 	}
 	report := doctorReport{OK: true}
 	report.Checks = append(checkStore(ctx, snapshotter.DefaultDir()), finding{"version", "ok", thisBuild().String(), ""},
-		checkLibrary(), checkPython(ctx, "python3"), checkSharedMemory("/dev/shm"))
+		checkLibrary(ctx, "python3"), checkPython(ctx, "python3"), checkSharedMemory("/dev/shm"))
 	report.Checks = append(report.Checks, checkKernels(ctx, os.Environ())...)
 	for _, f := range report.Checks {
 		report.OK = report.OK && f.Status != "problem"
@@ -136,15 +136,25 @@ func checkSpace(dir string) finding {
 	return finding{"free space", "ok", formatBytes(free), ""}
 }
 
-func checkLibrary() finding {
+func checkLibrary(ctx context.Context, python string) finding {
 	const name = "observing library"
 	dir, err := os.MkdirTemp("", "kedge-doctor-*")
 	if err != nil {
 		return finding{name, "problem", err.Error(), "set TMPDIR to a folder that you may write"}
 	}
 	defer os.RemoveAll(dir)
-	_, err = observe.Library(filepath.Join(dir, "lib"))
+	lib := filepath.Join(dir, "lib")
+	if _, err = observe.Library(lib); err == nil {
+		ctx, cancel := context.WithTimeout(ctx, pythonTimeout)
+		defer cancel()
+		err = observe.Check(ctx, lib, python, "-c", "")
+	}
 	switch {
+	case errors.Is(err, observe.ErrUnseen):
+		return finding{name, "warning", err.Error() + ": its cells run each time",
+			"give kedge run --python a dynamically linked interpreter for this machine"}
+	case errors.Is(err, exec.ErrNotFound):
+		return finding{name, "ok", "built in; not tried, for there is no " + python, ""}
 	case errors.Is(err, observe.ErrNotBuilt):
 		return finding{name, "problem", "not built into this program", "run `make build` and use bin/kedge"}
 	case err != nil:
