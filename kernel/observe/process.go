@@ -31,13 +31,17 @@ func Adopt() error {
 // Descendants lists the processes below root, and those of started that this
 // process has adopted, with all below them. Zombies are not alive; adopted ones are reaped.
 func Descendants(root int, started []int) ([]Process, error) {
-	below, err := childrenOf()
-	if err != nil {
-		return nil, fmt.Errorf("list processes: %w", err)
+	below := childrenOf
+	if _, err := os.Stat(fmt.Sprintf("/proc/%d/task/%[1]d/children", root)); err != nil {
+		all, err := everyChild() // a kernel built without these files
+		if err != nil {
+			return nil, fmt.Errorf("list processes: %w", err)
+		}
+		below = func(pid int) []child { return all[pid] }
 	}
 	me := os.Getpid()
-	queue := slices.Clone(below[root])
-	for _, p := range below[me] {
+	queue := below(root)
+	for _, p := range below(me) {
 		if p.PID != root && slices.Contains(started, p.PID) {
 			queue = append(queue, p)
 		}
@@ -45,7 +49,7 @@ func Descendants(root int, started []int) ([]Process, error) {
 	var alive []Process
 	for len(queue) > 0 {
 		p := queue[0]
-		queue = append(queue[1:], below[p.PID]...)
+		queue = append(queue[1:], below(p.PID)...)
 		if !p.zombie {
 			alive = append(alive, Process{PID: p.PID, Start: p.Start, Args: arguments(p.PID)})
 		} else if p.parent == me && p.PID != root {
@@ -61,8 +65,26 @@ type child struct {
 	zombie      bool
 }
 
-// childrenOf reads the tree of all processes that are visible.
-func childrenOf() (map[int][]child, error) {
+// childrenOf lists the children of one process, those of all its threads.
+func childrenOf(pid int) []child {
+	threads, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid)) // the pattern is good
+	var list []child
+	for _, path := range threads {
+		data, err := os.ReadFile(path)
+		if err != nil {
+			continue // the thread has ended, and its children have another parent
+		}
+		for name := range strings.FieldsSeq(string(data)) {
+			if c, ok := readStat("/proc/" + name + "/stat"); ok {
+				list = append(list, c)
+			}
+		}
+	}
+	return list
+}
+
+// everyChild lists the children of all processes that are visible, by parent.
+func everyChild() (map[int][]child, error) {
 	dir, err := os.Open("/proc")
 	if err != nil {
 		return nil, err
