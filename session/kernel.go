@@ -21,9 +21,6 @@ func (s *Session) ready(ctx context.Context) error {
 		return fmt.Errorf("observe files: %w", err)
 	}
 	s.ring = ring
-	if err := observe.Adopt(); err != nil {
-		return fmt.Errorf("observe processes: %w", err)
-	}
 	k, err := s.cfg.Launch(ctx, ring)
 	if err != nil {
 		return err

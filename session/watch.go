@@ -58,6 +58,7 @@ func (s *Session) beginWatch(ctx context.Context, o *seen, count int) (err error
 	between, lost, readErr := s.ring.Read()
 	if !s.watch.greeted {
 		s.watch.greeted, s.watch.unseen = true, observe.Observed(between, s.kernel.PID(), s.interpreter())
+		readErr = errors.Join(readErr, observe.Adopt())
 	}
 	return errors.Join(err, readErr, s.background(ctx, between, lost))
 }
