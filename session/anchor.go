@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"maps"
-	"slices"
 	"time"
 
 	"kedge/cellgraph"
@@ -16,24 +15,33 @@ import (
 // remember keeps what later runs need to know of this one: the files that it
 // left in the folder, and which code this cell last had.
 func (s *Session) remember(cell notebook.CodeCell, t cellgraph.Trace) error {
-	const most = 32 // contents remembered per path
-	for _, f := range t.Effect.Files {
-		list := s.leftover[f.Path]
-		if !f.Deleted && !slices.Contains(list, f.Content) {
-			list = append(list, f.Content)
-			s.leftover[f.Path] = list[max(0, len(list)-most):]
-		}
-	}
+	s.leftover.add(t.Effect.Files)
 	data, err := json.Marshal(s.leftover)
 	if err != nil {
 		return err
 	}
+	files := t.Effect.Files
 	s.writer.put("remember cell "+cell.ID, func(ctx context.Context) error {
 		return errors.Join(
 			s.cfg.Store.PutMemo(ctx, "leftover", s.key(""), data),
+			s.rememberWritten(ctx, cell.ID, files),
 			s.cfg.Store.PutMemo(ctx, "last", s.key(cell.ID), []byte(t.Code.String())))
 	})
 	return nil
+}
+
+// rememberWritten adds files to what any version of a cell has left.
+func (s *Session) rememberWritten(ctx context.Context, cell string, files []cellgraph.FileChange) error {
+	if len(files) == 0 {
+		return nil
+	}
+	l := s.memo(ctx, s.written(cell))
+	l.add(files)
+	data, err := json.Marshal(l)
+	if err != nil {
+		return err
+	}
+	return s.cfg.Store.PutMemo(ctx, "leftover", s.written(cell), data)
 }
 
 // anchor records a cell's trace with the snapshot after it: the point in the

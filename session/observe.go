@@ -149,6 +149,11 @@ func (s *Session) modules(o *seen) []cellgraph.Observation {
 			list = append(list, s.world.Observe(cellgraph.KindModule, name))
 		}
 	}
+	for _, folder := range o.captured.Distributions {
+		if within(folder, s.volume.base) {
+			list = append(list, s.world.Observe(cellgraph.KindImport, filepath.Join(s.volume.name(folder), distributions)))
+		}
+	}
 	for _, folder := range o.captured.Search {
 		if !within(folder, s.volume.base) {
 			continue

@@ -77,8 +77,8 @@ type Session struct {
 	cfg         Config
 	volume      *volume
 	world       *world
-	state       *cellgraph.State // what the cells so far have done
-	leftover    map[string][]cellgraph.Digest
+	state       *cellgraph.State            // what the cells so far have done
+	leftover    leftovers                   // of all runs under this path
 	inputs      []string                    // sources of the cells so far, as entered
 	outputs     map[string]cellgraph.Digest // cell id → blob of its outputs
 	displays    map[string][]shownAt        // the outputs so far, by display id
@@ -112,21 +112,11 @@ func Open(ctx context.Context, cfg Config) (*Session, error) {
 	}
 	cfg.Stateless = declared
 	parts := &parter{ctx: ctx, store: cfg.Store, found: map[cellgraph.Digest][]cellgraph.Part{}}
-	s := &Session{cfg: cfg, volume: v, state: cellgraph.NewState(parts), live: cellgraph.NewState(parts), executed: map[int]bool{}, leftover: map[string][]cellgraph.Digest{},
+	s := &Session{cfg: cfg, volume: v, state: cellgraph.NewState(parts), live: cellgraph.NewState(parts), executed: map[int]bool{},
 		outputs: map[string]cellgraph.Digest{}, displays: map[string][]shownAt{}, writer: newWriter(), watch: newWatch(), blind: cfg.Blind}
-	if data, ok, err := cfg.Store.Memo(ctx, "leftover", s.key("")); err == nil && ok {
-		if json.Unmarshal(data, &s.leftover) != nil {
-			s.leftover = map[string][]cellgraph.Digest{}
-		}
-	}
 	s.world = &world{ctx: ctx, store: cfg.Store, volume: v, state: s.state, modules: cfg.Modules,
 		env: cfg.lookupEnv, environ: cfg.environ, secret: cfg.Secret, now: time.Now, outs: s.outs(ctx), leftover: map[string]map[cellgraph.Digest]bool{}}
-	for path, contents := range s.leftover {
-		for _, d := range contents {
-			s.world.leave(path, d)
-		}
-	}
-	s.leftoversOfTraces(ctx)
+	s.findLeftovers(ctx)
 	return s, nil
 }
 
@@ -171,25 +161,6 @@ func (s *Session) outs(ctx context.Context) map[string]bool {
 		outs[path] = true
 	}
 	return outs
-}
-
-// leftoversOfTraces adds what the present cells are known to write: the folder
-// may have been moved, or come from another machine together with its files.
-func (s *Session) leftoversOfTraces(ctx context.Context) {
-	for _, cell := range s.cfg.Outline.Cells {
-		traces, err := s.cfg.Store.Traces(ctx, s.code(cell))
-		if err != nil {
-			s.fault("look up cell "+cell.ID, err)
-			return
-		}
-		for _, t := range traces {
-			for _, f := range t.Effect.Files {
-				if !f.Deleted {
-					s.world.leave(f.Path, f.Content)
-				}
-			}
-		}
-	}
 }
 
 // Faults are the faults of the cache that the run went on without.

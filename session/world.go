@@ -56,7 +56,9 @@ func (w *world) Observe(kind cellgraph.Kind, name string) cellgraph.Observation 
 	case cellgraph.KindPlace:
 		o.ID = cellgraph.Combine("place", w.volume.path(name))
 	case cellgraph.KindImport:
-		o.ID = w.importable(name)
+		if o.ID = w.importable(name); filepath.Base(name) == distributions {
+			o.ID = w.installed(filepath.Dir(name))
+		}
 	case cellgraph.KindEnv:
 		o.ID = w.variable(name)
 	case cellgraph.KindModule:
@@ -285,6 +287,25 @@ func (w *world) listing(name string, amend func(entries map[string]bool) bool) c
 // around the notebook: caches of compiled code, checkpoints, our own temporary files.
 func ours(name string) bool {
 	return name == "__pycache__" || name == ".ipynb_checkpoints" || strings.HasPrefix(name, ".kedge-")
+}
+
+// distributions in place of a module's name stands for all distributions that
+// are installed in a folder.
+const distributions = "*.dist-info"
+
+// installed names the distributions in a folder, zero if there are none.
+func (w *world) installed(folder string) cellgraph.Digest {
+	parts := []string{"installed"}
+	for _, pattern := range []string{distributions, "*.egg-info", "*.egg-link", "*.egg"} {
+		found, _ := filepath.Glob(filepath.Join(w.volume.path(folder), pattern)) // its one error is a bad pattern
+		for _, path := range found {
+			parts = append(parts, filepath.Base(path))
+		}
+	}
+	if len(parts) == 1 {
+		return cellgraph.Digest{}
+	}
+	return cellgraph.Combine(parts...)
 }
 
 // importable says what a local folder would offer for an import: name is the

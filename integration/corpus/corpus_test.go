@@ -12,7 +12,7 @@ import (
 
 // sample is what `make test` runs of the corpus; KEDGE_CORPUS=all, or the names
 // of notebooks with commas between them, chooses otherwise.
-const sample = "plain,accesslog"
+const sample = "plain,etl"
 
 func TestCorpus(t *testing.T) {
 	edits, err := readEdits()

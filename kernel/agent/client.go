@@ -89,12 +89,13 @@ type Captured struct {
 	Ambient        []AmbientState         `json:"ambient"`
 	AmbientAfter   map[string]string      `json:"ambient_after"`
 	Env            []EnvRead              `json:"env"`
-	Search         []string               `json:"search"`  // sys.path, as absolute folders
-	Refused        []string               `json:"refused"` // why the cell may not be cached, beyond what follows from the rest
-	Frames         bool                   `json:"frames"`  // something looked names up by way of a frame
-	Classes        []string               `json:"classes"` // names that were looked up by unpickling, and what those reach
-	Running        []string               `json:"running"` // threads and tasks of the notebook's own that go on
-	Result         *Result                `json:"result"`  // what the cell showed, if that was asked for; else nil
+	Search         []string               `json:"search"`        // sys.path, as absolute folders
+	Distributions  []string               `json:"distributions"` // folders in which installed distributions were looked for
+	Refused        []string               `json:"refused"`       // why the cell may not be cached, beyond what follows from the rest
+	Frames         bool                   `json:"frames"`        // something looked names up by way of a frame
+	Classes        []string               `json:"classes"`       // names that were looked up by unpickling, and what those reach
+	Running        []string               `json:"running"`       // threads and tasks of the notebook's own that go on
+	Result         *Result                `json:"result"`        // what the cell showed, if that was asked for; else nil
 }
 
 // Result is what a cell showed as its result: the value of a name, or a group

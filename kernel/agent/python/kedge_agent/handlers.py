@@ -68,12 +68,13 @@ class Agent:
         self.patches.before(found.stored(), found.targets)
         self._threads = running.alive()
         environ.read.clear()
+        importing.taken()
         self.lookups.begin()
         return found.reply(user, binds, {n: self._ambient.get(n, "") for n in (*ambient.ADAPTERS, MODULES)})
 
     def after(self, content: dict[str, Any]) -> dict[str, Any]:
         """kedge_after."""
-        env, frames = environ.taken(), self.lookups.frames
+        env, distributions, frames = environ.taken(), importing.taken(), self.lookups.frames
         user = self.user()
         changed = {n for n, v in user.items() if self._ids.get(n) != id(v)}
         classes = reads.reach(self.lookups.classes, self.ns, user)
@@ -92,7 +93,8 @@ class Agent:
             deleted=sorted(set(self._ids) - set(user)), bound=sorted(changed), modules=modules,
             module_versions=versions(modules, set(sys.modules) - old), env=env, ambient_after=after,
             search=importing.search(),
-            refused=refused, frames=frames, classes=sorted(classes), result=shown,
+            refused=refused, frames=frames, distributions=distributions,
+            classes=sorted(classes), result=shown,
             running=running.threads(self.ns, self._threads) + running.tasks(self.ns),
             ambient=[{"name": n, "state": base64.b64encode(s).decode()}
                      for n, s in states.items() if self._ambient.get(n) != after[n]])

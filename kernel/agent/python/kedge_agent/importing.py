@@ -2,7 +2,8 @@
 
 What a module's own code reads while it is imported counts, and so does the
 source of local modules. That nothing else would be imported under a name is
-observed by name (see the reply of kedge_after: ``modules`` and ``search``).
+observed by name (see the reply of kedge_after: ``modules`` and ``search``), and
+so are the distributions in a folder, where something looked for them.
 """
 from __future__ import annotations
 
@@ -11,27 +12,44 @@ import importlib.machinery
 import os
 import sys
 from functools import wraps
+from importlib import metadata
 from typing import Any
+
+searched: set[str] = set()  # folders in which installed distributions were looked for since the last taken
 
 
 def install() -> None:
-    """Hide the path look-ups of FileFinder, if this process is observed at all."""
+    """Hide the look-ups of modules and distributions in folders, if this process is observed at all."""
     off = getattr(ctypes.CDLL(None), "kedge_observe_off", None)
     if off is None:
         return
     off.argtypes, off.restype = [ctypes.c_int], None
-    finder = importlib.machinery.FileFinder
-    plain = finder.find_spec
+    _hide(importlib.machinery.FileFinder, "find_spec", off)
+    if hasattr(metadata, "FastPath"):
+        _hide(metadata.FastPath, "search", off, lambda path: searched.add(os.path.abspath(path.root or os.curdir)))
+
+
+def _hide(cls: Any, method: str, off: Any, note: Any = None) -> None:
+    plain = getattr(cls, method)
 
     @wraps(plain)
-    def find_spec(self: Any, fullname: str, target: Any = None) -> Any:
+    def hidden(self: Any, *args: Any, **kwargs: Any) -> Any:
         off(1)
         try:
-            return plain(self, fullname, target)
+            if note is not None:
+                note(self)
+            return plain(self, *args, **kwargs)
         finally:
             off(0)
 
-    finder.find_spec = find_spec  # type: ignore[method-assign]
+    setattr(cls, method, hidden)
+
+
+def taken() -> list[str]:
+    """The folders in which distributions were looked for since the last call, by listing them."""
+    folders = sorted(searched)
+    searched.clear()
+    return folders
 
 
 def search() -> list[str]:
