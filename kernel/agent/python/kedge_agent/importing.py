@@ -15,6 +15,7 @@ from functools import wraps
 from importlib import metadata
 from typing import Any
 
+_depth = [0]  # calls within calls that are hidden
 searched: set[str] = set()  # folders in which installed distributions were looked for since the last taken
 
 
@@ -34,13 +35,15 @@ def _hide(cls: Any, method: str, off: Any, note: Any = None) -> None:
 
     @wraps(plain)
     def hidden(self: Any, *args: Any, **kwargs: Any) -> Any:
+        _depth[0] += 1
         off(1)
         try:
             if note is not None:
                 note(self)
             return plain(self, *args, **kwargs)
         finally:
-            off(0)
+            _depth[0] -= 1
+            off(int(_depth[0] > 0))
 
     setattr(cls, method, hidden)
 
