@@ -177,7 +177,7 @@ func (l *lab) known(v variant, id string) string {
 
 // varying matches what two plain runs of a notebook differ in: addresses, process ids, the
 // random ids of stylers and widgets, times, and the progress bars that show them.
-var varying = regexp.MustCompile(`0x[0-9a-f]+|ipykernel_[0-9]+|\b[0-9a-f]{32}\b|\bT_[0-9a-f]{5}|(CPU times|Wall time): [^\\"]*|[^"\\\r]*(it/s|s/it|\?it)[^"\\\r]*`)
+var varying = regexp.MustCompile(`0x[0-9a-f]+|\bx[0-9a-f]{8,}|ipykernel_[0-9]+|\b[0-9a-f]{32}\b|\bT_[0-9a-f]{5}|(CPU times|Wall time): [^\\"]*|[^"\\\r]*(it/s|s/it|\?it)[^"\\\r]*`)
 
 // collect reads the executed notebook and the files of dir.
 func (l *lab) collect(dir, out string, v variant) result {
