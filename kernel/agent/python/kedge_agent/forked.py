@@ -190,7 +190,7 @@ def deny() -> None:
 def _hook(event: str, args: tuple[Any, ...]) -> None:
     if event == "open":
         flags = args[2] if len(args) > 2 else 0
-        if isinstance(flags, int) and flags & _WRITES:
+        if isinstance(flags, int) and flags & _WRITES and not isinstance(args[0], int):  # a number is open already
             raise PermissionError("its pickling writes files")
     elif event.startswith(_DENIED) and event not in _READS:
         raise PermissionError(f"its pickling has effects of its own ({event})")

@@ -75,8 +75,13 @@ def inside(values: Any) -> tuple[list[Any], list[Any]]:
 
 
 def reduce(obj: Any) -> Any:
-    """The reduction of a frame or series with attributes that pandas does not keep; NotImplemented for others."""
+    """The reduction of a frame or series with attributes that pandas does not keep, or of an array of its own.
+
+    NotImplemented for others.
+    """
     module = pandas()
+    if module is not None and issubclass(type(obj), sys.modules["pandas._libs.arrays"].NDArrayBacked):
+        return _array(obj)
     if module is None or not issubclass(type(obj), (module.DataFrame, module.Series)):
         return NotImplemented
     lost = {k: v for k, v in vars(obj).items() if k not in _OWN and k not in obj._metadata}
@@ -84,6 +89,16 @@ def reduce(obj: Any) -> Any:
         return NotImplemented
     made = obj.__reduce_ex__(5)
     return made[0], made[1], (made[2], lost), None, None, set_frame
+
+
+def _array(obj: Any) -> Any:
+    """The reduction of dates, categories and the like, without what looking at them has cached."""
+    made = obj.__reduce_ex__(5)
+    state = made[2] if len(made) > 2 else None
+    if type(state) is not tuple or len(state) != 3 or type(state[2]) is not dict:
+        return made
+    kept = {k: v for k, v in state[2].items() if k != "_cache" and (k, v) != ("_readonly", False)}
+    return (*made[:2], (*state[:2], kept) if kept else state[:2], *made[3:])
 
 
 def set_frame(obj: Any, state: tuple[Any, dict[str, Any]]) -> None:

@@ -1,5 +1,6 @@
 """A closed file comes back as it was; an open one does not."""
 import io
+import os
 import pathlib
 import pickle
 import sys
@@ -7,7 +8,7 @@ import sys
 import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
-from kedge_agent import closedfiles  # noqa: E402
+from kedge_agent import closedfiles, forked  # noqa: E402
 
 
 def again(file):
@@ -56,3 +57,9 @@ def test_what_is_open_or_shared_is_not_reduced(tmp_path):
     del buffer
     assert closedfiles.reduce(f) is not NotImplemented
     assert closedfiles.reduce(io.StringIO()) is NotImplemented
+
+
+def test_in_a_fork_a_descriptor_may_be_wrapped_but_no_file_written():
+    forked._hook("open", (5, "wb", os.O_WRONLY))
+    with pytest.raises(PermissionError):
+        forked._hook("open", ("some/file", "wb", os.O_WRONLY))
