@@ -26,10 +26,27 @@ def set_tree(tree: Any, state: tuple[Any, ...]) -> None:
     tree.__setstate__(state)
 
 
+def set_image(obj: Any, state: tuple[Any, dict[str, Any]]) -> None:
+    """Fill an image of PIL."""
+    obj.__setstate__(state[0])
+    vars(obj).update(state[1])
+
+
+def _image(obj: Any) -> Any:
+    """An image with what saving it has left in it: showing an image in a notebook saves it."""
+    left = {k: v for k, v in vars(obj).items() if k in ("_default_encoderinfo", "encoderinfo", "encoderconfig")}
+    if not left:
+        return NotImplemented
+    made = obj.__reduce_ex__(5)
+    return *made[:2], (made[2], left), None, None, set_image
+
+
 def reduce(obj: Any) -> Any:
     """A reduction that keeps what the type's own drops; NotImplemented for other types."""
     kind = type(obj)
     module, title = live.module(kind), live.name(kind)
+    if (module, title) == ("PIL.Image", "Image"):
+        return _image(obj)
     if (module, title) in _DROPPED:
         return copyreg.__newobj__, (kind,), dict(vars(obj)), None, iter(obj.items()), set_attributes
     if title in ("cKDTree", "KDTree") and module in ("scipy.spatial._ckdtree", "scipy.spatial._kdtree"):
