@@ -3,7 +3,7 @@ ROOT := $(patsubst %/,%,$(dir $(abspath $(lastword $(MAKEFILE_LIST)))))
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := build
-.PHONY: demo build test lint bench corpus setup lock
+.PHONY: demo build test lint bench corpus lab setup lock
 
 STATICCHECK_VERSION := v0.7.0
 STATICCHECK := $(ROOT)/.cache/bin/staticcheck-$(STATICCHECK_VERSION)
@@ -38,6 +38,11 @@ $(STATICCHECK):
 	mkdir -p $(@D)
 	GOBIN=$(@D)/new go install honnef.co/go/tools/cmd/staticcheck@$(STATICCHECK_VERSION)
 	mv $(@D)/new/staticcheck $@
+
+# Opens JupyterLab on the examples, whose kernel python3 is Kedge's there.
+lab: setup build
+	$(ROOT)/bin/kedge install --prefix $(ROOT)/.cache/lab --python $(PYTHON) --as python3
+	cd $(ROOT) && JUPYTER_PATH=$(ROOT)/.cache/lab/share/jupyter PATH=$(ROOT)/.venv/bin:$$PATH jupyter lab $(LAB_FLAGS) examples
 
 # Compares kedge run with jupyter execute on the examples, side by side: some
 # ten minutes on a machine that does nothing else. KEDGE_BENCH_EXAMPLES=iris

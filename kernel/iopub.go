@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"log/slog"
 	"sync"
+	"time"
 	"unicode/utf8"
 
 	"github.com/google/uuid"
@@ -19,9 +20,11 @@ const (
 	maxTopic  = 4 << 10
 )
 
-// publisher sends to subscribers. One that does not read loses messages, as it would with any ZeroMQ publisher.
+// publisher sends to subscribers. One that reads slowly is waited for, up to subscriberLimit; one that has not read
+// for a while, and lets more than stalledLimit wait, is disconnected. Neither delays others.
 type publisher struct {
-	log *slog.Logger
+	log      *slog.Logger
+	patience time.Duration
 
 	mu      sync.Mutex
 	peers   map[*peer]*subscriber
@@ -120,6 +123,12 @@ func (s *publisher) publish(frames [][]byte) {
 	defer s.mu.Unlock()
 	for p, sub := range s.peers {
 		if !sub.wants(frames[0]) {
+			continue
+		}
+		if p.out.stalled(stalledLimit, s.patience) {
+			s.log.Warn("a client does not read; it is disconnected", "client", p.raw.RemoteAddr())
+			p.out.drop()
+			_ = p.raw.Close()
 			continue
 		}
 		if p.out.put(packet) {

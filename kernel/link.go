@@ -31,17 +31,14 @@ type link struct {
 
 // link serves a connection to shell, control, stdin or hb until one of its two sides ends.
 func (p *Proxy) link(ctx context.Context, name string, front *peer) {
+	leave := p.arrive(name, front)
+	defer leave()
 	select {
 	case <-p.ready:
 	case <-ctx.Done():
 		return
 	}
 	l := &link{Proxy: p, channel: name, front: front}
-	leave, ok := p.arrive(name, front)
-	if !ok {
-		return
-	}
-	defer leave()
 	var err error
 	if l.kernel, err = p.child.dial(ctx, name, front.conn.Identity); err != nil {
 		return
@@ -66,9 +63,9 @@ func (p *Proxy) link(ctx context.Context, name string, front *peer) {
 
 // arrive makes front the holder of its identity on the channel. A former holder is ended: it is the same client,
 // whose old connection is dead or forgotten.
-func (p *Proxy) arrive(name string, front *peer) (leave func(), ok bool) {
+func (p *Proxy) arrive(name string, front *peer) (leave func()) {
 	if len(front.conn.Identity) == 0 {
-		return func() {}, true
+		return func() {}
 	}
 	key := name + " " + string(front.conn.Identity)
 	gone := make(chan struct{})
@@ -87,7 +84,7 @@ func (p *Proxy) arrive(name string, front *peer) (leave func(), ok bool) {
 		}
 		p.mu.Unlock()
 		close(gone)
-	}, true
+	}
 }
 
 // holder is the connection that has an identity; gone is closed once the kernel's side of it is.

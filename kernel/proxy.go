@@ -20,8 +20,10 @@ import (
 )
 
 const (
-	subscriberLimit = 64 << 20 // bytes that wait for a client that reads too slowly, before it misses some
-	replyLimit      = 8 << 20  // before the kernel's replies to it wait in the kernel
+	subscriberLimit = 512 << 20        // bytes that wait for a client that reads too slowly, before it misses some
+	stalledLimit    = 64 << 20         // that wait for one that does not read at all
+	stalledAfter    = 10 * time.Second // it is disconnected
+	replyLimit      = 8 << 20          // before the kernel's replies to a client wait in the kernel
 )
 
 // ErrParentDied reports that the process on whose behalf we run is gone.
@@ -66,7 +68,7 @@ func OpenProxy(cfg ProxyConfig) (*Proxy, error) {
 	if p.log == nil {
 		p.log = slog.New(slog.DiscardHandler)
 	}
-	p.iopub = &publisher{log: p.log, signer: p.signer, peers: map[*peer]*subscriber{}}
+	p.iopub = &publisher{log: p.log, patience: stalledAfter, signer: p.signer, peers: map[*peer]*subscriber{}}
 	if cfg.Session != nil {
 		p.gate = newGate(p, cfg.Session)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"time"
 
 	"kedge/kernel/zmtp"
 )
@@ -24,6 +25,7 @@ type queue struct {
 	mu      sync.Mutex
 	packets []zmtp.Packet
 	bytes   int
+	taken   time.Time // when the reader last took something, or the queue was last empty
 	ended   bool
 }
 
@@ -37,6 +39,9 @@ func (q *queue) put(p zmtp.Packet) bool {
 	defer q.mu.Unlock()
 	if q.ended || q.bytes > 0 && q.bytes+p.Size() > q.limit || len(q.packets) == maxQueuedPackets {
 		return false
+	}
+	if q.bytes == 0 {
+		q.taken = time.Now()
 	}
 	q.packets, q.bytes = append(q.packets, p), q.bytes+p.Size()
 	signal(q.filled)
@@ -73,6 +78,7 @@ func (q *queue) take() []zmtp.Packet {
 		if len(q.packets) == 0 {
 			q.packets = nil
 		}
+		q.taken = time.Now()
 		ended := q.ended
 		q.mu.Unlock()
 		signal(q.room)
@@ -81,6 +87,21 @@ func (q *queue) take() []zmtp.Packet {
 		}
 		<-q.filled
 	}
+}
+
+// stalled says whether more than size bytes wait and nothing was taken for so long.
+func (q *queue) stalled(size int, since time.Duration) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.bytes > size && time.Since(q.taken) > since
+}
+
+// drop ends the queue and forgets what waits in it.
+func (q *queue) drop() {
+	q.mu.Lock()
+	q.packets, q.bytes = nil, 0
+	q.mu.Unlock()
+	q.end()
 }
 
 // end lets nothing more in.

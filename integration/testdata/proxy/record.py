@@ -124,6 +124,8 @@ def normal(m):
     """A message without what differs between any two kernels."""
     head = dict(m["header"], msg_id="", date="", session="")
     topic = [t if b"\x00" not in t else b"" for t in m["idents"]]
+    if m["content"].get("ename") == "KeyboardInterrupt":
+        m["content"]["traceback"] = "where it was"
     if m["header"]["msg_type"] == "usage_reply":
         m["content"] = sorted(set(m["content"]) - {"host_cpu_percent"})  # absent if 0
     if m["header"]["msg_type"] == "stream" and len(m["content"]["text"]) > 500:
@@ -160,7 +162,7 @@ def record(argv):
         r.asks("print(input(), flush=True)", "\u00e4\U0001F600")
         r.interrupted("import time; print('go', flush=True); time.sleep(60)")
         r.interrupted("print('go', flush=True)\nwhile True: pass")
-        r.interrupted("import subprocess; print('go', flush=True); subprocess.run(['sleep', '60'])")
+        r.interrupted("import subprocess; p = subprocess.Popen(['sleep', '60']); print('go', flush=True); p.wait()")
         r.cell("print('still here')")
         r.shell("interrupt_request", {}, "control")
         r.shell("usage_request", {}, "control")
@@ -187,8 +189,6 @@ def record(argv):
         # A plain kernel does not always get to say shutdown_reply on iopub.
         c.request("shutdown_request", {"restart": False}, "control")
         r.note("shutdown", [c.receive("control")])
-        code = kernel.process.wait(10)
-        r.log.append(f"exit status {code}")
         return r
 
 
