@@ -48,7 +48,7 @@ lab: setup build
 # ten minutes on a machine that does nothing else. KEDGE_BENCH_EXAMPLES=iris
 # and KEDGE_BENCH_ROUNDS=1 make it shorter.
 bench: setup build
-	cd $(ROOT) && go test ./integration -run '^$$' -bench Examples -benchtime 1x -timeout 2h
+	cd $(ROOT) && go test ./integration -run '^$$' -bench 'Examples|Proxy' -benchtime 1x -timeout 2h
 
 # Thirty notebooks as people write them, 205 edits of them: no cell runs that
 # need not, and all is as in a straight run. Some twenty minutes on two cores;
