@@ -17,6 +17,14 @@ func (w world) Observe(kind cellgraph.Kind, name string) cellgraph.Observation {
 	return o
 }
 
+func (w world) Standing(kind cellgraph.Kind, name string) cellgraph.Observation {
+	if o := w.Observe(kind, "left "+name); !o.ID.IsZero() {
+		o.Name = name
+		return o
+	}
+	return w.Observe(kind, name)
+}
+
 func group(value string, names ...string) cellgraph.Group {
 	g := cellgraph.Group{Names: names, ID: cellgraph.Combine(append([]string{value}, names...)...)}
 	for _, n := range names {
@@ -75,6 +83,7 @@ func TestLook(t *testing.T) {
 		{"AliasOfWhatIsOnlyRead", []cellgraph.Trace{trace("c", reads, cellgraph.Effect{})}, stateWith(group("3", "other", "threshold")), nil, true, ""},
 		{"AbsentNameAppeared", []cellgraph.Trace{trace("c", absent, cellgraph.Effect{})}, stateWith(group("1", "nowhere")), nil, false, "nowhere is defined now"},
 		{"FileChanged", []cellgraph.Trace{trace("c", readsFile, cellgraph.Effect{})}, base, world{"file trips.csv": "v2"}, false, "trips.csv v1 → v2"},
+		{"LeftoverIsStillThere", []cellgraph.Trace{trace("c", readsFile, cellgraph.Effect{})}, base, world{"file left trips.csv": "v1"}, true, ""},
 		{"FileGone", []cellgraph.Trace{trace("c", readsFile, cellgraph.Effect{})}, base, world{}, false, "trips.csv is gone"},
 		{"Uncached", []cellgraph.Trace{uncached}, base, nil, false, "connected to a host: not cached"},
 		{"OlderTraceHolds", []cellgraph.Trace{trace("c", readsFile, cellgraph.Effect{}), trace("c", reads, cellgraph.Effect{})}, base, world{}, true, ""},

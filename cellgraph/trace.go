@@ -2,6 +2,7 @@ package cellgraph
 
 import (
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -131,6 +132,19 @@ func (e *Effect) Names() map[string]bool {
 	}
 	for _, u := range e.Opaque {
 		names[u.Name] = true
+	}
+	return names
+}
+
+// InPlace are the names whose value the cell changed and that it did not bind anew.
+func (e *Effect) InPlace() map[string]bool {
+	names := map[string]bool{}
+	for _, g := range e.Groups {
+		for _, n := range g.Names {
+			if !slices.Contains(e.Rebound, n) {
+				names[n] = true
+			}
+		}
 	}
 	return names
 }

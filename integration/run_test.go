@@ -268,8 +268,12 @@ func TestRules(t *testing.T) {
 			func(l *lab) { l.file("colorsys.py", "def rgb_to_hsv(*a): return 'shadow'") }, []string{"a"}},
 		{"ThreadLeftRunning", []string{"import threading, time\ndef work():\n    time.sleep(60)\nthreading.Thread(target=work, daemon=True).start()", "k = 6"},
 			nil, []string{"a", "b"}},
-		{"HistoryOfRestoredCells", []string{"40 + 2", "print(1)"},
-			func(l *lab) { l.edit("print(1)", "print(_)") }, []string{"a", "b"}},
+		{"HistoryOfRestoredCells", []string{"40 + 2", "l = [1]\nl", "l.append(2)", "[l[0]]", "print(1)"},
+			func(l *lab) {
+				l.edit("print(1)", "print(_, __, Out, In, _2 is l, _i2, _ii)\\n_.append(5)\\nprint(Out[4])")
+			}, []string{"e"}},
+		{"HistoryOfWhatWasBoundAnew", []string{"x = [1]\nx", "x = [2]", "print(1)"},
+			func(l *lab) { l.edit("print(1)", "print(Out)") }, []string{"a", "b", "c"}},
 		{"StaleNameOfAGroup", []string{"a = [1]; b = a", "b = 'new'", "print(1)"},
 			func(l *lab) { l.edit("print(1)", "print(a, b)") }, []string{"c"}},
 		{"UserFileIsSavedFirst", []string{"open('out.txt', 'w').write('mine');"},
@@ -306,6 +310,47 @@ func TestRules(t *testing.T) {
 				t.Errorf("the restored run differs from a straight one\ngot  %s\nwant %s", stripTimes(t, out), stripTimes(t, want))
 			}
 		})
+	}
+}
+
+func TestALeftoverThatARunSawIsObserved(t *testing.T) {
+	l := newLab(t, "../examples/iris.ipynb")
+	l.write(cells("import os\nprint(os.path.exists('made.txt'), 'made.txt' in os.listdir('.'))", "open('made.txt', 'w').write('x');"))
+	if r, _, code := l.run(); code != 0 {
+		t.Fatalf("cold: exit %d: %+v", code, r.Error)
+	}
+	l.edit("print(os", "print(1, os")
+	if _, out, _ := l.run(); !strings.Contains(out, "1 True True") {
+		t.Fatalf("a cell that runs sees the folder as it stands: %s", out)
+	}
+	if warm, _, _ := l.run(); !all(statuses(t, warm), "restored") {
+		t.Errorf("with the leftover in its place: %+v", warm.Steps)
+	}
+	if err := os.Remove(filepath.Join(l.dir, "made.txt")); err != nil {
+		t.Fatal(err)
+	}
+	if _, out, _ := l.run(); !strings.Contains(out, "1 False False") {
+		t.Errorf("without the leftover: %s", out)
+	}
+}
+
+func TestGivingUpTakesFilesBack(t *testing.T) {
+	l := newLab(t, "../examples/iris.ipynb")
+	l.write(cells("import os\nprint(os.path.exists('made.txt'))", "open('made.txt', 'w').write('x');", "import time\nt = time.time(); g = (i for i in [1])", "k = 1"))
+	if r, _, code := l.run(); code != 0 {
+		t.Fatalf("cold: exit %d: %+v", code, r.Error)
+	}
+	if err := os.Remove(filepath.Join(l.dir, "made.txt")); err != nil {
+		t.Fatal(err)
+	}
+	l.edit("print(os", "print(1, os")
+	l.edit("k = 1", "print(len(list(g)))")
+	report, out, _ := l.run()
+	if got := ran(statuses(t, report)); !slices.Equal(got, []string{"a", "b", "c", "d"}) {
+		t.Errorf("ran %v; want all, for c does not do the same again", got)
+	}
+	if !strings.Contains(out, "1 False") {
+		t.Errorf("the straight run found what the abandoned one had restored: %s", out)
 	}
 }
 

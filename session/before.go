@@ -84,11 +84,16 @@ func (s *Session) before(kind cellgraph.Kind, name string, o *seen) (cellgraph.O
 		return s.world.Observe(kind, name), true
 	}
 	if kind == cellgraph.KindList {
-		obs.ID = s.world.listing(name, func(entries map[string]bool) bool { return s.undo(name, entries, o) })
+		standing := *s.world
+		standing.leftover = nil
+		obs.ID = standing.listing(name, func(entries map[string]bool) bool { return s.undo(name, entries, o) })
 		return obs, true
 	}
 	if !o.wrote(name) {
-		return s.world.Observe(kind, name), true
+		if o.made(s.volume.path(name)) {
+			return s.world.Observe(kind, name), true
+		}
+		return s.world.Standing(kind, name), true
 	}
 	e, there := o.before[name]
 	if !there {
@@ -124,12 +129,22 @@ func (s *Session) wasLeftover(o *seen, name string) bool {
 }
 
 // undo takes what the cell made out of a listing, and puts back what it
-// removed. It reports whether the cell found the folder in the volume.
+// removed. A leftover in the place of what it made does not count. It reports
+// whether the cell found the folder in the volume.
 func (s *Session) undo(folder string, entries map[string]bool, o *seen) bool {
 	for _, name := range o.changed {
 		if filepath.Dir(name) == filepath.Clean(folder) {
 			_, there := o.before[name]
 			entries[filepath.Base(name)] = there && !s.wasLeftover(o, name)
+		}
+	}
+	for entry, there := range entries {
+		name := filepath.Join(folder, entry)
+		if _, existed := o.before[name]; !there || !existed || !o.made(s.volume.path(name)) {
+			continue
+		}
+		if _, ours := s.state.File(name); !ours && s.wasLeftover(o, name) {
+			entries[entry] = false
 		}
 	}
 	return o.before[filepath.Clean(folder)].Mode.IsDir()

@@ -39,8 +39,10 @@ func (s *Session) execute(ctx context.Context, cell notebook.CodeCell, count int
 		}
 		doubt = s.announce(ctx, o) // what came alive may reach more
 	}
-	if doubt == nil && s.restored && (needsHistory(o.reads.Reads) || o.reads.All && s.results) {
-		return nil, fmt.Errorf("%w: cell %s may read the history of cells that were restored", ErrRestore, cell.ID)
+	if doubt == nil && (needsHistory(o.reads.Reads) || o.reads.All) {
+		if err := s.tell(ctx); err != nil {
+			return nil, fmt.Errorf("%w: cell %s may read the history: %w", ErrRestore, cell.ID, err)
+		}
 	}
 	blind, err := s.watched(ctx, o, count)
 	doubt = errors.Join(doubt, blind)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -166,22 +167,9 @@ func (n *Interactive) apply(ctx context.Context, cell notebook.CodeCell, t *cell
 // enter lays the state after a trace over the kernel, history included.
 func (n *Interactive) enter(ctx context.Context, cell notebook.CodeCell, t *cellgraph.Trace) (count int, err error) {
 	r := agent.Restore{Entered: &cell.Source}
-	for _, g := range t.Effect.Groups {
-		for _, name := range g.Names {
-			if !slices.Contains(t.Effect.Rebound, name) {
-				r.Changed = append(r.Changed, name)
-			}
-		}
-	}
-	if result := t.Effect.Result; result != nil {
-		r.Result = &agent.Shown{Is: result.Is}
-		if result.Group != nil {
-			load, err := n.s.load(ctx, result.Group)
-			if err != nil {
-				return 0, err
-			}
-			r.Result.Group = &load
-		}
+	r.Changed = slices.Sorted(maps.Keys(t.Effect.InPlace()))
+	if r.Result, err = n.s.shownAgain(ctx, t.Effect.Result); err != nil {
+		return 0, err
 	}
 	return n.s.lay(ctx, r)
 }

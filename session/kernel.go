@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 
 	"kedge/cellgraph"
@@ -45,8 +46,12 @@ func (s *Session) language() cellgraph.Digest {
 // bring lays over the kernel what differs from the state that the cells so far left.
 func (s *Session) bring(ctx context.Context, count int) error {
 	count--
-	_, err := s.lay(ctx, agent.Restore{ExecutionCount: &count, Inputs: s.inputs})
-	return err
+	r := agent.Restore{ExecutionCount: &count, Changed: slices.Sorted(maps.Keys(s.changed))}
+	if _, err := s.lay(ctx, r); err != nil {
+		return err
+	}
+	clear(s.changed)
+	return nil
 }
 
 // lay adds to r what differs, and applies it. It returns the execution count

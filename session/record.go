@@ -28,6 +28,7 @@ func (s *Session) record(ctx context.Context, o *seen, count int, c *CellReport)
 		c.Why += "; it does not do the same each time"
 	}
 	c.leaves(&t)
+	s.keepPrior(o, &effect)
 	s.executed[s.state.Passed()] = true
 	s.pass(o.cell, count, t)
 	s.live = s.state.Clone()
@@ -56,7 +57,7 @@ func (s *Session) varies(ctx context.Context, t *cellgraph.Trace) bool {
 func (s *Session) capture(ctx context.Context, o *seen) (e cellgraph.Effect, err error) {
 	spool := filepath.Join(s.cfg.Runtime, "spool")
 	defer os.Remove(spool)
-	if o.captured, err = s.agent.After(ctx, spool, s.interactive); err != nil {
+	if o.captured, err = s.agent.After(ctx, spool, true); err != nil {
 		return e, err
 	}
 	if o.after, err = s.volume.scan(); err != nil {
@@ -71,7 +72,6 @@ func (s *Session) pass(cell notebook.CodeCell, count int, t cellgraph.Trace) {
 	p := passed{cell: cell, count: count, trace: t}
 	if !s.interactive { // cells are replayed only where nobody can look
 		p.pre = s.state.Clone()
-		s.inputs = append(s.inputs, cell.Source)
 	}
 	s.past = append(s.past, p)
 	s.state.Apply(t)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -18,7 +19,8 @@ type passed struct {
 	cell  notebook.CodeCell
 	count int
 	trace cellgraph.Trace
-	pre   *cellgraph.State // the state before it
+	pre   *cellgraph.State // the state before it; nil in a live kernel
+	shows bool             // it was restored and showed a result
 }
 
 // missing are the cells that made the opaque things that a cell reads what
@@ -137,13 +139,57 @@ func (s *Session) takeBack(ctx context.Context, p passed) error {
 	return s.putFiles(ctx, changes)
 }
 
-// putFiles lays changes over the folder and notes what was saved before.
+// putFiles lays changes over the folder and notes what was there before.
 func (s *Session) putFiles(ctx context.Context, changes []cellgraph.FileChange) error {
+	for _, c := range changes {
+		if _, known := s.prior[c.Path]; !known {
+			if was, err := s.world.found(c.Path); err == nil {
+				s.prior[c.Path] = was
+			}
+		}
+	}
 	saved, err := restoreFiles(ctx, s.world, changes)
 	if err != nil {
 		return err
 	}
 	return s.noteSaved(ctx, saved, time.Now().UTC())
+}
+
+// keepPrior notes what the files were that a cell has changed, so far as that is known.
+func (s *Session) keepPrior(o *seen, e *cellgraph.Effect) {
+	for _, f := range e.Files {
+		if _, known := s.prior[f.Path]; known {
+			continue
+		}
+		was := cellgraph.FileChange{Path: f.Path, Deleted: true}
+		if now, ours := s.state.File(f.Path); ours {
+			was = now
+		} else if before, there := o.before[f.Path]; there {
+			d, known := s.content(o, f.Path)
+			if !known || !before.Mode.IsRegular() {
+				continue
+			}
+			was = cellgraph.FileChange{Path: f.Path, Content: d, Size: before.Size, Mode: uint32(before.Mode.Perm())}
+		}
+		s.prior[f.Path] = was
+	}
+}
+
+// takeAllBack makes the files that an abandoned run has changed what they were
+// before it: the straight run that follows must not find them.
+func (s *Session) takeAllBack(ctx context.Context) error {
+	var changes []cellgraph.FileChange
+	for _, path := range slices.Sorted(maps.Keys(s.prior)) {
+		was := s.prior[path]
+		if !was.Content.IsZero() {
+			if there, err := s.cfg.Store.HasBlob(ctx, was.Content); err != nil || !there {
+				continue // a user's file that a cell changed: its old content is nowhere
+			}
+		}
+		changes = append(changes, was)
+	}
+	saved, err := restoreFiles(ctx, s.world, changes)
+	return errors.Join(err, s.noteSaved(ctx, saved, time.Now().UTC()))
 }
 
 // unrepeatable remembers that a trace cannot be replayed: its cell really runs from now on.

@@ -77,17 +77,17 @@ type Session struct {
 	cfg         Config
 	volume      *volume
 	world       *world
-	state       *cellgraph.State            // what the cells so far have done
-	leftover    leftovers                   // of all runs under this path
-	inputs      []string                    // sources of the cells so far, as entered
-	outputs     map[string]cellgraph.Digest // cell id → blob of its outputs
-	displays    map[string][]shownAt        // the outputs so far, by display id
-	parent      cellgraph.Digest            // the snapshot before the next cell
-	restored    bool                        // a cell was restored, so the kernel has not seen all cells
-	results     bool                        // a restored cell showed a result, which is in no kernel's Out
+	state       *cellgraph.State                // what the cells so far have done
+	leftover    leftovers                       // of all runs under this path
+	outputs     map[string]cellgraph.Digest     // cell id → blob of its outputs
+	displays    map[string][]shownAt            // the outputs so far, by display id
+	parent      cellgraph.Digest                // the snapshot before the next cell
+	restored    bool                            // a cell was restored, so the kernel has not seen all cells
+	prior       map[string]cellgraph.FileChange // what the files that this run has changed were before it
+	changed     map[string]bool                 // names that restored cells have changed in place, and the kernel not yet
 	writer      *writer
 	watch       *watch
-	interactive bool   // results are captured: a person may name any of them
+	interactive bool   // a person may look at the kernel at any time
 	blind       string // why nothing may be looked up or recorded from here on; "" if it may
 	faults      []string
 
@@ -96,6 +96,7 @@ type Session struct {
 	ring     *observe.Ring
 	live     *cellgraph.State // what the kernel holds
 	past     []passed
+	told     map[int]bool     // which restored cells of the past the kernel's history has
 	executed map[int]bool     // which cells of the past have run in the kernel
 	present  *cellgraph.State // while cells are replayed: what they are replayed for; else nil
 }
@@ -112,7 +113,8 @@ func Open(ctx context.Context, cfg Config) (*Session, error) {
 	}
 	cfg.Stateless = declared
 	parts := &parter{ctx: ctx, store: cfg.Store, found: map[cellgraph.Digest][]cellgraph.Part{}}
-	s := &Session{cfg: cfg, volume: v, state: cellgraph.NewState(parts), live: cellgraph.NewState(parts), executed: map[int]bool{},
+	s := &Session{cfg: cfg, volume: v, state: cellgraph.NewState(parts), live: cellgraph.NewState(parts), executed: map[int]bool{}, told: map[int]bool{},
+		prior: map[string]cellgraph.FileChange{}, changed: map[string]bool{},
 		outputs: map[string]cellgraph.Digest{}, displays: map[string][]shownAt{}, writer: newWriter(), watch: newWatch(), blind: cfg.Blind}
 	s.world = &world{ctx: ctx, store: cfg.Store, volume: v, state: s.state, modules: cfg.Modules,
 		env: cfg.lookupEnv, environ: cfg.environ, secret: cfg.Secret, now: time.Now, outs: s.outs(ctx), leftover: map[string]map[cellgraph.Digest]bool{}}
@@ -186,6 +188,9 @@ func (s *Session) Run(ctx context.Context) (report *Report, err error) {
 		return nil
 	})
 	report, err = s.cells(ctx)
+	if errors.Is(err, ErrRestore) {
+		err = errors.Join(err, s.takeAllBack(ctx))
+	}
 	s.close()
 	s.writer.close()
 	_ = g.Wait() // the writer's errors are faults
@@ -369,7 +374,10 @@ func (s *Session) restore(ctx context.Context, cell notebook.CodeCell, count int
 	s.show(cell.Index, displays)
 	s.pass(cell, count, t)
 	s.restored = true
-	s.results = s.results || bytes.Contains(data, []byte(`"execute_result"`))
+	s.past[len(s.past)-1].shows = bytes.Contains(data, []byte(`"execute_result"`))
+	for name := range t.Effect.InPlace() {
+		s.changed[name] = true
+	}
 	if err := s.anchor(ctx, cell, t, Restored); err != nil {
 		s.fault("record cell "+cell.ID, err)
 	}

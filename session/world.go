@@ -42,6 +42,13 @@ func (w *world) over(state *cellgraph.State) cellgraph.World {
 	return &other
 }
 
+// Standing is Observe with leftovers in their place.
+func (w *world) Standing(kind cellgraph.Kind, name string) cellgraph.Observation {
+	as := *w
+	as.leftover = nil
+	return as.Observe(kind, name)
+}
+
 func (w *world) Observe(kind cellgraph.Kind, name string) cellgraph.Observation {
 	o := cellgraph.Observation{Kind: kind, Name: name}
 	switch kind {

@@ -128,17 +128,24 @@ type Shown struct {
 	Group *Load  `json:"group,omitempty"`
 }
 
+// Entry is a restored cell as IPython's history has it.
+type Entry struct {
+	Count  int    `json:"count"`
+	Code   string `json:"code"`
+	Result *Shown `json:"result,omitempty"`
+}
+
 // Restore is a request to lay captured state over the kernel. It is applied whole or not at all.
 type Restore struct {
 	Groups         []Load         `json:"groups"`
 	Delete         []string       `json:"delete"`
 	Modules        []string       `json:"modules"`
 	Ambient        []AmbientState `json:"ambient"`
-	Inputs         []string       `json:"inputs"`          // sources of all cells so far, for the history
 	ExecutionCount *int           `json:"execution_count"` // of the last cell; nil leaves it
 	// Entered, if set, is the source of a cell that counts as run, Result what
 	// it showed, and Changed are names that it changed in place.
 	Entered *string  `json:"entered"`
+	History []Entry  `json:"history,omitempty"` // cells that were restored before, in order
 	Result  *Shown   `json:"result,omitempty"`
 	Changed []string `json:"changed"`
 }

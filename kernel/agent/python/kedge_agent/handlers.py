@@ -147,7 +147,7 @@ class Agent:
             result = self._shown(content.get("result"), values)
             held = {n: self.ns[n] for n in values if n in self.ns}
             pairs = [(held[n], values[n]) for n in content.get("changed") or [] if n in held and n in values]
-            self.history.check(pairs, self.ns)
+            self._check(pairs, content)
             self.ns.update(values)
             for a in content.get("ambient") or []:
                 if a["name"] == MODULES:
@@ -174,8 +174,24 @@ class Agent:
         if content.get("execution_count") is not None:
             self.execution({"count": content["execution_count"]})
         self.history.repoint(pairs)
+        self._tell(content.get("history") or [])
         entered = self.history.enter(content["entered"], result) if content.get("entered") is not None else 0
         return {"bound": sorted(values), "execution_count": entered}
+
+    def _check(self, pairs: list[tuple[Any, Any]], content: dict[str, Any]) -> None:
+        """Whether results can follow what changes in place; where nobody may ever look, that is only noted."""
+        try:
+            self.history.check(pairs, self.ns)
+        except ValueError as err:
+            if content.get("entered") is not None:
+                raise
+            self.history.broken = str(err)
+
+    def _tell(self, cells: list[dict[str, Any]]) -> None:
+        for cell in cells:
+            self.history.tell(cell["count"], cell["code"], self._shown(cell.get("result"), {}))
+        if cells:
+            self.history.settle()
 
     def _shown(self, result: dict[str, Any] | None, values: dict[str, Any]) -> dict[str, Any]:
         """The result of the cell that is entered, by history.RESULT."""

@@ -14,6 +14,7 @@ class History:
 
     def __init__(self, shell: Any) -> None:
         self.shell = shell
+        self.broken = ""  # why what it holds is not what a straight run would hold; "" if it is
 
     def count(self) -> int:
         """The number that the last cell had."""
@@ -36,6 +37,30 @@ class History:
             hook.update_user_ns(found[RESULT])
         shell.execution_count = number + 1
         return number
+
+    def tell(self, number: int, code: str, found: dict[str, Any]) -> None:
+        """Cell number, which was restored before anybody looked, counts as run too. settle comes after the last."""
+        if self.broken:
+            raise ValueError(self.broken)
+        ns, manager = self.shell.user_ns, self.shell.history_manager
+        parsed, raw = manager.input_hist_parsed, manager.input_hist_raw
+        for inputs, text in ((parsed, self.shell.transform_cell(code)), (raw, code)):
+            inputs.extend([""] * (number + 1 - len(inputs)))
+            inputs[number] = text.rstrip("\n")
+        ns[f"_i{number}"] = code.rstrip("\n")
+        if RESULT in found:
+            ns["_oh"][number] = ns[f"_{number}"] = found[RESULT]
+
+    def settle(self) -> None:
+        """Let the names of the last inputs and results be those of the cells told."""
+        ns, manager, hook = self.shell.user_ns, self.shell.history_manager, self.shell.displayhook
+        last = ["", "", "", *manager.input_hist_raw[1:]][-3:]
+        manager._i00, manager._i, manager._ii = reversed(last)
+        last = [ns["_oh"][n] for n in sorted(ns["_oh"])][-3:]
+        for name, value in zip(("_", "__", "___"), reversed(["", "", "", *last][-3:]), strict=True):
+            if ns.get(name) is getattr(hook, name, None):
+                ns[name] = value
+            setattr(hook, name, value)
 
     def check(self, pairs: list[tuple[Any, Any]], ns: dict[str, Any]) -> None:
         """ValueError if a result holds the first of a pair, or a part of it, and is not it: it could not follow."""

@@ -19,6 +19,7 @@ _LOADERS = {"pickle", "_pickle", "joblib", "torch", "shelve"}
 _MAGICS = {"time", "timeit", "capture", "matplotlib", "config", "load_ext", "autoreload", "cd",
            "pwd", "env", "pip", "bash", "sh", "writefile", "system", "sx"}
 _BODIES = {"time", "timeit", "capture"}  # magics whose cell is code that they run
+_RESULTS = re.compile(r"_{1,3}|_\d+|_oh|Out")  # what was shown before may share with any name
 _WORD = re.compile(r"\b[^\W\d]\w*")
 _LIMIT = 2_000_000
 _TEXT = 10_000  # characters; longer strings are data
@@ -97,7 +98,7 @@ class Reads:
             self.mentioned |= found
             if found & _PICKLES or found & {"load", "loads"} and found & _LOADERS or {"shelve", "open"} <= found:
                 self.unpickles = True
-            if found & _EVERYTHING or ("get_ipython" in found and not magics):
+            if found & _EVERYTHING or ("get_ipython" in found and not magics) or any(map(_RESULTS.fullmatch, found)):
                 self.all = True
             for const in code.co_consts:
                 for text in strings(const):
