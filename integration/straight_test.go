@@ -28,8 +28,8 @@ type replacement struct{ old, new string }
 func TestStraight(t *testing.T) {
 	small := []replacement{
 		{"trips_count = 5_000_000", "trips_count = 20_000"},
-		{"sample_size = 3_000_000", "sample_size = 10_000"},
-		{"iterations = 600", "iterations = 20"},
+		{"sample_size = 400_000", "sample_size = 10_000"},
+		{"trees = 80", "trees = 8"},
 	}
 	for _, test := range []struct {
 		name    string
