@@ -60,8 +60,8 @@ func NewGraph(runs []StepRun) Graph {
 			seen[p][o.Name] = true
 		}
 		for _, key := range writes(&r.Trace.Effect) {
-			if len(r.Trace.Effect.Modules) > 0 && strings.HasPrefix(key, string(KindAmbient)+" ") {
-				continue // importing sets options up: that is not what people mean by depending on a step
+			if strings.HasPrefix(key, string(KindAmbient)+" ") {
+				continue // options and the like: importing sets them up for every step below
 			}
 			writer[key] = r.Step
 		}

@@ -172,22 +172,13 @@ func TestGraphJoinsDeclaredAndObserved(t *testing.T) {
 	}
 }
 
-func TestGraphLeavesOutWhatImportingSetsUp(t *testing.T) {
-	random := []cellgraph.Ambient{{Name: "numpy.random", ID: cellgraph.Sum(nil)}}
-	for name, test := range map[string]struct {
-		modules []string
-		want    string
-	}{
-		"Imports": {[]string{"numpy"}, "first\nuse\n"},
-		"Seeds":   {nil, "first\nuse\n  ← first (numpy.random)\n"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			first := trace("first", nil, cellgraph.Effect{Ambient: random, Modules: test.modules})
-			use := trace("use", []cellgraph.Observation{{Kind: cellgraph.KindAmbient, Name: "numpy.random"}}, cellgraph.Effect{})
-			g := cellgraph.NewGraph([]cellgraph.StepRun{{Step: "first", Trace: &first}, {Step: "use", Trace: &use}})
-			if got := g.Text(); got != test.want {
-				t.Errorf("got %q, want %q", got, test.want)
-			}
-		})
+func TestGraphIsOfNamesAndFiles(t *testing.T) {
+	first := trace("first", nil, cellgraph.Effect{Ambient: []cellgraph.Ambient{{Name: "pandas.options", ID: cellgraph.Sum(nil)}},
+		Files: []cellgraph.FileChange{{Path: "a.csv"}}})
+	use := trace("use", []cellgraph.Observation{{Kind: cellgraph.KindAmbient, Name: "pandas.options"}, {Kind: cellgraph.KindFile, Name: "a.csv"}},
+		cellgraph.Effect{})
+	g := cellgraph.NewGraph([]cellgraph.StepRun{{Step: "first", Trace: &first}, {Step: "use", Trace: &use}})
+	if got, want := g.Text(), "first\nuse\n  ← first (a.csv)\n"; got != want {
+		t.Errorf("got %q, want %q", got, want)
 	}
 }
