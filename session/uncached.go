@@ -97,16 +97,19 @@ func (s *Session) wroteElsewhere(o *seen) string {
 			}
 			continue
 		}
-		if within(path, os.TempDir()) && !named(o, path) {
+		if within(path, os.TempDir()) && !within(path, s.volume.base) && !named(o, path) {
 			continue
 		}
-		return "wrote " + name + ", which is not in the notebook's folder: not cached"
+		return "wrote " + name + ", which is in no volume: not cached"
 	}
 	return ""
 }
 
-// named reports whether a captured value shows a path.
+// named reports whether the cell's code or a captured value shows a path.
 func named(o *seen, path string) bool {
+	if strings.Contains(o.cell.Source, filepath.Base(path)) {
+		return true
+	}
 	for _, g := range o.captured.Groups {
 		for _, v := range g.Vars {
 			if strings.Contains(v.Shown, filepath.Base(path)) {

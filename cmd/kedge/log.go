@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -16,7 +17,9 @@ const logUsage = `usage: kedge log [NB.ipynb] [--json]
 
 Lists the snapshots of a notebook, or of all notebooks, newest first.
 
-Unique bytes are those that this snapshot was the first to store.
+Unique bytes are those that this snapshot was the first to store. Below the
+snapshots stand the files of yours that a restore has replaced and that can be
+had back; kedge store saved --json lists them for programs.
 
 examples:
   kedge log
@@ -73,7 +76,24 @@ func runLog(ctx context.Context, out, _ io.Writer, args []string) error {
 	if *asJSON {
 		return writeJSON(out, entries)
 	}
-	return writeLog(out, entries)
+	saved, err := store.Saved(ctx, notebook)
+	if err != nil {
+		return err
+	}
+	return errors.Join(writeLog(out, entries), writeSaved(out, saved))
+}
+
+// writeSaved says which files of the user's a restore has replaced, and how to get them back.
+func writeSaved(out io.Writer, files []snapshotter.SavedFile) error {
+	if len(files) == 0 {
+		return nil
+	}
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "\nfiles that were in no snapshot when a restore replaced them, kept in the store:")
+	for _, f := range files {
+		fmt.Fprintf(w, "%s\t%s\tkedge store cat %s\n", f.Saved.Local().Format(time.DateTime), f.Path, f.Content)
+	}
+	return w.Flush() // reports the failures of the writes before it
 }
 
 // logEntries is never nil, so that JSON has an array.

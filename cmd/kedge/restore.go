@@ -83,15 +83,41 @@ func restoreInto(ctx context.Context, store *snapshotter.Store, s snapshotter.Sn
 	return len(changes) - 1, nil
 }
 
+// homeIn is where the notebook's folder goes in the folder restored into: it is
+// that folder, unless volumes beside or above it have files. Then it keeps as
+// many of its parents as the paths that lead there go up.
+func homeIn(s snapshotter.Snapshot) (string, error) {
+	up := 0
+	for _, f := range s.Files {
+		n := 0
+		for rest := f.Path; strings.HasPrefix(rest, "../"); rest = rest[len("../"):] {
+			n++
+		}
+		up = max(up, n)
+	}
+	parents := strings.FieldsFunc(filepath.Dir(s.Notebook), func(r rune) bool { return r == filepath.Separator })
+	if up > len(parents) {
+		return "", fmt.Errorf("restore %s: %w", s.Notebook, errOutside)
+	}
+	return filepath.Join(parents[len(parents)-up:]...), nil
+}
+
 // restorable lists what of a snapshot is to be written: folders, then links,
 // then files, each by path, and the document last.
 func restorable(s snapshotter.Snapshot) ([]cellgraph.FileChange, error) {
+	home, err := homeIn(s)
+	if err != nil {
+		return nil, err
+	}
 	var changes []cellgraph.FileChange
 	for _, f := range s.Files {
 		if f.Deleted {
 			continue
 		}
-		f.Path = filepath.Clean(filepath.FromSlash(f.Path))
+		if filepath.IsAbs(f.Path) {
+			return nil, fmt.Errorf("restore %s: %w", f.Path, errOutside)
+		}
+		f.Path = filepath.Join(home, filepath.FromSlash(f.Path))
 		if !filepath.IsLocal(f.Path) {
 			return nil, fmt.Errorf("restore %s: %w", f.Path, errOutside)
 		}
@@ -118,6 +144,7 @@ func restorable(s snapshotter.Snapshot) ([]cellgraph.FileChange, error) {
 	if !filepath.IsLocal(name) || name == "." {
 		return nil, fmt.Errorf("restore notebook %q: %w", s.Notebook, errOutside)
 	}
+	name = filepath.Join(home, name)
 	changes = slices.DeleteFunc(changes, func(f cellgraph.FileChange) bool { return f.Path == name })
 	return append(changes, cellgraph.FileChange{Path: name, Content: s.Document, Mode: 0o644}), nil
 }

@@ -32,10 +32,26 @@ func TestRestoreWritesDocumentAndFiles(t *testing.T) {
 	}
 }
 
+func TestRestoreKeepsTheWayToOtherVolumes(t *testing.T) {
+	store, s, _ := storeWith(t, func(s *snapshotter.Snapshot) {
+		s.Notebook, s.Files = "/home/me/work/a.ipynb", append(s.Files, cellgraph.FileChange{Path: "../shared", Dir: true, Mode: 0o700})
+	})
+	dir := t.TempDir()
+	if _, err := restoreInto(t.Context(), store, s, dir); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"work/a.ipynb", "work/d/x.csv", "shared"} {
+		if _, err := os.Stat(filepath.Join(dir, name)); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 func TestRestoreStaysInsideAndCleansUp(t *testing.T) {
 	outside := t.TempDir()
 	for name, files := range map[string][]cellgraph.FileChange{
-		"dots":    {{Path: "../x"}},
+		"dots":    {{Path: "../../../../x"}},
+		"hidden":  {{Path: "d/../../../../../x"}},
 		"rooted":  {{Path: "/etc/x"}},
 		"link":    {{Path: "l", Link: outside}, {Path: "l/x", Content: cellgraph.Sum([]byte("stream"))}},
 		"missing": {{Path: "ok/y", Content: cellgraph.Sum([]byte("no such blob"))}},
