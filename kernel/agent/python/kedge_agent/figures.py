@@ -75,7 +75,10 @@ def set_artist(obj: Any, state: dict[str, Any]) -> None:
     if own is not None and own is _class("matplotlib.figure", "Figure").__setstate__:
         del state["__mpl_version__"]  # its own way resets a transform, and so what depends on it
         obj.__dict__.update(state)
-        obj._set_base_canvas()
+        if hasattr(obj, "_set_base_canvas"):
+            obj._set_base_canvas()
+        else:  # before matplotlib 3.11
+            _class("matplotlib.backend_bases", "FigureCanvasBase")(obj)
     elif own is not None:
         own(obj, state)
     else:
