@@ -37,14 +37,13 @@ func (s *Session) learn(o *seen) {
 			continue // what a cell wrote
 		}
 		count++
-		d, ok := s.world.recall(e)
-		if !ok {
-			if bytes += e.Size; bytes > learnTotal {
-				return
-			}
-			if d = s.world.onDisk(name); d.IsZero() {
-				continue
-			}
+		if bytes += e.Size; bytes > learnTotal {
+			return
+		}
+		// Reading a small file costs no more than asking the store for a memo of it.
+		d, err := digestFile(s.volume.path(name))
+		if err != nil {
+			continue
 		}
 		if info, err := os.Stat(s.volume.path(name)); err != nil || statEntry(info) != e {
 			continue
