@@ -35,7 +35,7 @@ class Agent:
         self._held: dict[str, str] = {}  # what local modules held before the cell
         self._watched: dict[str, Any] = {}  # process state before the cell
         self.patches = modules.Patches(self.ns)
-        self.lookups = lookups.Lookups()
+        self.lookups = lookups.Lookups(self.ns)
         self._started = False
 
     def user(self) -> dict[str, Any]:

@@ -26,7 +26,8 @@ _HARMLESS = tuple(p.replace("/", os.sep) for p in (
 class Lookups:
     """What was looked up since the last begin; used by the shell thread, told by any."""
 
-    def __init__(self) -> None:
+    def __init__(self, ns: dict[str, Any]) -> None:
+        self._ns = ns
         self.frames = True
         self.classes: set[str] = set()
         self.heard = False  # whether the hook is in force
@@ -62,16 +63,19 @@ class Lookups:
                 if module == "__main__":
                     self.classes.add(str(name).split(".")[0])
             elif not self.frames:
-                self.frames = not _caller().endswith(_HARMLESS)
+                self.frames = self._reads()
         except Exception:
             self.frames = True
         finally:
             self._inside = False
 
-
-def _caller() -> str:
-    """The file of the code that asked for a frame; inspect only passes frames on."""
-    frame: Any = sys._getframe(2)
-    while frame is not None and frame.f_code.co_filename.endswith(os.sep + "inspect.py"):
-        frame = frame.f_back
-    return str(frame.f_code.co_filename) if frame is not None else ""
+    def _reads(self) -> bool:
+        """Whether whoever asks for a frame now may read names of the notebook: from there its code is on the stack."""
+        frame: Any = sys._getframe(2)
+        while frame is not None and frame.f_code.co_filename.endswith(os.sep + "inspect.py"):
+            frame = frame.f_back  # it only passes frames on
+        if frame is None or frame.f_code.co_filename.endswith(_HARMLESS):
+            return False
+        while frame is not None and frame.f_globals is not self._ns:
+            frame = frame.f_back
+        return frame is not None

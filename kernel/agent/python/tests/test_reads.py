@@ -76,29 +76,32 @@ def test_what_unpickles_is_said():
 
 
 def test_without_a_hook_frames_are_taken_to_be_looked_at():
-    seen = lookups.Lookups()
+    seen = lookups.Lookups({})
     seen.begin()
     assert seen.frames or seen.heard
 
 
-def test_frames_count_by_who_asks_for_them():
-    seen = lookups.Lookups()
-    seen.heard, seen.frames = True, False
-    scope = {"tell": lambda: seen._told(b"sys._getframe", ()), "sys": sys}
-    exec(compile("tell()", "/lib/enum.py", "exec"), scope)
-    exec(compile("def ask(): tell()", "/lib/inspect.py", "exec"), scope)
-    exec(compile("ask()", "/lib/logging/__init__.py", "exec"), scope)
-    assert seen.frames  # the caller is this file's lambda
+@pytest.mark.parametrize("path, notebook, counts", [
+    ("/site-packages/patsy/eval.py", True, True),
+    ("/site-packages/patsy/eval.py", False, False),  # a thread of the kernel's own
+    ("/lib/python3.11/enum.py", True, False),
+    ("<cell>", True, True),
+])
+def test_frames_count_by_who_asks_for_them(path, notebook, counts):
+    ns, library = {}, {}
+    seen = lookups.Lookups(ns)
     seen.frames = False
-    ask = compile("seen._told(b'sys._getframe', ())", "/lib/enum.py", "exec")
-    exec(ask, {"seen": seen})
-    assert not seen.frames
-    exec(compile("seen._told(b'sys._getframe', ())", "/site-packages/patsy/eval.py", "exec"), {"seen": seen})
-    assert seen.frames
+    library["tell"] = lambda: seen._told(b"sys._getframe", ())
+    exec(compile("def currentframe(tell): tell()", "/lib/python3.11/inspect.py", "exec"), library)
+    code = compile("def ask(currentframe=currentframe, tell=tell): currentframe(tell)", path, "exec")
+    exec(code, library)
+    library["tell"].__code__ = library["tell"].__code__.replace(co_filename="/lib/python3.11/inspect.py")
+    exec(compile("ask()", "<cell>", "exec"), ns if notebook else {}, {"ask": library["ask"]})
+    assert seen.frames is counts
 
 
 def test_classes_of_the_notebook_that_a_pickle_names_are_noted():
-    seen = lookups.Lookups()
+    seen = lookups.Lookups({})
     seen._told(b"pickle.find_class", ("__main__", "Point.Inner"))
     seen._told(b"pickle.find_class", ("collections", "deque"))
     assert seen.classes == {"Point"}
