@@ -41,6 +41,14 @@ def _image(obj: Any) -> Any:
     return *made[:2], (made[2], left), None, None, set_image
 
 
+def cached(obj: Any) -> set[str]:
+    """The attributes that looking at obj has left in it, and that looking again makes again."""
+    kind, graph = type(obj), getattr(sys.modules.get("networkx"), "Graph", None)
+    if graph is not None and kind.__reduce_ex__ is object.__reduce_ex__ and issubclass(kind, graph):
+        return _VIEWS
+    return set()
+
+
 def reduce(obj: Any) -> Any:
     """A reduction that keeps what the type's own drops; NotImplemented for other types."""
     kind = type(obj)
@@ -54,8 +62,8 @@ def reduce(obj: Any) -> Any:
         return (*made[:2], (Volatile(made[2][0]), *made[2][1:]), None, None, set_tree)
     if module.startswith("patsy.") and "__getstate__" in vars(kind):  # it refuses, for no reason of ours
         return copyreg.__newobj__, (kind,), dict(vars(obj)), None, None, set_attributes
-    graph = getattr(sys.modules.get("networkx"), "Graph", None)
-    if graph is not None and kind.__reduce_ex__ is object.__reduce_ex__ and issubclass(kind, graph):
-        state = {k: v for k, v in vars(obj).items() if k not in _VIEWS}
+    views = cached(obj)
+    if views:
+        state = {k: v for k, v in vars(obj).items() if k not in views}
         return copyreg.__newobj__, (kind,), state, None, None, set_attributes
     return NotImplemented

@@ -227,7 +227,8 @@ class Walk:
 
     def _attributes(self, a: Any, b: Any, path: str, strict: bool = True) -> None:
         have, got = attributes(a), attributes(b)
-        for key in have:
+        made_by_looking = libraries.cached(a)
+        for key in (k for k in have if k not in made_by_looking):
             if key in got:
                 if strict:
                     self._push(have[key], got[key], f"{path}.{key}")
