@@ -287,6 +287,8 @@ func TestRules(t *testing.T) {
 					}
 				})
 			}, nil},
+		{"FutureFeatureIsRestored", []string{"from __future__ import annotations", "x = 1"},
+			func(l *lab) { l.edit("x = 1", "def f(a: Missing): pass\\nprint(f.__annotations__)") }, []string{"b"}},
 		{"LoggingLevelIsRestored", []string{"import logging\nlogging.getLogger().setLevel(10);", "print(1)"},
 			func(l *lab) { l.edit("print(1)", "print(logging.getLogger().level)") }, []string{"b"}},
 	} {

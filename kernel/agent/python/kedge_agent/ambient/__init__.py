@@ -7,6 +7,7 @@ from . import (
     backend,
     cwd,
     environ,
+    futures,
     logs,
     numpy_options,
     numpy_random,
@@ -22,7 +23,7 @@ from . import (
 
 ADAPTERS = {a.NAME: a for a in (python_random, numpy_random, cwd, environ, sys_path, warning_filters,
                                 numpy_options, pandas_options, backend, rcparams,
-                                registries, settings, logs, process)}
+                                registries, settings, logs, futures, process)}
 
 
 def capture() -> dict[str, bytes]:
