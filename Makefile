@@ -3,7 +3,7 @@ ROOT := $(patsubst %/,%,$(dir $(abspath $(lastword $(MAKEFILE_LIST)))))
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := build
-.PHONY: demo build test lint bench corpus lab setup lock
+.PHONY: demo build test lint bench corpus lab fuzz setup lock
 
 STATICCHECK_VERSION := v0.7.0
 STATICCHECK := $(ROOT)/.cache/bin/staticcheck-$(STATICCHECK_VERSION)
@@ -55,6 +55,17 @@ bench: setup build
 # KEDGE_CORPUS=sales,titanic runs two of them.
 corpus: setup build
 	cd $(ROOT) && KEDGE_CORPUS=$${KEDGE_CORPUS:-all} go test ./integration/corpus -count=1 -parallel 2 -timeout 3h -v
+
+# Compares random notebooks under random actions with straight runs:
+# make fuzz SEED=7 ACTIONS=20000 WORKERS=2, or MUTANT=3 to see a clause of the
+# rule switched off be noticed.
+SEED ?= 1
+ACTIONS ?= 2000
+WORKERS ?= 2
+MUTANT ?= 0
+fuzz: setup build
+	cd $(ROOT) && go build -o bin/fuzz ./integration/oracle/fuzz
+	$(ROOT)/bin/fuzz -seed $(SEED) -actions $(ACTIONS) -workers $(WORKERS) -mutant $(MUTANT)
 
 # Makes requirements.txt again from requirements.in; needs uv and the network.
 lock:

@@ -35,6 +35,11 @@ type seen struct {
 	seconds  float64
 }
 
+// binds reports whether the cell binds a name, be it to the value it had.
+func (o *seen) binds(name string) bool {
+	return slices.Contains(o.reads.Binds, name) || slices.Contains(o.captured.Bound, name)
+}
+
 // wrote reports whether the cell changed what lies at a name.
 func (o *seen) wrote(name string) bool {
 	_, found := slices.BinarySearch(o.changed, name)
@@ -118,7 +123,7 @@ func (s *Session) ambient(o *seen) []cellgraph.Observation {
 	}
 	var list []cellgraph.Observation
 	for _, name := range slices.Sorted(maps.Keys(o.reads.Ambient)) {
-		if !stream(name) || moved[name] || s.asksForStreams() {
+		if !stream(name) || moved[name] || s.asksForStreams() || s.seeds(o) {
 			list = append(list, s.state.ObserveAmbient(name))
 		}
 	}
@@ -136,6 +141,18 @@ func (s *Session) asksForStreams() bool {
 		}
 	}
 	return false
+}
+
+// seeds reports whether the cell may have seeded a stream. If that changed
+// nothing the stream was there already, which is an observation.
+func (s *Session) seeds(o *seen) bool {
+	says := func(src Source) bool { return strings.Contains(src.Normal, "seed") }
+	for _, src := range s.cfg.Sources {
+		if says(src) && (strings.Contains(src.Normal, "FunctionDef") || strings.Contains(src.Normal, "Lambda")) {
+			return true // in a function that any cell may call
+		}
+	}
+	return says(s.cfg.Sources[o.cell.ID])
 }
 
 // modules observes the versions of all modules imported so far, the source of

@@ -81,7 +81,7 @@ func (s *Session) pass(cell notebook.CodeCell, count int, t cellgraph.Trace) {
 // effect stores what the cell left and returns it as a delta to the state before.
 func (s *Session) effect(ctx context.Context, o *seen, spool string) (e cellgraph.Effect, err error) {
 	e = cellgraph.Effect{Deleted: o.captured.Deleted, Opaque: o.captured.Uncaptured, Modules: o.captured.Modules}
-	if e.Groups, err = s.groups(ctx, o.captured.Groups, spool); err != nil {
+	if e.Groups, err = s.groups(ctx, o.captured.Groups, o.binds, spool); err != nil {
 		return e, err
 	}
 	e.Rebound = o.captured.Bound
@@ -112,8 +112,10 @@ func (s *Session) effect(ctx context.Context, o *seen, spool string) (e cellgrap
 	return e, nil
 }
 
-// groups stores the captured groups and drops those that are as they were.
-func (s *Session) groups(ctx context.Context, captured []agent.Group, spool string) ([]cellgraph.Group, error) {
+// groups stores the captured groups and drops those that are as they were. A
+// group with a name that the cell binds stays: the trace does not observe what
+// that name was before, so it may hit where the name is something else.
+func (s *Session) groups(ctx context.Context, captured []agent.Group, binds func(name string) bool, spool string) ([]cellgraph.Group, error) {
 	if len(captured) == 0 {
 		return nil, nil
 	}
@@ -124,7 +126,7 @@ func (s *Session) groups(ctx context.Context, captured []agent.Group, spool stri
 	defer f.Close()
 	var groups []cellgraph.Group
 	for _, c := range captured {
-		g, err := s.group(ctx, f, c)
+		g, err := s.group(ctx, f, c, slices.ContainsFunc(c.Names, binds))
 		if err != nil {
 			return nil, fmt.Errorf("capture %s: %w", strings.Join(c.Names, ", "), err)
 		}
@@ -143,15 +145,16 @@ func (s *Session) result(ctx context.Context, r *agent.Result, spool string) (*c
 		}
 		return &cellgraph.Result{Is: r.Is}, nil
 	}
-	groups, err := s.groups(ctx, []agent.Group{*r.Group}, spool)
+	groups, err := s.groups(ctx, []agent.Group{*r.Group}, func(string) bool { return true }, spool)
 	if err != nil || len(groups) == 0 {
 		return nil, err
 	}
 	return &cellgraph.Result{Group: &groups[0]}, nil
 }
 
-// group stores one captured group from the spool file; nil if it is as it was.
-func (s *Session) group(ctx context.Context, spool io.ReaderAt, c agent.Group) (*cellgraph.Group, error) {
+// group stores one captured group from the spool file; nil if it is as it was
+// and the cell binds none of its names.
+func (s *Session) group(ctx context.Context, spool io.ReaderAt, c agent.Group, bound bool) (*cellgraph.Group, error) {
 	var payload agent.Payload
 	var hashed []agent.HashedBuffer
 	for _, b := range c.Buffers {
@@ -167,7 +170,7 @@ func (s *Session) group(ctx context.Context, spool io.ReaderAt, c agent.Group) (
 		return nil, err
 	}
 	id, err := agent.Identity(stream, hashed)
-	if err != nil || s.unchanged(c.Names, id) {
+	if err != nil || !bound && s.unchanged(c.Names, id) {
 		return nil, err
 	}
 	if payload.Stream, err = s.cfg.Store.PutBlob(ctx, stream); err != nil {

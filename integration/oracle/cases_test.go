@@ -1,4 +1,3 @@
-// Package oracle compares `kedge run` with a straight run of the same notebook.
 package oracle
 
 import (
@@ -14,16 +13,16 @@ import (
 	"testing"
 )
 
-// example is a notebook whose every cell is a step s0, s1, …, and what is done to it between two runs. The same
-// table is read by oracle.py.
+// example is a notebook whose every cell is a step s0, s1, …, and what is done to it between two runs.
 type example struct {
 	Name   string
-	Core   bool // runs also without KEDGE_ORACLE=all
+	Core   bool   // runs also in real kernels, without KEDGE_ORACLE=all
+	Known  string // the fault that the case shows, if it is not mended yet
 	Cells  []string
 	Files  map[string]*string
 	Env    map[string]string
 	Change *change
-	Runs   []string // the steps that may really run the second time; fewer are welcome
+	Runs   []string // the steps that may really run the second time, fewer are welcome; nil if that does not matter
 }
 
 // change is what is done to a notebook and its folder; with none, the last cell gets one more statement, so that it
@@ -105,11 +104,11 @@ func (e example) check(t *testing.T, kedge, python string) {
 	if got != want {
 		t.Errorf("restored:\n%s\nstraight:\n%s", got, want)
 	}
-	if got, want := tree(t, warm), tree(t, straight); got != want {
+	if got, want := treeOf(t, warm), treeOf(t, straight); got != want {
 		t.Errorf("files, restored:\n%s\nstraight:\n%s", got, want)
 	}
 	for _, step := range ran {
-		if !slices.Contains(e.Runs, step) {
+		if e.Runs != nil && !slices.Contains(e.Runs, step) {
 			t.Errorf("step %s ran; at most %v should", step, e.Runs)
 		}
 	}
@@ -237,8 +236,8 @@ func run(t *testing.T, kedge, python, dir string, env []string, home string, arg
 	return string(shown), ran
 }
 
-// tree lists what lies in dir, notebooks and caches apart, with mode and content.
-func tree(t *testing.T, dir string) string {
+// treeOf lists what lies in dir, notebooks and caches apart, with mode and content.
+func treeOf(t *testing.T, dir string) string {
 	var b strings.Builder
 	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
 		if err != nil || strings.HasSuffix(path, ".ipynb") || strings.Contains(path, "__pycache__") || path == dir {

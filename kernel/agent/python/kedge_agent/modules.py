@@ -37,10 +37,20 @@ def _local_path(path: str) -> bool:
     return not path.startswith((*_LIBRARY, _OURS)) and "-packages" + os.sep not in path
 
 
+_installed: dict[str, Any] = {}  # modules known not to be local: there are a thousand, and local is called often
+
+
 def local() -> dict[str, types.ModuleType]:
     """The local modules that are loaded, but for the notebook itself."""
-    return {n: m for n, m in list(sys.modules.items())
-            if n != "__main__" and isinstance(m, types.ModuleType) and is_local(m)}
+    found = {}
+    for name, module in list(sys.modules.items()):
+        if _installed.get(name) is module or name == "__main__":
+            continue
+        if isinstance(module, types.ModuleType) and is_local(module):
+            found[name] = module
+        else:
+            _installed[name] = module
+    return found
 
 
 def held() -> dict[str, str]:

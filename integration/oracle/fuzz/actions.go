@@ -1,0 +1,127 @@
+package main
+
+import (
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"slices"
+
+	"kedge/integration/oracle"
+)
+
+// life is one notebook from its first run on.
+type life struct {
+	writer
+	world
+	past []world
+}
+
+func helper(n int) string {
+	return fmt.Sprintf("k = %d\nitems = []\ndef add(x): items.append(x)\ndef total(): return len(items)\ndef double(x): return x * 2 + k + %d\n", n, n)
+}
+
+func newLife(seed, number uint64) *life {
+	l := &life{writer: writer{dice: rand.New(rand.NewPCG(seed, number))}}
+	l.bare = l.dice.IntN(2) == 0
+	l.leave()
+	top := head
+	if l.bare {
+		top = bareHead
+	}
+	l.files = map[string]string{"alpha.txt": "3", "gamma.csv": "x,y\n1,2\n3,4\n", "helper.py": helper(1)}
+	l.env = map[string]string{"ORACLE_A": "1", "ORACLE_B": "", "ORACLE_Q": ""}
+	l.folder, l.clean = "lab", true
+	l.cells = []written{{Cell: oracle.Cell{ID: "head", Source: top}, features: []string{"imports"}}}
+	for range 6 + l.dice.IntN(7) {
+		l.cells = append(l.cells, l.cell(l.cells))
+	}
+	return l
+}
+
+// clone shares nothing that an action changes.
+func (w world) clone() world {
+	w.cells, w.files, w.env = slices.Clone(w.cells), maps.Clone(w.files), maps.Clone(w.env)
+	return w
+}
+
+// act changes the world; returns what was done.
+func (l *life) act() string {
+	l.past = append(l.past, l.clone())
+	l.clean = l.dice.IntN(3) > 0 || slices.ContainsFunc(exclusions, func(e exclusion) bool { return e.leftovers })
+	what := l.change()
+	if l.dice.IntN(4) == 0 {
+		what += ", " + l.change()
+	}
+	return what
+}
+
+func (l *life) change() string {
+	n := len(l.cells)
+	i := 1 + l.dice.IntN(n-1)
+	what := pick(l.dice, []string{"edit", "edit", "edit", "edit", "extend", "shorten", "comment", "revert", "revert", "undo", "delete", "insert", "insert", "move",
+		"copy", "again", "again", "parameter", "data", "helper", "variable", "folder"})
+	switch what {
+	case "edit":
+		l.fill(&l.cells[i], l.cells[:i])
+	case "extend":
+		f := l.fragment(l.cells[:i+1])
+		if code := l.cells[i].Source + "\n" + l.expand(f.code, l.cells[:i+1]); excluded(code) == "" {
+			l.cells[i].Source = code
+			l.cells[i].features = append(slices.Clone(l.cells[i].features), f.feature)
+		}
+	case "shorten":
+		l.fill(&l.cells[i], l.cells[:i])
+	case "comment":
+		l.cells[i].Source += "\n# " + fmt.Sprint(l.dice.IntN(9))
+	case "revert":
+		cells := pick(l.dice, l.past).cells
+		l.cells = slices.Clone(cells)
+	case "undo":
+		l.world = l.past[max(0, len(l.past)-2)].clone()
+	case "delete":
+		if n > 4 {
+			l.cells = slices.Delete(l.cells, i, i+1)
+		}
+	case "insert":
+		if n < 16 {
+			l.cells = slices.Insert(l.cells, i, l.cell(l.cells[:i]))
+		}
+	case "move":
+		c := l.cells[i]
+		l.cells = slices.Insert(slices.Delete(l.cells, i, i+1), 1+l.dice.IntN(n-1), c)
+	case "copy":
+		if n < 16 {
+			l.made++
+			c := l.cells[i]
+			c.ID = fmt.Sprintf("c%d", l.made)
+			l.cells = slices.Insert(l.cells, 1+l.dice.IntN(n-1), c)
+		}
+	case "parameter":
+		l.knob = l.dice.IntN(5)
+	case "data":
+		l.data()
+	case "helper":
+		l.files["helper.py"] = helper(1 + l.dice.IntN(5))
+	case "variable":
+		name := pick(l.dice, []string{"ORACLE_A", "ORACLE_B"})
+		l.env[name] = pick(l.dice, []string{"1", "2", ""})
+	case "folder":
+		l.folder = pick(l.dice, []string{"lab", "other", "lab2"})
+	}
+	return what
+}
+
+func (l *life) data() {
+	switch l.dice.IntN(4) {
+	case 0, 1:
+		l.files["alpha.txt"] = fmt.Sprint(1 + l.dice.IntN(9))
+	case 2:
+		if _, there := l.files["beta.txt"]; there {
+			delete(l.files, "beta.txt")
+		} else {
+			l.files["beta.txt"] = fmt.Sprint(l.dice.IntN(9))
+		}
+	case 3:
+		l.files["gamma.csv"] = fmt.Sprintf("x,y\n1,%d\n3,4\n", l.dice.IntN(9))
+	}
+}
