@@ -24,7 +24,7 @@ build:
 	cd $(ROOT) && go build -o bin/kedge ./cmd/kedge
 
 test: setup build lint
-	cd $(ROOT) && go test -race -timeout 60m ./...
+	cd $(ROOT) && KEDGE_CLASSES=all go test -race -timeout 60m ./...
 	cd $(ROOT) && $(PYTHON) -m pytest -q kernel/agent/python/tests
 
 lint: setup build $(STATICCHECK)

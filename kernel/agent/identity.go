@@ -127,6 +127,12 @@ func (g *graph) reduceKind(callable value) nodeKind {
 	return nodeReduce
 }
 
+// volatile reports whether what a call is given is brought back, but says
+// nothing about what a variable is: a counter, or addresses.
+func (g *graph) volatile(callable value) bool {
+	return callable.kind() == vGlobal && g.globals[callable.payload()] == global{"kedge_agent.caches", "volatile"}
+}
+
 // class returns the class of an object, if the stream names it.
 func (g *graph) class(object value) (global, bool) {
 	made := g.made(object)

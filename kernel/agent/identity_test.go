@@ -78,6 +78,23 @@ func TestIdentityDifferent(t *testing.T) {
 	}
 }
 
+func TestIdentityLeavesOutWhatIsVolatile(t *testing.T) {
+	digest := func(held string) cellgraph.Digest {
+		t.Helper()
+		d, err := Identity([]byte("](K\x05ckedge_agent.caches\nvolatile\n"+held+"\x85Re."), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return d
+	}
+	if digest("K\x01") != digest("](K\x02e") {
+		t.Error("a volatile value counts")
+	}
+	if plain, err := Identity([]byte("](K\x05K\x01e."), nil); err != nil || digest("K\x01") == plain {
+		t.Error("that there is a volatile value does not count")
+	}
+}
+
 func TestIdentityDeep(t *testing.T) {
 	n := 1_000_000
 	s := "\x80\x05" + strings.Repeat("]", n) + strings.Repeat("a", n-1) + "."
@@ -122,7 +139,7 @@ func TestPayloadRoundTrip(t *testing.T) {
 }
 
 func FuzzIdentity(f *testing.F) {
-	for _, s := range []string{"N.", "]2a.", "\x80\x05]\x94(K\x01h\x00e.", "(lp0\ng0\na.", "\x97\x98."} {
+	for _, s := range []string{"N.", "]2a.", "\x80\x05]\x94(K\x01h\x00e.", "(lp0\ng0\na.", "\x97\x98.", "](ckedge_agent.caches\nvolatile\nN\x85R0."} {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, s []byte) {

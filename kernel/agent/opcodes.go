@@ -601,6 +601,9 @@ func (m *machine) pop() error {
 		return nil
 	}
 	call := m.made(v)
+	if len(call) < 2 { // a volatile value
+		return nil
+	}
 	if args := m.tupleItems(call[1]); n.first == n.last && len(args) == 2 && args[0] != v {
 		if target, err := m.mutable(args[0]); err == nil && target.kind >= nodeReduce {
 			m.markDropped(args[0], args[1])
@@ -799,9 +802,12 @@ func (m *machine) call(op byte) error {
 		kind = m.reduceKind(vs[0])
 	}
 	n := m.newNode(kind)
-	if kind == nodeCode {
+	switch {
+	case kind == nodeCode:
 		m.add(n, segNew, append([]value{vs[0]}, m.codeFields(args)...))
-	} else {
+	case m.volatile(vs[0]):
+		m.add(n, segNew, vs[:1])
+	default:
 		m.add(n, segNew, vs)
 	}
 	m.drop(count)

@@ -41,11 +41,14 @@ def view(memory: Any, offset: int, shape: tuple[int, ...], strides: tuple[int, .
     return arr
 
 
-def view_of(base: Any, offset: int, shape: tuple[int, ...], strides: tuple[int, ...], writeable: bool) -> Any:
-    """Rebuild a view of an array of objects."""
-    import numpy as np
-    flat = base.reshape(-1, order="A")[offset // base.itemsize:]
-    arr = np.lib.stride_tricks.as_strided(flat, shape, strides)
+def view_of(base: Any, start: int, step: int, shape: tuple[int, ...], order: str, writeable: bool) -> Any:
+    """Rebuild a view of an array of objects: some of its elements, in a shape."""
+    flat = base.reshape(-1, order="A")
+    size = 1
+    for n in shape:
+        size *= n
+    stop = start + step * size
+    arr = flat[start:stop if stop >= 0 else None:step].reshape(shape, order=order)
     if not writeable:
         arr.flags.writeable = False
     return arr
@@ -104,7 +107,11 @@ class Arrays:
         offset = address(arr) - address(bottom)
         if not 0 <= offset < bottom.nbytes or arr.dtype != bottom.dtype:
             return NotImplemented
-        return view_of, (bottom, offset, arr.shape, arr.strides, bool(arr.flags.writeable))
+        step = arr.strides[0] // arr.itemsize if arr.ndim == 1 else 1
+        if step == 0 or arr.ndim != 1 and not (arr.flags.c_contiguous or arr.flags.f_contiguous):
+            return NotImplemented
+        order = "C" if arr.flags.c_contiguous else "F"
+        return view_of, (bottom, offset // arr.itemsize, step, arr.shape, order, bool(arr.flags.writeable))
 
     def _subclass(self, arr: Any, np: Any) -> Any:
         module = type(arr).__module__.split(".")[0]

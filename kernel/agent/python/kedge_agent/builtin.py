@@ -8,6 +8,7 @@ import io
 import sys
 import types
 import typing
+import weakref
 from typing import Any
 
 from . import caches, closedfiles, live
@@ -31,6 +32,8 @@ def reduce(obj: Any, kind: type) -> Any:
         return make_cached_property, (obj.func,), state, None, None, set_attributes
     if kind is functools._lru_cache_wrapper:
         return caches.reduce_lru(obj)
+    if kind is weakref.ref:
+        return _reference(obj)
     if kind is memoryview:
         return _view(obj)
     if kind is typing.NewType:
@@ -64,6 +67,17 @@ def make_cached_property(func: Any) -> Any:
 def set_attributes(obj: Any, state: dict[str, Any]) -> None:
     """Give obj the attributes of state, past its own ways of setting them."""
     vars(obj).update(state)
+
+
+def _reference(ref: Any) -> tuple[Any, ...]:
+    if ref.__callback__ is not None:
+        raise Uncapturable("is a weak reference with a callback")
+    return make_reference, (ref(),)
+
+
+def make_reference(target: Any) -> Any:
+    """A weak reference to target, which something else has to hold; a dead one to None."""
+    return weakref.ref(type("Gone", (), {})() if target is None else target)
 
 
 def make_view(base: Any, code: str, readonly: bool) -> memoryview:

@@ -27,8 +27,9 @@ def _own_descriptor(cls: type, value: Any) -> bool:
 
 
 def held(cls: type) -> dict[str, Any]:
-    """The attributes of cls that its definition consists of."""
-    return {k: v for k, v in vars(cls).items() if k not in live_.SKIPPED and not _own_descriptor(cls, v)}
+    """The attributes of cls that its definition consists of, the docstring first: where it stands depends on Python."""
+    found = {k: v for k, v in vars(cls).items() if k not in live_.SKIPPED and not _own_descriptor(cls, v)}
+    return {"__doc__": found.pop("__doc__", None), **found}
 
 
 def registered(cls: type) -> list[type]:

@@ -69,7 +69,7 @@ def _artist(obj: Any) -> Any:
 def set_artist(obj: Any, state: dict[str, Any]) -> None:
     """Fill an artist; a figure gets the canvas it had and stays unknown to pyplot."""
     state = dict(state)
-    call, stale, canvas = state.pop("stale_callback"), state.get("_stale"), state.pop("canvas", None)
+    call, stale, canvas = state["stale_callback"], state.get("_stale"), state.pop("canvas", None)
     state["stale_callback"] = None
     own = getattr(type(obj), "__setstate__", None)
     if own is not None and own is _class("matplotlib.figure", "Figure").__setstate__:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 PATIENCE = 10.0  # seconds that one step of the work may take
-LONGEST = 900.0  # seconds that all of it may take
+LONGEST = 300.0  # seconds that all of it may take
 _STACK = 120 << 20  # bytes; the kernel keeps at least 128 MiB below the main stack free
 _DEPTH = 60_000  # frames; what is nested deeper than the stack holds ends the fork alone
 _OPENMP = re.compile(r"(/\S*/lib(?:gomp|omp|iomp5)[^/\s]*\.so\S*)")

@@ -24,12 +24,12 @@ def lazy() -> bool:
 
 def is_block(obj: Any) -> bool:
     """Whether obj is one block of a frame or series."""
-    return pandas() is not None and isinstance(obj, sys.modules["pandas._libs.internals"].Block)
+    return pandas() is not None and issubclass(type(obj), sys.modules["pandas._libs.internals"].Block)
 
 
 def is_index(obj: Any) -> bool:
     """Whether obj is a pandas Index."""
-    return pandas() is not None and isinstance(obj, pandas().Index)
+    return pandas() is not None and issubclass(type(obj), pandas().Index)
 
 
 def flat(arr: Any) -> bool:
@@ -45,13 +45,13 @@ def parts(obj: Any) -> tuple[list[Any], list[Any]] | None:
         return None
     if is_block(obj):
         return [], [obj.values]
-    if isinstance(obj, module.RangeIndex):
+    if issubclass(type(obj), module.RangeIndex):
         return [obj._name], []
-    if isinstance(obj, module.MultiIndex):
+    if issubclass(type(obj), module.MultiIndex):
         return list(obj._names), [*obj._levels, *obj._codes]
-    if isinstance(obj, module.Index):
+    if issubclass(type(obj), module.Index):
         return [obj._name], [obj._data]
-    if hasattr(obj, "blocks") and type(obj).__module__ == "pandas.core.internals.managers":
+    if type(obj).__module__ == "pandas.core.internals.managers" and hasattr(obj, "blocks"):
         return [*obj.blocks, *obj.axes], []
     return None
 

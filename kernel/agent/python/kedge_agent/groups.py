@@ -10,6 +10,7 @@ import gc
 import logging
 import sys
 import types
+import weakref
 from collections.abc import Hashable, Iterable
 from typing import Any
 
@@ -19,6 +20,11 @@ _ATOMS = (str, bytes, int, float, complex, bool, type(None), type(Ellipsis), ran
 _STOP = (types.ModuleType, types.CodeType, logging.Logger, types.BuiltinFunctionType,
          types.GetSetDescriptorType, types.MethodDescriptorType, types.WrapperDescriptorType,
          types.FrameType, enum.Enum)
+_IMMUTABLE = {"datetime.datetime", "datetime.date", "datetime.time", "datetime.timedelta", "datetime.timezone",
+              "decimal.Decimal", "fractions.Fraction", "uuid.UUID", "re.Pattern", "zoneinfo.ZoneInfo",
+              "pathlib.PosixPath", "pathlib.PurePosixPath", "pathlib._local.PosixPath",
+              "pandas._libs.tslibs.timestamps.Timestamp", "pandas._libs.tslibs.timedeltas.Timedelta",
+              "pandas._libs.tslibs.period.Period"}
 _LIMIT = 20_000_000  # objects visited in one partition
 
 
@@ -26,9 +32,13 @@ class TooLarge(Exception):
     """More objects are reachable than a partition may visit."""
 
 
-def is_a(obj: Any, kinds: Any) -> bool:
-    """isinstance by what obj really is: asking an object for its __class__ may run code of the notebook."""
-    return issubclass(type(obj), kinds)
+def immutable(kind: type) -> bool:
+    """Whether two names for one such object are as good as two equal ones."""
+    if kind in _ATOMS or f"{live.module(kind)}.{live.name(kind)}" in _IMMUTABLE:
+        return True
+    numpy = sys.modules.get("numpy")
+    return (numpy is not None and issubclass(kind, (numpy.generic, numpy.dtype)) and kind is not numpy.void
+            and not live.local(kind))
 
 
 def children(obj: Any, ns: dict[str, Any]) -> Iterable[Any]:
@@ -41,6 +51,8 @@ def children(obj: Any, ns: dict[str, Any]) -> Iterable[Any]:
         if obj.__globals__ is not ns and sys.modules.get(obj.__globals__.get("__name__")) is None:
             held.append({k: v for k, v in obj.__globals__.items() if k != "__builtins__"})
         return [x for x in held if x is not None]
+    if kind is weakref.ref:
+        return (obj(),)
     if kind is types.MethodType and functions.method_owner(obj) is not None:
         return (obj.__self__,)
     numpy = sys.modules.get("numpy")
@@ -86,11 +98,17 @@ class Reach:
 
     def _walk(self, stack: list[Any]) -> None:
         visited: set[int] = set()
+        leaves: dict[type, bool] = {}
         ns = self._ns
         while stack:
             obj = stack.pop()
             kind = type(obj)
-            if kind in _ATOMS or id(obj) in visited:
+            if id(obj) in visited:
+                continue
+            leaf = leaves.get(kind)
+            if leaf is None:
+                leaf = leaves[kind] = immutable(kind)
+            if leaf:
                 continue
             visited.add(id(obj))
             if obj is ns or named.name(obj) is not None:
@@ -103,6 +121,8 @@ class Reach:
             if issubclass(kind, _STOP):
                 if live.local(kind):
                     self.classes[id(kind)] = kind
+                if kind is types.BuiltinFunctionType:  # a method of an object, such as items.append
+                    stack.append(obj.__self__)
                 continue
             self._keep.append(obj)
             forked.pulse[0] += 1

@@ -10,7 +10,21 @@ from collections.abc import Callable
 from importlib import metadata
 from typing import Any
 
-from . import ambient, environ, groups, history, importing, lookups, modules, normalise, pickler, reads, running, saving
+from . import (
+    ambient,
+    environ,
+    groups,
+    history,
+    importing,
+    lookups,
+    modules,
+    natives,
+    normalise,
+    pickler,
+    reads,
+    running,
+    saving,
+)
 from .ambient import process, sys_path
 from .live import Live
 from .namespace import user_names
@@ -36,6 +50,7 @@ class Agent:
         self._watched: dict[str, Any] = {}  # process state before the cell
         self.patches = modules.Patches(self.ns)
         self.lookups = lookups.Lookups(self.ns)
+        self._natives = natives.Natives(self.ns)
         self._started = False
 
     def user(self) -> dict[str, Any]:
@@ -66,6 +81,7 @@ class Agent:
         self._ambient = ambient.digests(self._states())
         self._held, self._watched = modules.held(), process.describe()
         self.patches.before(found.stored(), found.targets)
+        self._natives.before(content["code"], found, content.get("stateless") or ())
         self._threads = running.alive()
         environ.read.clear()
         importing.taken()
@@ -114,6 +130,7 @@ class Agent:
         return [
             *(f"changed the state of module {n}" for n, d in self._held.items() if held.get(n, d) != d),
             *self.patches.after(),
+            *self._natives.after(),
             *(f"changed {what}" for what in sorted(watched.keys() | self._watched.keys())
               if watched.get(what) != self._watched.get(what) and (what in self._watched or watched[what])),
         ]

@@ -49,6 +49,26 @@ def cached(obj: Any) -> set[str]:
     return set()
 
 
+def make_figure(cls: type, props: dict[str, Any]) -> Any:
+    """A plotly figure whose properties stand in the order of props."""
+    made = cls(props)
+    _order(made._layout, props.get("layout", {}))
+    for trace, like in zip(made._data, props.get("data", []), strict=False):
+        _order(trace, like)
+    return made
+
+
+def _order(held: Any, like: Any) -> None:
+    if type(held) is dict and type(like) is dict:
+        for key in like:
+            if key in held:
+                held[key] = held.pop(key)
+                _order(held[key], like[key])
+    elif type(held) in (list, tuple) and type(like) in (list, tuple):
+        for one, other in zip(held, like, strict=False):
+            _order(one, other)
+
+
 def reduce(obj: Any) -> Any:
     """A reduction that keeps what the type's own drops; NotImplemented for other types."""
     kind = type(obj)
@@ -60,6 +80,9 @@ def reduce(obj: Any) -> Any:
     if title in ("cKDTree", "KDTree") and module in ("scipy.spatial._ckdtree", "scipy.spatial._kdtree"):
         made = obj.__reduce_ex__(5)
         return (*made[:2], (Volatile(made[2][0]), *made[2][1:]), None, None, set_tree)
+    figure = getattr(sys.modules.get("plotly.basedatatypes"), "BaseFigure", None)
+    if figure is not None and issubclass(kind, figure):
+        return make_figure, (kind, *obj.__reduce__()[1])
     if module.startswith("patsy.") and "__getstate__" in vars(kind):  # it refuses, for no reason of ours
         return copyreg.__newobj__, (kind,), dict(vars(obj)), None, None, set_attributes
     views = cached(obj)

@@ -28,5 +28,6 @@ def describe(name: str, value: Any) -> dict[str, Any]:
     if type(value) in (list, tuple, dict, set, frozenset, str, bytes):
         out["length"] = len(value)
     if type(value) in (int, float, bool, str, type(None)):
-        out["shown"] = repr(value)[:80] if type(value) is not int or abs(value) < 1 << 256 else ""
+        short = value[:80] if type(value) is str else value
+        out["shown"] = repr(short)[:80] if type(value) is not int or abs(value) < 1 << 256 else ""
     return out

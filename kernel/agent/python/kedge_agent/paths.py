@@ -9,6 +9,8 @@ from . import functions, live
 
 _ATOMS = (str, bytes, int, float, complex, bool, type(None), type(Ellipsis), range)
 
+LONGEST = 1000  # characters of a path
+
 
 def key_path(path: str, key: Any) -> str:
     """The path of an element."""
@@ -58,7 +60,7 @@ def locate(values: dict[str, Any], target: Any, limit: int = 200_000) -> str | N
             if child is target or type(child) not in _ATOMS:
                 seen.add(id(child))
                 keep.append(child)
-                queue.append((child, where))
+                queue.append((child, where[:LONGEST]))
     return None
 
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import mmap
 import pickle
 import sys
 import types
@@ -14,6 +15,7 @@ from .refused import Uncapturable, refuse
 
 _STAND_INS = (sets.Shape, arrays.Memory, functions.Globals, live.Namespace, named.Reference)
 FLOOR = 16 << 10  # bytes; smaller buffers stay in the stream
+SLACK = 256 << 20  # bytes; a stream may have these and twice what the process holds in memory
 
 
 class Pickler(pickle.Pickler):
@@ -123,6 +125,8 @@ class Sink:
 
     def __init__(self, file: BinaryIO) -> None:
         self.file, self.start, self.length = file, file.tell(), 0
+        with open("/proc/self/statm", encoding="ascii") as statm:
+            self._most = SLACK + 2 * int(statm.read().split()[1]) * mmap.PAGESIZE
 
     def write(self, data: Any) -> int:
         """See io.RawIOBase."""
@@ -130,6 +134,8 @@ class Sink:
         self.file.write(data)
         size = memoryview(data).nbytes
         self.length += size
+        if self.length > self._most:
+            raise Uncapturable("has no end when it is pickled")
         return size
 
     def source(self) -> BinaryIO:

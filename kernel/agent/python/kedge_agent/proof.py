@@ -9,7 +9,7 @@ import types
 from typing import Any
 
 from . import builtin, caches, classes, figures, forked, frames, functions, libraries, live, memory
-from .paths import attributes, inner_path, key_path
+from .paths import LONGEST, attributes, inner_path, key_path
 
 _ATOMS = (str, bytes, int, float, complex, bool, type(None), type(Ellipsis), range)
 _SKIPPED = {"_parents", "_cid_gen"}  # of matplotlib: addresses and counters that no program looks at
@@ -97,7 +97,7 @@ class Walk:
 
     def _push(self, a: Any, b: Any, path: str, owned: bool = False) -> None:
         if a is not b:
-            self._stack.append((a, b, path, owned))
+            self._stack.append((a, b, path[:LONGEST], owned))
 
     def _visit(self, a: Any, b: Any, path: str, owned: bool) -> None:
         kind, numpy = type(a), sys.modules.get("numpy")
@@ -242,7 +242,8 @@ class Walk:
         cls, own = type(a), _reducer(a)
         by_attributes = own is NotImplemented and (plain(cls) or local(cls)) and attributes(a) != {}
         strict = own is NotImplemented and (plain(cls) and attributes(a) != {} or local(cls))
-        self._attributes(a, b, path, strict)
+        if own is NotImplemented:
+            self._attributes(a, b, path, strict)
         solid = next(c for c in type.mro(cls) if not local(c))
         if by_attributes and solid is object:
             return

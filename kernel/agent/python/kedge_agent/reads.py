@@ -8,7 +8,7 @@ import types
 from collections.abc import Iterable
 from typing import Any
 
-from . import flow, normalise, stores
+from . import flow, live, normalise, stores
 from .groups import _ATOMS, children
 
 _EVERYTHING = {"eval", "exec", "globals", "locals", "vars", "dir", "_getframe",
@@ -21,6 +21,7 @@ _MAGICS = {"time", "timeit", "capture", "matplotlib", "config", "load_ext", "aut
 _BODIES = {"time", "timeit", "capture"}  # magics whose cell is code that they run
 _RESULTS = re.compile(r"_{1,3}|_\d+|_oh|Out")  # what was shown before may share with any name
 _WORD = re.compile(r"\b[^\W\d]\w*")
+_RUNNING = {types.GeneratorType: "gi_code", types.CoroutineType: "cr_code", types.AsyncGeneratorType: "ag_code"}
 _LIMIT = 2_000_000
 _TEXT = 10_000  # characters; longer strings are data
 
@@ -34,6 +35,18 @@ def strings(value: Any) -> Iterable[str]:
             yield from strings(item)
 
 
+def home(value: Any) -> set[str]:
+    """The modules that a value is, or is defined in, without looking inside it."""
+    kind = type(value)
+    if issubclass(kind, types.ModuleType):
+        return {str(vars(value).get("__name__"))}
+    if kind in (types.FunctionType, types.BuiltinFunctionType):
+        bound = getattr(value, "__self__", None)
+        found = {str(value.__module__)}
+        return found if bound is None or issubclass(type(bound), types.ModuleType) else found | home(type(bound))
+    return {live.module(value if issubclass(kind, type) else kind)}
+
+
 class Reads:
     """The closure of names over the definitions that they reach."""
 
@@ -45,6 +58,7 @@ class Reads:
         self.mentioned: set[str] = set()  # attributes and modules too, as they stand in the code
         self.all = False  # every name may be read
         self.unpickles = False  # a pickle may name definitions of the notebook
+        self.modules: set[str] = set()  # modules that are reached, or whose objects are
         self.targets: list[list[str]] = []  # dotted targets of the cell's own assignments
         self._words: set[str] = set()  # names that stand in strings
         self._loaded: set[str] = set()  # names loaded, also where the cell has bound them before
@@ -127,7 +141,7 @@ class Reads:
 
     def text(self, value: Any) -> None:
         """Names that stand in a string value count as read: a query, a template, a formula."""
-        if isinstance(value, str) and len(value) <= _TEXT:
+        if issubclass(type(value), str) and str.__len__(value) <= _TEXT:
             self._words |= self.known.intersection(_WORD.findall(value))
 
     def close(self) -> None:
@@ -152,31 +166,29 @@ class Reads:
     def _objects(self) -> None:
         while self._work:
             obj = self._work.pop()
-            if isinstance(obj, str):
+            if issubclass(type(obj), str):
                 self.text(obj)
-            if id(obj) in self._seen or isinstance(obj, _ATOMS) or obj is self.ns:
+            if id(obj) in self._seen or type(obj) in _ATOMS or obj is self.ns:
                 continue
             self._seen.add(id(obj))
             self._keep.append(obj)
             if len(self._seen) > _LIMIT:
                 self.all = True
                 return
-            if isinstance(obj, types.FunctionType):
-                if obj.__globals__ is not self.ns:
-                    continue
+            kind = type(obj)
+            self.modules |= home(obj)
+            if kind is types.FunctionType and obj.__globals__ is self.ns:
                 self.code(obj.__code__)
-            elif isinstance(obj, type):
-                if obj.__module__ == "__main__":
-                    self._work.extend(vars(obj).values())
-                    self._work.extend(obj.__bases__)
+            elif issubclass(kind, type):
+                if live.local(obj):
+                    self._work.extend([*vars(obj).values(), *obj.__bases__, type(obj)])
                 continue
-            elif isinstance(obj, (types.ModuleType, types.CodeType, logging.Logger)):
+            elif issubclass(kind, (types.ModuleType, types.CodeType, logging.Logger)):
                 continue  # a logger is found by its name, and leads to all others, to streams and to the shell
-            for running in ("gi_code", "cr_code", "ag_code"):
-                if hasattr(type(obj), running):
-                    self.code(getattr(obj, running))
-            if type(obj).__module__ == "__main__":
-                self._work.append(type(obj))
+            elif kind in _RUNNING:
+                self.code(getattr(obj, _RUNNING[kind]))
+            if live.local(kind):
+                self._work.append(kind)
             self._work.extend(children(obj, self.ns))
 
 
@@ -203,8 +215,8 @@ def find(source: str, ns: dict[str, Any], user: dict[str, Any],
 
 def _finalised(user: dict[str, Any]) -> bool:
     """Whether objects of the notebook's own classes act when they are freed."""
-    kinds = (v if isinstance(v, type) else type(v) for v in user.values())
-    return any(hasattr(k, "__del__") and k.__module__ == "__main__" for k in kinds)
+    kinds = (v if issubclass(type(v), type) else type(v) for v in user.values())
+    return any(live.local(k) and any("__del__" in vars(c) for c in type.mro(k)) for k in kinds if k is not type)
 
 
 def reach(names: Iterable[str], ns: dict[str, Any], user: dict[str, Any]) -> set[str]:
