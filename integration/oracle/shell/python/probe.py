@@ -173,6 +173,14 @@ class Walk:
         return self.each(parts, path)
 
 
+def folder() -> str:
+    """The working folder; it may be gone."""
+    try:
+        return os.getcwd()
+    except OSError as err:
+        return type(err).__name__
+
+
 def ambient(filters: str) -> dict[str, str]:
     """Process state outside the namespace; draws from the streams, so it comes last."""
     import decimal
@@ -180,7 +188,7 @@ def ambient(filters: str) -> dict[str, str]:
     import logging
     found = {
         "random": repr([random.random() for _ in range(3)]) + repr(random.gauss(0, 1)),
-        "cwd": os.getcwd(),
+        "cwd": folder(),
         "environ": repr(sorted((k, v) for k, v in os.environ.items() if k not in ("OLDPWD",))),
         "sys.path": repr(sys.path),
         "warnings": filters,
