@@ -11,8 +11,10 @@ from typing import Any
 from . import flow, live, normalise, stores
 from .groups import _ATOMS, children
 
-_EVERYTHING = {"eval", "exec", "globals", "locals", "vars", "dir", "_getframe",
-               "currentframe", "__main__", "user_ns", "dill", "cloudpickle"}
+_EVERYTHING = {"eval", "exec", "globals", "locals", "vars", "dir", "_getframe", "currentframe", "__globals__",
+               "__main__", "modules", "import_module", "__import__", "user_ns", "get_objects", "get_referrers",
+               "get_referents", "dill", "cloudpickle"}
+_SPELLED = {"__globals__", "__main__", "_getframe", "user_ns"}  # as strings too: getattr(f, "__globals__")
 # What looks definitions up in the notebook by the names in a pickle: by itself, or with load and loads.
 _PICKLES = {"Unpickler", "read_pickle"}
 _LOADERS = {"pickle", "_pickle", "joblib", "torch", "shelve"}
@@ -116,7 +118,9 @@ class Reads:
                 self.all = True
             for const in code.co_consts:
                 for text in strings(const):
-                    self._words |= self.known.intersection(_WORD.findall(text))
+                    words = _WORD.findall(text)
+                    self.all = self.all or not _SPELLED.isdisjoint(words)
+                    self._words |= self.known.intersection(words)
         loads = flow.loads(top)
         self._loaded |= loads
         for name in loads if names is None else names:
