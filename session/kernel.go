@@ -95,6 +95,11 @@ func (s *Session) lay(ctx context.Context, r agent.Restore) (count int, err erro
 		}
 		r.Ambient = append(r.Ambient, agent.AmbientState{Name: a.Name, State: data})
 	}
+	for name := range live {
+		if s.state.ObserveAmbient(name).ID.IsZero() { // back to before a cell set it
+			r.Ambient = append(r.Ambient, agent.AmbientState{Name: name, State: []byte{}})
+		}
+	}
 	if count, err = s.agent.Apply(ctx, r); err != nil {
 		return 0, err
 	}

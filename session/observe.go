@@ -127,11 +127,16 @@ func (s *Session) ambient(o *seen) []cellgraph.Observation {
 			list = append(list, s.state.ObserveAmbient(name))
 		}
 	}
+	for _, name := range o.captured.Reached {
+		list = append(list, s.state.ObserveAmbient(name))
+	}
 	return list
 }
 
 // stream reports whether an adapter is a random stream, which counts only if it moved.
-func stream(adapter string) bool { return strings.Contains(adapter, "random") }
+func stream(adapter string) bool {
+	return slices.Contains([]string{"random", "numpy.random", "torch.random"}, adapter)
+}
 
 // asksForStreams reports whether any code of the notebook may ask for the state of a random stream.
 func (s *Session) asksForStreams() bool {

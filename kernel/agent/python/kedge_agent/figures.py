@@ -13,11 +13,6 @@ def _class(module: str, name: str) -> Any:
     return getattr(sys.modules.get(module), name, ())
 
 
-def open_numbers() -> list[int]:
-    """The numbers of the figures that pyplot has open."""
-    return list(getattr(_class("matplotlib._pylab_helpers", "Gcf"), "figs", ()))
-
-
 def _next(counter: Any) -> int:
     """The next number of an itertools.count, which stays as it is."""
     return int(repr(counter)[len("count("):-1])
@@ -57,8 +52,7 @@ def _artist(obj: Any) -> Any:
         raise ValueError("stale_callback is not kept by matplotlib")
     state["stale_callback"] = call
     if isinstance(obj, _class("matplotlib.figure", "Figure")):
-        if state.pop("_restore_to_pylab", False):
-            raise ValueError("it is open in pyplot")
+        state.pop("_restore_to_pylab", None)  # the place of pyplot's figures opens it again
         canvas = type(obj.canvas)
         if canvas.__module__ not in ("matplotlib.backend_bases", "matplotlib.backends.backend_agg"):
             raise ValueError(f"its canvas is a {canvas.__qualname__}")

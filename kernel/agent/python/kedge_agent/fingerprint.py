@@ -3,11 +3,15 @@ from __future__ import annotations
 
 import hashlib
 import pickle
+import threading
 import types
+import weakref
 from typing import Any
 
 _ATOMS = (type(None), bool, int, float, complex, str, bytes, type(Ellipsis), range)
 _MOST = 200_000  # objects in one digest
+# Not to be pickled, but without state that a cell leaves.
+_STATELESS = (type(threading.Lock()), type(threading.RLock()), weakref.ref, types.BuiltinFunctionType)
 
 
 class _Walk:
@@ -16,6 +20,7 @@ class _Walk:
         self.local = local  # modules whose classes are described, not named
         self.seen: dict[int, int] = {}
         self.keep: list[Any] = []
+        self.blind: list[str] = []  # types whose state is not described
 
     def put(self, *parts: Any) -> None:
         for part in parts:
@@ -101,12 +106,19 @@ class _Walk:
         try:  # a library's own pickling describes its values
             self.put(hashlib.sha256(pickle.dumps(obj, 4)).digest())
         except Exception:
+            if state == [None] and not isinstance(obj, _STATELESS):
+                self.blind.append(f"{kind.__module__}.{kind.__qualname__}")
             return state
         return []
 
 
 def digest(value: Any, local: set[str]) -> str:
     """sha256 in hex of value. Classes of the modules named in local are described, others named."""
+    return look(value, local)[0]
+
+
+def look(value: Any, local: set[str]) -> tuple[str, list[str]]:
+    """(digest, the types in value whose state it does not see)."""
     walk = _Walk(local)
     walk.run(value)
-    return walk.hash.hexdigest()
+    return walk.hash.hexdigest(), walk.blind

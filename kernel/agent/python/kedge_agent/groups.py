@@ -15,6 +15,7 @@ from collections.abc import Hashable, Iterable
 from typing import Any
 
 from . import classes, forked, frames, functions, live, memory, named
+from .ambient import log_handlers
 
 _ATOMS = (str, bytes, int, float, complex, bool, type(None), type(Ellipsis), range)
 _STOP = (types.ModuleType, types.CodeType, logging.Logger, types.BuiltinFunctionType,
@@ -63,6 +64,8 @@ def children(obj: Any, ns: dict[str, Any]) -> Iterable[Any]:
     known = frames.parts(obj)
     if known is not None:
         return [*known[0], *known[1]]
+    if issubclass(kind, logging.Handler):
+        return log_handlers.parts(obj)
     return gc.get_referents(obj)
 
 
@@ -91,7 +94,7 @@ class Reach:
         self.seen: set[Hashable] = set()  # keys of what the user can share
         self.owned: set[Hashable] = set()  # keys of what only pandas can
         self.classes: dict[int, type] = {}  # of the notebook
-        self.special = False  # whether the namespace, or a container of a module, is reached
+        self.special = False  # whether the namespace is reached
         self._keep: list[Any] = []  # lists made by children() must outlive their ids
         self._ns = ns
         self._walk(list(roots))
@@ -112,7 +115,7 @@ class Reach:
                 continue
             visited.add(id(obj))
             if obj is ns or named.name(obj) is not None:
-                self.special = self.special or kind in named.SHARED
+                self.special = self.special or obj is ns
                 continue
             if issubclass(kind, type):
                 if live.local(obj):

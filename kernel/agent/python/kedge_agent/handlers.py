@@ -11,25 +11,22 @@ from importlib import metadata
 from typing import Any
 
 from . import (
-    ambient,
     environ,
     groups,
     history,
     importing,
     lookups,
-    modules,
     natives,
     normalise,
+    outside,
     pickler,
+    places,
     reads,
     running,
     saving,
 )
-from .ambient import process, sys_path
 from .live import Live
 from .namespace import user_names
-
-MODULES = "modules"  # the ambient state of modules, which only running can bring about
 
 
 class Agent:
@@ -44,14 +41,11 @@ class Agent:
         self._ids: dict[str, int] = {}
         self._touched: set[str] = set()
         self._modules: list[str] = []
-        self._ambient: dict[str, str] = {}
+        self._imports: set[str] = set()  # dotted names that the cell's code may import
         self._threads: set[int] = set()
-        self._held: dict[str, str] = {}  # what local modules held before the cell
-        self._watched: dict[str, Any] = {}  # process state before the cell
-        self.patches = modules.Patches(self.ns)
         self.lookups = lookups.Lookups(self.ns)
         self._natives = natives.Natives(self.ns)
-        self._started = False
+        self.outside = outside.Outside(self.ns)
 
     def user(self) -> dict[str, Any]:
         """The user's names."""
@@ -67,26 +61,24 @@ class Agent:
 
     def before(self, content: dict[str, Any]) -> dict[str, Any]:
         """kedge_before."""
+        self.outside.start()
         user = self.user()
         found, binds = reads.find(content["code"], self.ns, user, content.get("absent") or ())
+        self.outside.reach(found, user, bool(content.get("more")))
         touched = (found.names & set(user)) | set(binds)
         if content.get("more"):  # nothing was captured since the last one
             self._touched |= touched
             return found.reply(user, binds, {})
         self._ids, self._touched = {k: id(v) for k, v in user.items()}, touched
         self._modules = list(sys.modules)
-        if not self._started:
-            sys_path.start()
-            self._started = True
-        self._ambient = ambient.digests(self._states())
-        self._held, self._watched = modules.held(), process.describe()
-        self.patches.before(found.stored(), found.targets)
+        self._imports = {n for n in found.mentioned if "." in n or n == "modules"}
+        observed = self.outside.before(found)
         self._natives.before(content["code"], found, content.get("stateless") or ())
         self._threads = running.alive()
         environ.read.clear()
         importing.taken()
         self.lookups.begin()
-        return found.reply(user, binds, {n: self._ambient.get(n, "") for n in (*ambient.ADAPTERS, MODULES)})
+        return found.reply(user, binds, observed)
 
     def after(self, content: dict[str, Any]) -> dict[str, Any]:
         """kedge_after."""
@@ -95,50 +87,36 @@ class Agent:
         changed = {n for n, v in user.items() if self._ids.get(n) != id(v)}
         classes = reads.reach(self.lookups.classes, self.ns, user)
         shown = self._shows(user) if content.get("result") else None
-        reply = self._saver.save((self._touched | classes | changed) & set(user), user, content["spool"],
+        left = self.outside.after()
+        table = {**user, **left.table}
+        wanted = self._touched | classes | changed | left.wanted
+        reply = self._saver.save(wanted & table.keys(), table, content["spool"],
                                  self.history.result() if shown == {} else {})
         if reply["apart"]:
             shown = {"group": reply["apart"][0]}
-        refused = self._refused()
-        states = self._states()
-        after = ambient.digests(states)
+        self.outside.saved([n for g in reply["groups"] for n in g["names"]] + [u["name"] for u in reply["uncaptured"]])
+        states, digests, refused = self.outside.changes()
+        refused += self._natives.after()
         old = set(self._modules)
-        modules = [m for m in list(sys.modules) if m not in old and "." not in m
-                   and not m.startswith("_") and m != "kedge_agent"]
+        new = [m for m in list(sys.modules) if m not in old and (m in self._imports or "." not in m)
+               and not m.startswith("_") and m != "kedge_agent"]
+        modules = [m for m in new if importing.importable(m)]
+        if "modules" in self._imports:  # of sys
+            refused += [f"put {m} into sys.modules" for m in new if m not in modules]
         reply.update(
-            deleted=sorted(set(self._ids) - set(user)), bound=sorted(changed), modules=modules,
-            module_versions=versions(modules, set(sys.modules) - old), env=env, ambient_after=after,
-            search=importing.search(),
-            refused=refused, frames=frames, distributions=distributions,
-            classes=sorted(classes), result=shown,
+            deleted=sorted(set(self._ids) - set(user)) + left.deleted, bound=sorted(changed), modules=modules,
+            module_versions=versions([m for m in modules if "." not in m], set(sys.modules) - old), env=env,
+            ambient_after=digests, reached=left.reached, search=importing.search(), refused=refused, frames=frames,
+            distributions=distributions, classes=sorted(classes), result=shown,
             running=running.threads(self.ns, self._threads) + running.tasks(self.ns),
-            ambient=[{"name": n, "state": base64.b64encode(s).decode()}
-                     for n, s in states.items() if self._ambient.get(n) != after[n]])
+            ambient=[{"name": n, "state": base64.b64encode(s).decode()} for n, s in sorted(states.items())])
         return reply
-
-    def _states(self) -> dict[str, bytes]:
-        """The ambient state, that of modules included."""
-        states = ambient.capture()
-        held, patched = modules.held(), self.patches.set
-        if held or patched:
-            states[MODULES] = repr((sorted(held.items()), sorted(patched.items()))).encode()
-        return states
-
-    def _refused(self) -> list[str]:
-        """Why the cell may not be cached: it changed what cannot be restored."""
-        held, watched = modules.held(), process.describe()
-        return [
-            *(f"changed the state of module {n}" for n, d in self._held.items() if held.get(n, d) != d),
-            *self.patches.after(),
-            *self._natives.after(),
-            *(f"changed {what}" for what in sorted(watched.keys() | self._watched.keys())
-              if watched.get(what) != self._watched.get(what) and (what in self._watched or watched[what])),
-        ]
 
     def digest(self, content: dict[str, Any]) -> dict[str, Any]:
         """kedge_digest."""
-        user = self.user()
-        return self._saver.save(set(content["names"]) & set(user), user, content["spool"])
+        self.outside.start()
+        table = {**self.user(), **self.outside.table()}
+        return self._saver.save(set(content["names"]) & table.keys(), table, content["spool"])
 
     def _shows(self, user: dict[str, Any]) -> dict[str, Any] | None:
         """What the last cell showed: None for nothing, the name whose value it is, or {} for something else."""
@@ -149,51 +127,48 @@ class Agent:
 
     def apply(self, content: dict[str, Any]) -> dict[str, Any]:
         """kedge_apply: all of it, or an error and everything as it was but for modules imported."""
-        before, folder = ambient.capture(), os.getcwd()
+        self.outside.start()
         self.live.begin()
-        applied: list[str] = []
         held: dict[str, Any] = {}
         values: dict[str, Any] = {}
+        undo: list[Callable[[], None]] = []
+        states = {a["name"]: base64.b64decode(a["state"]) for a in content.get("ambient") or []}
+        gone = content.get("delete") or []
         try:
+            undo.append(self.outside.lead(states))
             with self.shell.builtin_trap:  # libraries ask get_ipython, while imported, where they are
                 for name in content.get("modules") or []:
                     importlib.import_module(name)
                 for group in content.get("groups") or []:
                     loaded = self._read(group)
                     values.update((n, loaded[n]) for n in group.get("bind", loaded))
+            outer = {n: values.pop(n) for n in list(values) if places.is_pseudo(n)}
             result = self._shown(content.get("result"), values)
             held = {n: self.ns[n] for n in values if n in self.ns}
             pairs = [(held[n], values[n]) for n in content.get("changed") or [] if n in held and n in values]
             self._check(pairs, content)
             self.ns.update(values)
-            for a in content.get("ambient") or []:
-                if a["name"] == MODULES:
-                    if self._states().get(MODULES) != base64.b64decode(a["state"]):
-                        raise ValueError("modules hold something else than after the cells that were restored")
-                    continue
-                applied.append(a["name"])
-                ambient.ADAPTERS[a["name"]].restore(base64.b64decode(a["state"]))
+            with self.shell.builtin_trap:
+                undo.append(self.outside.restore(states, outer, [n for n in gone if places.is_pseudo(n)]))
             if content.get("cwd"):
                 os.chdir(content["cwd"])
         except BaseException:
+            for back in reversed(undo):
+                back()
             self.live.end(undo=True)
             for name in set(values) - set(held):
                 self.ns.pop(name, None)
             self.ns.update(held)
-            os.chdir(folder)
-            for name in reversed(applied):
-                if name in before and name in ambient.ADAPTERS:
-                    ambient.ADAPTERS[name].restore(before[name])
             raise
         self.live.end(undo=False)
-        for name in content.get("delete") or []:
+        for name in gone:
             self.ns.pop(name, None)
         if content.get("execution_count") is not None:
             self.execution({"count": content["execution_count"]})
         self.history.repoint(pairs)
         self._tell(content.get("history") or [])
         entered = self.history.enter(content["entered"], result) if content.get("entered") is not None else 0
-        return {"bound": sorted(values), "execution_count": entered}
+        return {"bound": sorted({**values, **outer}), "execution_count": entered}
 
     def _check(self, pairs: list[tuple[Any, Any]], content: dict[str, Any]) -> None:
         """Whether results can follow what changes in place; where nobody may ever look, that is only noted."""
@@ -282,6 +257,7 @@ def register(kernel: Any) -> None:
     agent = Agent(kernel)
     environ.install()
     importing.install()
+    importing.watch(agent.outside.local.imported)
 
     def handler(name: str, act: Callable[[dict[str, Any]], dict[str, Any]]) -> Any:
         async def handle(stream: Any, ident: Any, parent: dict[str, Any]) -> None:

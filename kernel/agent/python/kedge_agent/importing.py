@@ -11,6 +11,8 @@ import ctypes
 import importlib.machinery
 import os
 import sys
+import types
+from collections.abc import Callable
 from functools import wraps
 from importlib import metadata
 from typing import Any
@@ -53,6 +55,43 @@ def taken() -> list[str]:
     folders = sorted(searched)
     searched.clear()
     return folders
+
+
+def watch(imported: Callable[[types.ModuleType], None]) -> None:
+    """Call imported for every module that was executed from source, when the outermost import is done.
+
+    The wrapper's frame has the import system's file name, so that tracebacks leave it out as they do its own.
+    """
+    loader = importlib.machinery.SourceFileLoader
+    plain = loader.exec_module
+    running: list[types.ModuleType | None] = []
+    done: list[types.ModuleType] = []
+
+    def exec_module(self: Any, module: types.ModuleType) -> None:
+        running.append(None)
+        try:
+            plain(self, module)
+        finally:
+            running.pop()
+            done.append(module)
+            if not running:
+                report()
+
+    def report() -> None:
+        modules, done[:] = list(done), []
+        for module in modules:
+            try:
+                imported(module)
+            except Exception:  # what it holds counts as changed
+                continue
+
+    exec_module.__code__ = exec_module.__code__.replace(co_filename="<frozen importlib._bootstrap_external>")
+    loader.exec_module = wraps(plain)(exec_module)  # type: ignore[method-assign]
+
+
+def importable(name: str) -> bool:
+    """Whether a loaded module was imported, and not made by code that put it into sys.modules."""
+    return getattr(sys.modules.get(name), "__spec__", None) is not None
 
 
 def search() -> list[str]:

@@ -1,6 +1,7 @@
-"""Single objects that live in modules, such as dataclasses.MISSING, random's own generator, or a local module's list.
+"""Single objects that live in library modules, such as dataclasses.MISSING or random's own generator.
 
-They are referred to by name: a copy would not be the one that the module goes on using.
+They are referred to by name: a copy would not be the one that the module goes on using. What local modules hold is
+captured with what shares it instead (localmodules.py).
 """
 from __future__ import annotations
 
@@ -10,11 +11,10 @@ import sys
 import types
 from typing import Any
 
-from . import live, modules
+from . import live, localmodules
 
 _BY_VALUE = (type, types.ModuleType, types.FunctionType, types.BuiltinFunctionType, types.CodeType, enum.Enum)
 _EXACT = (dict, list, set, tuple, frozenset, str, bytes, bytearray, int, float, complex, bool, type(None))
-SHARED = (dict, list, set, bytearray)
 _names: dict[int, tuple[str, str]] = {}
 _scanned: set[str] = set()
 
@@ -27,11 +27,11 @@ def find() -> None:
         if getattr(getattr(module, "__spec__", None), "_initializing", False):
             continue
         _scanned.add(title)
-        local = modules.is_local(module)
+        if localmodules.is_local(module):
+            continue
         for key, value in list(vars(module).items()):
             kind = type(value)
-            if (local and kind in SHARED and not key.startswith("__")
-                    or kind not in _EXACT and live.module(kind) == title and not issubclass(kind, _BY_VALUE)):
+            if kind not in _EXACT and live.module(kind) == title and not issubclass(kind, _BY_VALUE):
                 _names.setdefault(id(value), (title, key))
 
 
@@ -41,17 +41,6 @@ def name(obj: Any) -> tuple[str, str] | None:
     if found is None:
         return None
     return found if vars(sys.modules.get(found[0], types)).get(found[1]) is obj else None
-
-
-class Reference:
-    """Stands in a stream for a container that a module holds."""
-
-    def __init__(self, found: tuple[str, str]) -> None:
-        self.found = found
-
-    def reduce(self) -> tuple[Any, ...]:
-        """A reduction that gives the module's own."""
-        return get, self.found
 
 
 def get(module: str, attribute: str) -> Any:

@@ -10,7 +10,7 @@ import types
 from collections.abc import Iterable
 from typing import Any
 
-from . import modules, normalise
+from . import localmodules, normalise
 from .reads import Reads, home
 from .stateless import PACKAGES
 
@@ -93,7 +93,7 @@ class Natives:
             return
         for n, m in list(sys.modules.items()) if new else fresh:
             if issubclass(type(m), types.ModuleType) and package(n) not in self._native and (
-                    modules.is_local(m) or n != "__main__" and package(n) not in PACKAGES):
+                    localmodules.is_local(m) or n != "__main__" and package(n) not in PACKAGES):
                 held = {package(v.__name__) for v in list(vars(m).values()) if type(v) is types.ModuleType}
                 if held & self._native:
                     self._users.setdefault(package(n), set()).update(held & self._native)

@@ -11,9 +11,10 @@ from collections.abc import Callable, Hashable, Iterator
 from typing import Any, BinaryIO
 
 from . import arrays, builtin, classes, figures, forked, frames, functions, libraries, live, named, paths, proof, sets
+from .ambient import log_handlers
 from .refused import Uncapturable, refuse
 
-_STAND_INS = (sets.Shape, arrays.Memory, functions.Globals, live.Namespace, named.Reference)
+_STAND_INS = (sets.Shape, arrays.Memory, functions.Globals, live.Namespace)
 FLOOR = 16 << 10  # bytes; smaller buffers stay in the stream
 SLACK = 256 << 20  # bytes; a stream may have these and twice what the process holds in memory
 
@@ -75,7 +76,7 @@ class Pickler(pickle.Pickler):
             return kind, (obj.blocks[0], obj.axes[0])
         if frames.is_refs(obj):
             return frames.make_refs, ()
-        for family in (frames, libraries, figures):
+        for family in (frames, libraries, figures, log_handlers):
             found = family.reduce(obj)
             if found is not NotImplemented:
                 return found
@@ -83,7 +84,7 @@ class Pickler(pickle.Pickler):
 
 
 class SetPickler(Pickler):
-    """A pickler that keeps the layout of sets, and containers that modules hold where they are.
+    """A pickler that keeps the layout of sets, and the namespace where it is.
 
     Slower, for only persistent_id sees an exact set or dict.
     """
@@ -95,12 +96,8 @@ class SetPickler(Pickler):
     def persistent_id(self, obj: Any) -> Any:
         """A set is its Shape, from which unpickling gives the set."""
         kind = type(obj)
-        if kind in named.SHARED:
-            if obj is self._live.ns:
-                return live.Namespace()
-            found = named.name(obj)
-            if found is not None:
-                return named.Reference(found)
+        if obj is self._live.ns:
+            return live.Namespace()
         if kind is set or kind is frozenset and len(obj) > 1:
             return self._shapes.setdefault(id(obj), sets.Shape(obj))
         return None

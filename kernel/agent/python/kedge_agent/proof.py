@@ -9,6 +9,7 @@ import types
 from typing import Any
 
 from . import builtin, caches, classes, figures, forked, frames, functions, libraries, live, memory
+from .ambient import log_handlers
 from .paths import LONGEST, attributes, inner_path, key_path
 
 _ATOMS = (str, bytes, int, float, complex, bool, type(None), type(Ellipsis), range)
@@ -303,7 +304,7 @@ def _reducer(obj: Any) -> Any:
         return caches.reduce_dispatcher(obj)
     if classes.is_member(obj):
         return classes.reduce_member(obj)
-    for family in (builtin, frames, libraries, figures):
+    for family in (builtin, frames, libraries, figures, log_handlers):
         made = family.reduce(obj, kind) if family is builtin else family.reduce(obj)  # type: ignore[call-arg]
         if made is not NotImplemented:
             return made

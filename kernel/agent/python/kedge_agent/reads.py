@@ -8,7 +8,7 @@ import types
 from collections.abc import Iterable
 from typing import Any
 
-from . import flow, live, normalise, stores
+from . import flow, live, normalise, places, stores
 from .groups import _ATOMS, children
 
 _EVERYTHING = {"eval", "exec", "globals", "locals", "vars", "dir", "_getframe", "currentframe", "__globals__",
@@ -61,6 +61,7 @@ class Reads:
         self.all = False  # every name may be read
         self.unpickles = False  # a pickle may name definitions of the notebook
         self.modules: set[str] = set()  # modules that are reached, or whose objects are
+        self.tree: ast.Module | None = None  # of the cell
         self.targets: list[list[str]] = []  # dotted targets of the cell's own assignments
         self._words: set[str] = set()  # names that stand in strings
         self._loaded: set[str] = set()  # names loaded, also where the cell has bound them before
@@ -75,6 +76,7 @@ class Reads:
         """Add what the code of a cell, in IPython's syntax, reads."""
         text = normalise.transform(source)
         tree = compile(text, "<cell>", "exec", ast.PyCF_ONLY_AST | flow.FLAGS)
+        self.tree = self.tree or tree
         self.targets += stores.targets(tree) if "." in text else []
         known = "get_ipython" not in source and self._magics(tree)
         walk = flow.Flow(tree)
@@ -128,7 +130,8 @@ class Reads:
 
     def reply(self, user: dict[str, Any], binds: list[str], ambient: dict[str, str]) -> dict[str, Any]:
         """The reply of kedge_before."""
-        return {"reads": {n: n in user for n in sorted(self.names)}, "weak": sorted(self.weak), "all": self.all,
+        there = {n: n in user or places.is_pseudo(n) for n in sorted(self.names)}
+        return {"reads": there, "weak": sorted(self.weak), "all": self.all,
                 "unpickles": self.unpickles, "binds": binds, "ambient": ambient}
 
     def stored(self) -> set[str]:
@@ -142,6 +145,12 @@ class Reads:
             if name in self.user:
                 self._work.append(self.user[name])
                 self.text(self.user[name])
+
+    def follow(self, name: str, value: Any) -> None:
+        """Add a pseudo-name and what its value reaches."""
+        self.names.add(name)
+        self._work.append(value)
+        self.text(value)
 
     def text(self, value: Any) -> None:
         """Names that stand in a string value count as read: a query, a template, a formula."""

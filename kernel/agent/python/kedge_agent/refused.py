@@ -16,7 +16,7 @@ _NAMED = {
     ("xgboost.core", "DMatrix"), ("socket", "socket"), ("select", "epoll"), ("contextvars", "Context"),
     ("_contextvars", "Context"), ("_contextvars", "ContextVar"), ("concurrent.futures._base", "Executor"),
     ("concurrent.futures._base", "Future"), ("asyncio.events", "AbstractEventLoop"), ("_asyncio", "Future"),
-    ("asyncio.futures", "Future"), ("sqlite3", "Connection"), ("logging", "Handler"),
+    ("asyncio.futures", "Future"), ("sqlite3", "Connection"),
     ("ipywidgets.widgets.widget", "Widget"), ("comm.base_comm", "BaseComm"),
 }
 _MEMORY = {("_io", "BytesIO"), ("_io", "StringIO")}

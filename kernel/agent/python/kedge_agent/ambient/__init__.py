@@ -1,37 +1,79 @@
-"""Adapters for process state outside the namespace: capture() → bytes, restore(bytes)."""
+"""Adapters for process state outside the namespace.
+
+An adapter is a module with NAME, ``capture() → bytes`` (equal in every process that did the same, empty where
+nothing differs from a fresh process) and ``restore(bytes)``; ``start()``, if it has one, marks the baseline. State
+that holds objects of the notebook is kept by the places (../places.py) instead.
+"""
 from __future__ import annotations
 
 import hashlib
+from typing import Any
 
 from . import (
+    autoreload,
     backend,
+    colours,
     cwd,
     environ,
+    extensions,
     futures,
+    inline,
+    ipython_settings,
     logs,
     numpy_options,
     numpy_random,
     pandas_options,
+    plotly_defaults,
+    polars_config,
     process,
     python_random,
     rcparams,
     registries,
     settings,
     sys_path,
+    torch_defaults,
+    torch_random,
+    tqdm_pandas,
     warning_filters,
 )
 
-ADAPTERS = {a.NAME: a for a in (python_random, numpy_random, cwd, environ, sys_path, warning_filters,
-                                numpy_options, pandas_options, backend, rcparams,
-                                registries, settings, logs, futures, process)}
+# In the order in which they are restored: what changes others comes first.
+ADAPTERS: dict[str, Any] = {a.NAME: a for a in (
+    environ, cwd, sys_path, settings, extensions, autoreload, ipython_settings, futures, backend, inline, rcparams,
+    colours, numpy_options, pandas_options, polars_config, plotly_defaults, tqdm_pandas, torch_defaults, logs,
+    warning_filters, registries, process, python_random, numpy_random, torch_random)}
+
+LEADING = ("environ", "cwd", "sys.path")  # these come before modules are imported
 
 
-def capture() -> dict[str, bytes]:
-    """The state of every adapter that is in use."""
-    states = {name: a.capture() for name, a in ADAPTERS.items()}
-    return {name: s for name, s in states.items() if s}
+def start() -> None:
+    """The first cell comes: what is set now is the baseline."""
+    for adapter in ADAPTERS.values():
+        if hasattr(adapter, "start"):
+            adapter.start()
+
+
+def capture() -> tuple[dict[str, bytes], dict[str, str]]:
+    """(the state of every adapter where something differs, why others cannot be captured now)."""
+    states, faults = {}, {}
+    for name, adapter in ADAPTERS.items():
+        try:
+            state = adapter.capture()
+        except Exception as err:
+            faults[name] = f"{type(err).__name__}: {err}"
+            continue
+        if state:
+            states[name] = state
+    return states, faults
 
 
 def digests(states: dict[str, bytes]) -> dict[str, str]:
     """sha256 in hex, by adapter."""
     return {name: hashlib.sha256(s).hexdigest() for name, s in states.items()}
+
+
+def restore(states: dict[str, bytes]) -> None:
+    """Restore these adapters, in their order."""
+    for name, adapter in ADAPTERS.items():
+        if name in states:
+            adapter.restore(states[name])

@@ -6,11 +6,9 @@ _START = os.getcwd()
 
 
 def capture() -> bytes:
-    """Its path, relative to the start; empty if it is gone."""
-    try:
-        return os.fsencode(os.path.relpath(os.getcwd(), _START))
-    except OSError:
-        return b""
+    """Its path, relative to the start; empty if it is the start. OSError if it is gone."""
+    path = os.path.relpath(os.getcwd(), _START)
+    return b"" if path == os.curdir else os.fsencode(path)
 
 
 def restore(state: bytes) -> None:

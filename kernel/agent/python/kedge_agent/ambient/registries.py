@@ -8,32 +8,45 @@ import warnings
 from typing import Any
 
 NAME = "warnings.shown"  # restored after the filters, whose version it carries
+_KEY = "__warningregistry__"
+
+
+_spaces: dict[str, dict[str, Any]] = {}  # of the modules met so far: there are thousands
+
+
+def _registries() -> list[tuple[str, dict[Any, Any]]]:
+    for name in sys.modules.keys() - _spaces.keys():
+        module = sys.modules.get(name)
+        if type(module) is types.ModuleType:
+            _spaces[name] = module.__dict__
+    found = [(n, space[_KEY]) for n, space in _spaces.items() if _KEY in space]
+    return [(n, r) for n, r in found if type(r) is dict and n in sys.modules]
 
 
 def capture() -> bytes:
     """The keys of every module's registry, by module; empty if nothing was shown."""
-    found: dict[str, list[Any]] = {}
-    for name, module in sorted(list(sys.modules.items())):
-        registry = vars(module).get("__warningregistry__") if isinstance(module, types.ModuleType) else None
-        if type(registry) is dict:
-            keys = [k for k, v in registry.items() if k != "version" and v]
-            if keys:
-                found[name] = keys
-    try:
-        return pickle.dumps(found, 5) if found else b""
-    except Exception:
-        return pickle.dumps(None, 5)
+    found = {}
+    for name, registry in _registries():
+        keys = [k for k, v in registry.items() if k != "version" and v]
+        if keys:
+            found[name] = keys
+    once = list(getattr(warnings, "onceregistry", {}))
+    return pickle.dumps((sorted(found.items()), once), 5) if found or once else b""
 
 
 def restore(state: bytes) -> None:
-    """Note them as shown under the present filters."""
-    found = pickle.loads(state)
-    if found is None:
-        raise ValueError("the warnings that were shown could not be saved")
-    version = _version()
+    """Note them, and no others, as shown under the present filters."""
+    shown, once = pickle.loads(state) if state else ([], [])
+    found = dict(shown)
+    for name, registry in _registries():
+        if name not in found:
+            registry.clear()
+    version = _version() if found else 0
     for name, keys in found.items():
         if name in sys.modules:
-            vars(sys.modules[name])["__warningregistry__"] = {"version": version, **{tuple(k): True for k in keys}}
+            vars(sys.modules[name])[_KEY] = {"version": version, **{tuple(k): True for k in keys}}
+    warnings.onceregistry.clear()  # type: ignore[attr-defined]
+    warnings.onceregistry.update((tuple(k), 1) for k in once)  # type: ignore[attr-defined]
 
 
 def _version() -> Any:

@@ -12,32 +12,44 @@ import time
 from typing import Any
 
 NAME = "settings"
+_START: dict[str, Any] = {}
+
+
+def _now() -> dict[str, Any]:
+    context = decimal.getcontext()
+    return {
+        "decimal": (context.prec, context.rounding, context.Emin, context.Emax, context.capitals, context.clamp,
+                    sorted(t.__name__ for t, on in context.traps.items() if on)),
+        "digits": getattr(sys, "get_int_max_str_digits", int)(),
+        "gc": (gc.isenabled(), gc.get_threshold()),
+        "locale": locale.setlocale(locale.LC_ALL),
+        "recursion": sys.getrecursionlimit(),
+        "switch": sys.getswitchinterval(),
+        "timeout": socket.getdefaulttimeout(),
+        "umask": _umask(),
+        "zone": time.tzname,
+    }
+
+
+def start() -> None:
+    """What is set now is the baseline."""
+    _START.update(_now())
 
 
 def capture() -> bytes:
-    """All of them, in order of names."""
-    context = decimal.getcontext()
-    return pickle.dumps([
-        ("decimal", (context.prec, context.rounding, context.Emin, context.Emax, context.capitals, context.clamp,
-                     sorted(t.__name__ for t, on in context.traps.items() if on))),
-        ("digits", getattr(sys, "get_int_max_str_digits", int)()),
-        ("gc", (gc.isenabled(), gc.get_threshold())),
-        ("locale", locale.setlocale(locale.LC_ALL)),
-        ("recursion", sys.getrecursionlimit()),
-        ("switch", sys.getswitchinterval()),
-        ("timeout", socket.getdefaulttimeout()),
-        ("umask", _umask()),
-        ("zone", time.tzname),
-    ], 5)
+    """Those that differ from the baseline, in order of names."""
+    changed = sorted((k, v) for k, v in _now().items() if _START.get(k) != v)
+    return pickle.dumps(changed, 5) if changed else b""
 
 
 def restore(state: bytes) -> None:
-    """Set those that differ."""
-    now = dict(pickle.loads(capture()))
-    for name, value in pickle.loads(state):
+    """Set the baseline and what differs from it."""
+    now, changed = _now(), dict(pickle.loads(state)) if state else {}
+    for name, start_value in _START.items():
+        value = changed.get(name, start_value)
         if now[name] != value:
             _SET[name](value)
-    if pickle.loads(capture()) != pickle.loads(state):
+    if capture() != state:
         raise ValueError("a setting of the interpreter could not be restored")
 
 

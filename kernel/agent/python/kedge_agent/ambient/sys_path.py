@@ -28,6 +28,10 @@ def capture() -> bytes:
 
 def restore(state: bytes) -> None:
     """Put the entries back in place."""
+    if not state:
+        sys.path[:] = _START
+        return
+
     def path(entry: object) -> str:
         if isinstance(entry, int):
             return _START[entry]

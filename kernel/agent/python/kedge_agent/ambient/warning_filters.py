@@ -3,22 +3,22 @@ import pickle
 import warnings
 
 NAME = "warnings"
+_START: list[object] = []
+
+
+def start() -> None:
+    """The filters that are there now are the baseline."""
+    _START[:] = warnings.filters
 
 
 def capture() -> bytes:
-    """The filters, in order; None stands for filters that cannot be saved."""
-    try:
-        return pickle.dumps(list(warnings.filters), 5)
-    except Exception:
-        return pickle.dumps(repr(warnings.filters), 5)
+    """The filters, in order, if they differ from the baseline."""
+    return b"" if list(warnings.filters) == _START else pickle.dumps(list(warnings.filters), 5)
 
 
 def restore(state: bytes) -> None:
     """Put the filters back in place."""
-    filters = pickle.loads(state)
-    if not isinstance(filters, list):
-        raise ValueError("the warning filters could not be saved")
-    warnings.filters[:] = filters
+    warnings.filters[:] = pickle.loads(state) if state else _START  # type: ignore[call-overload]
     for name in ("_filters_mutated_lock_held", "_filters_mutated"):
         if hasattr(warnings, name):
             getattr(warnings, name)()

@@ -1,0 +1,70 @@
+"""Settings of IPython: how much of a cell is shown, precision, traceback style."""
+from __future__ import annotations
+
+import pickle
+import sys
+from typing import Any
+
+NAME = "IPython.settings"
+_SHELL = ("ast_node_interactivity", "autocall", "autoawait", "automagic", "colors", "xmode", "show_rewritten_input")
+_TEXT = ("float_format", "float_precision", "pprint", "max_width", "max_seq_length", "newline", "verbose")
+_START: dict[str, Any] = {}
+
+
+def shell() -> Any:
+    """The running shell, or None."""
+    return getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+
+
+def _now() -> dict[str, Any]:
+    ip = shell()
+    if ip is None:
+        return {}
+    text = ip.display_formatter.formatters["text/plain"]
+    found = {n: getattr(ip, n) for n in _SHELL if ip.has_trait(n)}
+    found.update((f"text {n}", getattr(text, n)) for n in _TEXT)
+    found["enabled"] = sorted(mime for mime, f in ip.display_formatter.formatters.items() if f.enabled)
+    found["mode"] = getattr(ip.InteractiveTB, "mode", "")
+    found["pdb"] = bool(ip.call_pdb)
+    return found
+
+
+def start() -> None:
+    """What is set now is the baseline."""
+    _START.update(_now())
+
+
+def capture() -> bytes:
+    """Those that differ from the baseline."""
+    changed = sorted((k, v) for k, v in _now().items() if _START.get(k) != v)
+    return pickle.dumps(changed, 5) if changed else b""
+
+
+def restore(state: bytes) -> None:
+    """Set the baseline and what differs from it."""
+    ip = shell()
+    now, changed = _now(), dict(pickle.loads(state)) if state else {}
+    text = ip.display_formatter.formatters["text/plain"]
+    for name, start_value in _START.items():
+        value = changed.get(name, start_value)
+        if now.get(name) == value:
+            continue
+        if name == "enabled":
+            for mime, formatter in ip.display_formatter.formatters.items():
+                formatter.enabled = mime in value
+        elif name == "mode":
+            ip.InteractiveTB.set_mode(mode=value)
+        elif name == "pdb":
+            ip.call_pdb = value
+        elif name.startswith("text "):
+            _set_text(text, name[5:], value)
+        else:
+            setattr(ip, name, value)
+
+
+def _set_text(text: Any, name: str, value: Any) -> None:
+    """Set one trait of the text formatter; setting the precision would set that of numpy too."""
+    if name == "float_precision":
+        text._trait_values[name] = value
+    else:
+        setattr(text, name, value)

@@ -1,0 +1,33 @@
+"""Torch's default generators."""
+from __future__ import annotations
+
+import pickle
+import sys
+from typing import Any
+
+NAME = "torch.random"
+
+
+def _devices(torch: Any) -> list[Any]:
+    """The states of the generators of devices, if any device is in use."""
+    cuda = getattr(torch, "cuda", None)
+    return [bytes(s.numpy().tobytes()) for s in cuda.get_rng_state_all()] if cuda and cuda.is_initialized() else []
+
+
+def capture() -> bytes:
+    """The states; empty while torch is not loaded."""
+    torch = sys.modules.get("torch")
+    if not hasattr(torch, "get_rng_state"):
+        return b""
+    return pickle.dumps((torch.get_rng_state().numpy().tobytes(), _devices(torch)), 5)  # type: ignore[union-attr]
+
+
+def restore(state: bytes) -> None:
+    """Put the states back."""
+    if not state:
+        return
+    import torch
+    cpu, devices = pickle.loads(state)
+    torch.set_rng_state(torch.frombuffer(bytearray(cpu), dtype=torch.uint8))
+    if devices:
+        torch.cuda.set_rng_state_all([torch.frombuffer(bytearray(s), dtype=torch.uint8) for s in devices])

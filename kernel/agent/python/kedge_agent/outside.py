@@ -1,0 +1,205 @@
+"""Everything outside of the namespace that a cell can reach, change and find again."""
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from . import ambient, localmodules, patches, places, streams
+from .ambient import held_options, ipython_tables, log_handlers, process, pyplot_figures, signals
+from .reads import Reads
+
+PATCHED = "patched"  # the ambient state that says which pseudo-names there are
+MODULE = "module "  # the same for the pieces of one local module
+
+
+@dataclass
+class After:
+    """What a cell left outside of the namespace."""
+
+    table: dict[str, Any]  # pseudo-name → object
+    wanted: set[str]  # those that it read or changed
+    deleted: list[str]  # those that it took away
+    reached: list[str]  # ambient states that it observed as they were in a fresh process: modules that it imported
+
+
+class _Local:
+    """The rest of the pseudo-names: pieces of local modules, and what was set on libraries."""
+
+    NAME = ""
+
+    def __init__(self, local: localmodules.LocalModules, patched: patches.Patches) -> None:
+        self._local, self._patched = local, patched
+        self.start, self.entries = patched.start, patched.entries
+
+    def _of(self, pseudo: str) -> places.Place:
+        return self._local if self._local.owns(pseudo) else self._patched
+
+    def bind(self, name: str, value: Any) -> None:
+        """See places.Place."""
+        self._of(name).bind(name, value)
+
+    def unbind(self, name: str) -> None:
+        """See places.Place."""
+        self._of(name).unbind(name)
+
+
+class Outside:
+    """The ambient state, the places and the local modules of one kernel, before and after each cell."""
+
+    def __init__(self, ns: dict[str, Any]) -> None:
+        self.local = localmodules.LocalModules()
+        self._patches = patches.Patches(ns)
+        options = [held_options.Pandas(), held_options.Numpy(), held_options.Plotly()]
+        self._places = places.Places([ipython_tables, log_handlers, pyplot_figures, signals, *options],  # type: ignore
+                                     _Local(self.local, self._patches))
+        self._started = False
+        self._entries: dict[str, Any] = {}
+        self._reached: set[str] = set()
+        self._pieces: dict[str, dict[str, str]] = {}
+        self._before: dict[str, str] = {}
+        self._known: set[str] = set()  # the local modules loaded before the cell
+        self._seeded: set[str] = set()  # streams that are what the cell makes them, whatever they were before
+        self._watched: dict[str, Any] = {}
+        self._faults: dict[str, str] = {}
+
+    def start(self) -> None:
+        """The first message comes: what is there now is what a fresh kernel has."""
+        if not self._started:
+            self._started = True
+            ambient.start()
+            self._places.start()
+
+    def reach(self, found: Reads, user: dict[str, Any], more: bool) -> None:
+        """Add what a cell reads outside of the namespace, and the names that definitions there read.
+
+        What libraries and IPython hold is reached by every cell; a local module by code that names it, or what
+        lives in it. With more, what was reached since the last capture stays reached.
+        """
+        self._entries = self._places.entries()
+        if any(name.startswith("IPython:transformers ") for name in self._entries):
+            found.all = True  # code is not what it looks like
+        for name, value in self._entries.items():
+            found.follow(name, value)
+        found.close()
+        self._reached = self._reached if more else set()
+        table = self.local.table() if self.local.loaded() else {}
+        done: set[str] = set()
+        while True:
+            new = set(self.local.loaded()) if found.all else self.local.reached(found.modules, found.names)
+            if new <= done:
+                break
+            for name in sorted(new - done):
+                for path in sorted(self.local.present.get(name, ())):
+                    found.follow(f"{name}:{path}", table.get(f"{name}:{path}"))
+            done |= new
+            found.close()
+        self._reached |= done
+        if found.all:
+            found.names |= set(user)
+
+    def before(self, found: Reads) -> dict[str, str]:
+        """The ambient state that the cell observes, by adapter: digests, empty where nothing differs."""
+        self._known = set(self.local.loaded())
+        self._pieces = self.local.look(self._reached)
+        self._patches.before(found.stored(), found.targets)
+        self._watched = process.describe()
+        self._before = ambient.digests(self._states(self._entries))
+        observed = {*ambient.ADAPTERS, PATCHED, *(MODULE + n for n in self._reached)}
+        self._seeded = streams.seeded(found.tree)
+        return {n: self._before.get(n, "") for n in sorted(observed - self._seeded)}
+
+    def after(self) -> After:
+        """The cell has run: what is to be captured and what it did, apart from the namespace."""
+        self._patches.after()
+        was, self._entries = self._entries, self._places.entries()
+        loaded = set(self.local.loaded())
+        new = loaded - self._known
+        changed = self.local.differing(self._pieces, self.local.look(self._reached & loaded | new))
+        for pseudo in changed:
+            self.local.keep(pseudo)
+        return After(table={**self._entries, **self.local.table()}, wanted=changed | set(was) | set(self._entries),
+                     deleted=sorted(was.keys() - self._entries.keys()), reached=sorted(MODULE + n for n in new))
+
+    def table(self) -> dict[str, Any]:
+        """Every pseudo-name that holds something, with its object."""
+        return {**self._places.entries(), **self.local.table()}
+
+    def saved(self, names: list[str]) -> None:
+        """These names were captured in one group: pieces that share something with a variable go with it."""
+        for name in names:
+            if self.local.owns(name):
+                self.local.keep(name)
+
+    def changes(self) -> tuple[dict[str, bytes], dict[str, str], list[str]]:
+        """(ambient states that differ since before, digests of all, why the cell may not be cached)."""
+        states = self._states(self._entries)
+        after = ambient.digests(states)
+        differ = {n: states.get(n, b"") for n in self._before.keys() | after.keys()
+                  if self._before.get(n) != after.get(n) or n in self._seeded}
+        refused = [f"left {n} in a state that cannot be captured ({why})" for n, why in sorted(self._faults.items())]
+        refused += [f"changed {what}" for what in process.changes(self._watched, process.describe())]
+        return differ, after, refused
+
+    def _states(self, entries: dict[str, Any]) -> dict[str, bytes]:
+        states, self._faults = ambient.capture()
+        if entries:
+            states[PATCHED] = json.dumps(sorted(entries)).encode()
+        for name, paths in self.local.present.items():
+            if paths:
+                states[MODULE + name] = json.dumps(sorted(paths)).encode()
+        return states
+
+    def lead(self, states: dict[str, bytes]) -> Callable[[], None]:
+        """Put in place what importing modules depends on. Returns what undoes it."""
+        before, _ = ambient.capture()
+        folder, applied = os.getcwd(), [n for n in ambient.LEADING if n in states]
+        ambient.restore({n: states[n] for n in applied})
+
+        def undo() -> None:
+            os.chdir(folder)
+            ambient.restore({n: before.get(n, b"") for n in applied})
+
+        return undo
+
+    def restore(self, states: dict[str, bytes], values: dict[str, Any], deleted: list[str]) -> Callable[[], None]:
+        """Put ambient states and pseudo-named objects in place, and take deleted ones away.
+
+        Returns what undoes it; if it raises, it is undone.
+        """
+        before, _ = ambient.capture()
+        held = {**self._places.entries(), **{n: self.local.value(n) for n in values if self.local.owns(n)}}
+        folder, applied = os.getcwd(), [n for n in states if n in ambient.ADAPTERS]
+
+        def undo() -> None:
+            os.chdir(folder)
+            ambient.restore({n: before.get(n, b"") for n in applied})
+            for name in (*values, *deleted):
+                if name in held:
+                    self._places.bind(name, held[name])
+                elif name in values:
+                    self._places.unbind(name)
+
+        try:
+            ambient.restore(states)
+            for name, value in values.items():
+                self._places.bind(name, value)
+            for name in deleted:
+                self._places.unbind(name)
+            if PATCHED in states:
+                self._settle(json.loads(states[PATCHED] or "[]"))
+        except BaseException:
+            undo()
+            raise
+        return undo
+
+    def _settle(self, wanted: list[str]) -> None:
+        """Take away what is not among the wanted; ValueError if one of those is not there."""
+        there = self._places.entries()
+        for name in there.keys() - set(wanted):
+            self._places.unbind(name)
+        missing = set(wanted) - there.keys()
+        if missing:
+            raise ValueError(f"{min(missing)} could not be restored")

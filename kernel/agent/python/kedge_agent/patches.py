@@ -1,0 +1,170 @@
+"""What the notebook has set on libraries: attributes of their modules and of the classes in them, and of builtins.
+
+A pseudo-name (places.py) is ``MODULE:ATTRIBUTE`` or ``MODULE:CLASS.ATTRIBUTE``.
+"""
+from __future__ import annotations
+
+import builtins
+import sys
+import types
+from typing import Any
+
+from . import localmodules
+from .places import GONE
+
+_CACHES = {"__slotnames__", "__abstractmethods__", "_abc_impl", "_accessors"}  # kept by the interpreter and pandas
+# Classes that libraries extend on a user's behalf.
+_EXTENDED = {"pandas": ("DataFrame", "Series", "Index"), "polars": ("DataFrame", "Series", "Expr", "LazyFrame")}
+# Hooks that are set through functions too (logging.captureWarnings, rich.traceback.install).
+_HOOKS = {"sys": ("excepthook", "displayhook", "unraisablehook", "breakpointhook"), "threading": ("excepthook",),
+          "warnings": ("showwarning", "formatwarning"), "logging": ("_loggerClass", "_logRecordFactory")}
+# What adapters of their own restore, and what the interpreter and IPython set while they run.
+_OTHERS = {"sys": {"path", "modules", "meta_path", "path_hooks", "stdin", "stdout", "stderr", "last_exc", "last_type",
+                   "last_value", "last_traceback", "ps1", "ps2", "ps3"},
+           "builtins": {"_", "get_ipython", "display", "exit", "quit"}, "os": {"environ"}}
+_UNKNOWN = object()  # what a module held that was not loaded before the cell that set it
+
+
+class Patches:
+    """The place of what is set on libraries. Attributes are looked at by the names that a cell's code may set."""
+
+    NAME = "patches"
+
+    def __init__(self, ns: dict[str, Any]) -> None:
+        self._ns = ns
+        self._original: dict[str, Any] = {}  # pseudo-name → what a fresh process has
+        self._scanned: set[str] = set()
+        self._owners: dict[str, Any] = {}  # "numpy:" or "numpy:ndarray." → its namespace
+        self._names: set[str] = set()
+        self._targets: list[list[str]] = []
+        self._before: dict[tuple[str, str], Any] = {}
+        self._open: dict[str, dict[str, Any]] = {}  # namespaces to which new names may come in any way
+
+    def start(self) -> None:
+        """See Place."""
+        self._hooks = {f"{m}:{a}": vars(sys.modules[m]).get(a, GONE)
+                       for m, names in _HOOKS.items() if m in sys.modules for a in names}
+
+    def entries(self) -> dict[str, Any]:
+        """See Place; names are whole pseudo-names."""
+        found = {}
+        for pseudo, original in (*self._hooks.items(), *self._original.items()):
+            value = self._value(pseudo)
+            if value is not original and not _foreign(value):
+                found[pseudo] = value
+        return found
+
+    def bind(self, name: str, value: Any) -> None:
+        """See Place; name is a whole pseudo-name."""
+        if name not in self._hooks:
+            self._original.setdefault(name, self._value(name))
+        self._put(name, value)
+
+    def unbind(self, name: str) -> None:
+        """See Place; name is a whole pseudo-name."""
+        original = self._hooks.get(name, self._original.get(name, GONE))
+        if original is _UNKNOWN:
+            raise ValueError(f"what was at {name} is not known")
+        self._put(name, original)
+
+    def before(self, names: set[str], targets: list[list[str]]) -> None:
+        """A cell comes that may set attributes of these names, and that assigns to these dotted targets."""
+        self._names, self._targets = names - _CACHES, targets
+        self._before = self._values(self._scan()) if names else {}
+        self._open = extended()
+
+    def after(self) -> None:
+        """The cell has run: what it set counts as set from now on."""
+        now = self._values(self._owners) if self._names else {}
+        for key in self._before.keys() | now.keys():
+            was = self._before.get(key, GONE)
+            if now.get(key, GONE) is was or was is GONE and isinstance(now[key], types.ModuleType):
+                continue  # as it was, or a new submodule
+            self._note("".join(key), was)
+        for target in self._targets:
+            owner, name = self._resolve(target)
+            if owner and owner + name not in self._original and owner not in self._owners:
+                self._note(owner + name, _UNKNOWN)
+        for owner, names in extended().items():
+            for name in names.keys() - self._open.get(owner, names).keys() - _CACHES:
+                self._note(owner + name, GONE)
+        self._before = {}
+
+    def _note(self, pseudo: str, was: Any) -> None:
+        module, _, path = pseudo.partition(":")
+        if path not in _OTHERS.get(module, ()) and pseudo not in self._hooks:
+            self._original.setdefault(pseudo, was)
+
+    def _scan(self) -> dict[str, Any]:
+        """The namespaces of library modules and of the classes in them."""
+        new = sys.modules.keys() - self._scanned
+        for name in new:
+            module = sys.modules.get(name)
+            self._scanned.add(name)
+            if name == "__main__" or not isinstance(module, types.ModuleType) or localmodules.is_local(module):
+                continue
+            self._owners[name + ":"] = vars(module)
+            for attribute, value in list(vars(module).items()):
+                if isinstance(value, type) and value.__module__ != "__main__":
+                    own = f"{value.__module__}:{value.__qualname__}."
+                    self._owners[own if _owner(own)[0] is value else f"{name}:{attribute}."] = vars(value)
+        return self._owners
+
+    def _values(self, owners: dict[str, Any]) -> dict[tuple[str, str], Any]:
+        return {(owner, n): space[n] for owner, space in owners.items() for n in self._names if n in space}
+
+    def _resolve(self, target: list[str]) -> tuple[str, str]:
+        """(owner, attribute) if the target lies on a library's module or class, else empty."""
+        obj = self._ns.get(target[0])
+        for name in target[1:-1]:
+            space = vars(obj) if isinstance(obj, (types.ModuleType, type)) else {}
+            obj = space.get(name)
+        if isinstance(obj, types.ModuleType) and obj.__name__ != "__main__" and not localmodules.is_local(obj):
+            return obj.__name__ + ":", target[-1]
+        if (isinstance(obj, type) and obj.__module__ != "__main__"
+                and not localmodules.is_local(sys.modules.get(obj.__module__))):
+            return f"{obj.__module__}:{obj.__qualname__}.", target[-1]
+        return "", ""
+
+    def _value(self, pseudo: str) -> Any:
+        owner, name = _owner(pseudo)
+        return GONE if owner is None else vars(owner).get(name, GONE)
+
+    def _put(self, pseudo: str, value: Any) -> None:
+        owner, name = _owner(pseudo)
+        if owner is None:
+            raise ValueError(f"{pseudo} has no place")
+        if value is not GONE:
+            setattr(owner, name, value)
+        elif name in vars(owner):
+            delattr(owner, name)
+        accessors = vars(owner).get("_accessors") if isinstance(owner, type) else None
+        if isinstance(accessors, set) and type(value).__name__ in ("Accessor", "CachedAccessor"):
+            accessors.add(name)
+
+
+def extended() -> dict[str, dict[str, Any]]:
+    """The namespaces that libraries and plain assignments extend without naming the attribute in code."""
+    found = {"builtins:": dict(vars(builtins))}
+    for package, classes in _EXTENDED.items():
+        for name in classes:
+            cls = getattr(sys.modules.get(package), name, None)
+            if isinstance(cls, type):
+                found[f"{cls.__module__}:{cls.__qualname__}."] = dict(vars(cls))
+    return found
+
+
+def _owner(pseudo: str) -> tuple[Any, str]:
+    """(module or class, attribute); None if there is no such place in this process."""
+    module, _, path = pseudo.partition(":")
+    *parents, name = path.split(".")
+    obj: Any = sys.modules.get(module)
+    for parent in parents:
+        obj = vars(obj).get(parent) if isinstance(obj, (types.ModuleType, type)) else None
+    return (obj, name) if isinstance(obj, (types.ModuleType, type)) else (None, name)
+
+
+def _foreign(value: Any) -> bool:
+    """Whether an adapter of its own puts value in place: progress_apply of tqdm, logging's showwarning."""
+    module, name = str(getattr(value, "__module__", "")), getattr(value, "__qualname__", "")
+    return module.startswith("tqdm.") and "pandas.<locals>" in name or (module, name) == ("logging", "_showwarning")

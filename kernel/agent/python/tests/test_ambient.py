@@ -1,0 +1,82 @@
+"""Adapters of process state: a fresh process takes the state over."""
+import pytest
+from shells import round_trip, shell  # noqa: F401
+
+CASES = {
+    "random": (["import random", "random.seed(3); random.random()"], "random.getstate()"),
+    "numpy.random": (["import numpy as np", "np.random.seed(3); np.random.rand()"],
+                     "np.random.get_state()[1].tolist()"),
+    "environ": (["import os", "os.environ['SHADE']='blue'; os.environ['PATH'] += ':/opt/x'; os.environ.pop('HOME', 0)"],
+                "(os.environ['SHADE'], os.environ['PATH'], 'HOME' in os.environ)"
+                " if 'SHADE' in os.environ else 0"),
+    "cwd": (["import os\nos.makedirs('sub', exist_ok=True)", "os.chdir('sub')"], "os.path.basename(os.getcwd())"),
+    "sys.path": (["import sys, os", "sys.path.insert(0, os.path.abspath('lib')); sys.path.append('..')"], "sys.path"),
+    "recursion": (["import sys", "sys.setrecursionlimit(2345)"], "sys.getrecursionlimit()"),
+    "switch": (["import sys", "sys.setswitchinterval(0.5)"], "sys.getswitchinterval()"),
+    "umask": (["import os", "old = os.umask(0o077)"], "(open('f', 'w').close(), os.stat('f').st_mode, os.remove('f'))"),
+    "timeout": (["import socket", "socket.setdefaulttimeout(3)"], "socket.getdefaulttimeout()"),
+    "locale": (["import locale", "locale.setlocale(locale.LC_ALL, 'C.UTF-8' if locale.setlocale(locale.LC_ALL)"
+                "!= 'C.UTF-8' else 'C');"], "locale.setlocale(locale.LC_ALL)"),
+    "zone": (["import os, time", "os.environ['TZ'] = 'Asia/Tokyo'; time.tzset()"], "time.tzname"),
+    "decimal": (["import decimal", "decimal.getcontext().prec = 50"], "decimal.Decimal(1) / 3"),
+    "gc": (["import gc", "gc.disable(); gc.set_threshold(900, 20, 20)"], "(gc.isenabled(), gc.get_threshold())"),
+    "warnings": (["import warnings", "warnings.filterwarnings('ignore')"], "warnings.filters[0]"),
+    "warnings shown": (["import warnings", "warnings.warn('once', UserWarning)"],
+                       "[k for k in globals().get('__warningregistry__', {}) if k != 'version']"),
+    "numpy options": (["import numpy as np", "np.set_printoptions(precision=2); np.seterr(all='raise')"],
+                      "(str(np.array([1/3])), np.geterr())"),
+    "pandas options": (["import pandas as pd", "pd.set_option('display.max_rows', 4); pd.options.display.precision=2"],
+                       "str(pd.DataFrame({'a': [1/3] * 9}))"),
+    "rcParams": (["import matplotlib.pyplot as plt", "plt.style.use('ggplot'); plt.rcParams.update({'font.size': 7})"],
+                 "dict(plt.rcParams)"),
+    "backend": (["import matplotlib.pyplot as plt\nplt.get_backend()", "%matplotlib inline"],
+                "(plt.get_backend(), plt.isinteractive(), [f.__name__ for f in get_ipython().events"
+                ".callbacks['post_execute']])"),
+    "inline": (["%matplotlib inline", "%config InlineBackend.figure_format = 'svg'"],
+               "sorted(m for m, f in get_ipython().display_formatter.formatters.items() for t in f.type_printers"
+               " if t.__name__ == 'Figure')"),
+    "seaborn": (["import seaborn as sns, matplotlib as mpl", "sns.set_theme(palette='deep')"],
+                "(dict(mpl.rcParams), mpl.colors.to_rgb('b'))"),
+    "precision": (["import numpy as np", "%precision 3"], "(get_ipython().display_formatter.format(1/3)[0],"
+                  " np.get_printoptions()['precision'])"),
+    "extension": (["0", "%load_ext autoreload\n%autoreload 2"],
+                  "(sorted(get_ipython().extension_manager.loaded), vars(get_ipython().magics_manager.magics['line']"
+                  ".get('autoreload', print).__self__).get('_reloader').check_all)"
+                  " if any('autoreload' in e for e in get_ipython().extension_manager.loaded) else 0"),
+    "interactivity": (["0", "from IPython.core.interactiveshell import InteractiveShell\n"
+                       "InteractiveShell.ast_node_interactivity = 'all'"], "get_ipython().ast_node_interactivity"),
+    "interactivity of the shell": (["0", "get_ipython().ast_node_interactivity = 'all'"],
+                                   "get_ipython().ast_node_interactivity"),
+    "config": (["0", "%config InteractiveShell.ast_node_interactivity = 'last_expr_or_assign'\n%xmode Plain\n%pprint"],
+               "(get_ipython().ast_node_interactivity, get_ipython().InteractiveTB.mode,"
+               " get_ipython().display_formatter.formatters['text/plain'].pprint)"),
+    "plotly": (["import plotly.io as pio", "pio.templates.default = 'plotly_dark'; pio.renderers.default = 'svg'"],
+               "(pio.templates.default, pio.renderers.default)"),
+    "polars": (["import polars as pl", "pl.Config.set_tbl_rows(3); pl.Config.set_float_precision(2);"],
+               "str(pl.DataFrame({'a': [1/3] * 9}))"),
+    "tqdm": (["import pandas as pd\nfrom tqdm.auto import tqdm", "tqdm.pandas(desc='going')"],
+             "hasattr(pd.DataFrame, 'progress_apply') and pd.DataFrame.progress_apply.__closure__[-1].cell_contents"),
+    "logging": (["import logging", "logging.getLogger('a.b').setLevel(10); logging.addLevelName(25, 'NOTE')\n"
+                 "logging.captureWarnings(True); logging.getLogger('c').propagate = False; logging.disable(5)"],
+                "(logging.getLogger('a.b').level, logging.getLevelName(25), logging.root.manager.disable,"
+                " logging.getLogger('c').propagate, __import__('warnings').showwarning.__module__)"),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_adapter(shell, name):  # noqa: F811
+    round_trip(shell, *CASES[name])
+
+
+def test_nothing_differs_in_a_fresh_process(shell):  # noqa: F811
+    _, after = shell().cell("import numpy, pandas, matplotlib.pyplot, plotly.graph_objects, logging")
+    assert set(after["ambient_after"]) <= {"random", "numpy.random", "warnings"} and after["refused"] == []
+
+
+def test_a_setting_taken_back_leaves_nothing(shell):  # noqa: F811
+    first, other = shell(), shell()
+    first.cell("import pandas as pd, os\npd.set_option('display.max_rows', 4); os.environ['X'] = '1'")
+    _, after = first.cell("pd.reset_option('display.max_rows'); del os.environ['X']")
+    assert {"name": "pandas.options", "state": ""} in after["ambient"]
+    other.restore(first)
+    assert other.run("", "(pd.get_option('display.max_rows'), 'X' in os.environ)") == "(60, False)"
