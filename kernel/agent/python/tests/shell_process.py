@@ -43,7 +43,7 @@ def run(shell: InteractiveShell, message: dict) -> dict:
 
 def serve(connection: socket.socket) -> None:
     """Be one shell until the other side hangs up."""
-    stream = connection.makefile("rw", buffering=1)
+    stream = connection.makefile("r")
     os.chdir(stream.readline().rstrip("\n"))
     shell, agent = start()
     for line in stream:
@@ -53,7 +53,7 @@ def serve(connection: socket.socket) -> None:
             reply = run(shell, message) if op == "run" else getattr(agent, op)(message)
         except BaseException as err:
             reply = {"error": f"{type(err).__name__}: {err}"}
-        print(json.dumps(reply), file=stream)
+        connection.sendall(json.dumps(reply).encode() + b"\n")
 
 
 def main() -> None:

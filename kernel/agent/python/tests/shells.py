@@ -35,13 +35,13 @@ class Shell:
         self.folder, self.number = folder, number
         self.socket = socket.socket(socket.AF_UNIX)
         self.socket.connect(parent())
-        self.stream = self.socket.makefile("rw", buffering=1)
-        print(folder, file=self.stream)
+        self.stream = self.socket.makefile("r")
+        self.socket.sendall(f"{folder}\n".encode())
         self.effects = []
 
     def ask(self, op, **content):
         """One message of PROTOCOL.md, without its kedge_."""
-        print(json.dumps({"op": op, **content}), file=self.stream)
+        self.socket.sendall(json.dumps({"op": op, **content}).encode() + b"\n")
         line = self.stream.readline()
         assert line, "the shell died"
         return json.loads(line)
