@@ -106,7 +106,10 @@ type Result struct {
 // Trace is what a cell observed and did when it ran. A trace all of whose
 // observations still hold is a hit.
 type Trace struct {
-	Code     Digest        `json:"code"` // normalised code
+	Code Digest `json:"code"` // normalised code
+	// Text is the digest of the source as it stood, if an output names the
+	// cell's own compiled file, whose name follows from it; else zero.
+	Text     Digest        `json:"text"`
 	Cell     string        `json:"cell"`
 	Step     string        `json:"step"`
 	Observed []Observation `json:"observed"`

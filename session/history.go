@@ -44,7 +44,8 @@ func (s *Session) tell(ctx context.Context) error {
 // unknownHistory says why what a restored cell left in the history is not known; "" if it is.
 func (s *Session) unknownHistory(i int) string {
 	p := s.past[i]
-	if slices.ContainsFunc(p.trace.Observed, func(o cellgraph.Observation) bool {
+	shown := slices.ContainsFunc(s.past[:i+1], func(p passed) bool { return p.shows })
+	if shown && slices.ContainsFunc(p.trace.Observed, func(o cellgraph.Observation) bool {
 		return o.Kind == cellgraph.KindName && (cellgraph.IsHistory(o.Name) && !o.ID.IsZero() || o.Name == cellgraph.Everything)
 	}) {
 		return "may have changed what earlier cells showed"

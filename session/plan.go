@@ -75,7 +75,7 @@ func (s *Session) planCells(ctx context.Context) (cells []cellgraph.PlanCell, sk
 		if err != nil {
 			s.fault("look up cell "+cell.ID, err)
 		}
-		p.Traces, p.Last = traces, s.last(ctx, cell.ID)
+		p.Traces, p.Last = fitting(traces, cell), s.last(ctx, cell.ID)
 		p.Ran = s.lostWhy(ctx, cell)
 		if p.Last == nil && len(traces) > 0 {
 			p.Last = &traces[0]

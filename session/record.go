@@ -23,7 +23,7 @@ func (s *Session) record(ctx context.Context, o *seen, count int, c *CellReport)
 		return err
 	}
 	t := cellgraph.Trace{Code: s.code(o.cell), Cell: o.cell.ID, Step: o.cell.Step, Seconds: o.seconds, Created: time.Now().UTC(),
-		Bound: o.reads.Binds, Effect: effect, Observed: s.observations(o, &effect), Uncached: s.uncached(o)}
+		Bound: o.reads.Binds, Effect: effect, Observed: s.observations(o, &effect), Uncached: s.uncached(o), Text: text(o)}
 	if s.varies(ctx, &t) {
 		c.Why += "; it does not do the same each time"
 	}
@@ -31,6 +31,7 @@ func (s *Session) record(ctx context.Context, o *seen, count int, c *CellReport)
 	s.keepPrior(o, &effect)
 	s.executed[s.state.Passed()] = true
 	s.pass(o.cell, count, t)
+	s.past[len(s.past)-1].shows = showsResult(o.result.Outputs)
 	s.live = s.state.Clone()
 	if err := s.anchor(ctx, o.cell, t, Ran); err != nil {
 		return err

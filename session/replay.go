@@ -20,7 +20,7 @@ type passed struct {
 	count int
 	trace cellgraph.Trace
 	pre   *cellgraph.State // the state before it; nil in a live kernel
-	shows bool             // it was restored and showed a result
+	shows bool             // it showed a result
 }
 
 // missing are the cells that made the opaque things that a cell reads what

@@ -326,6 +326,7 @@ func (s *Session) look(ctx context.Context, cell notebook.CodeCell) cellgraph.Ve
 		s.fault("look up cell "+cell.ID, err)
 		return cellgraph.Verdict{Why: "the store could not be read"}
 	}
+	traces = fitting(traces, cell)
 	v := cellgraph.Look(traces, s.state, s.world)
 	if v.Hit != nil {
 		why := cmp.Or(s.tainted(ctx, v.Hit), s.repeatable(ctx, v.Hit), expired(cell, v.Hit.Created, s.world.now()))

@@ -105,14 +105,20 @@ func (s *Session) wroteElsewhere(o *seen) string {
 	return ""
 }
 
-// named reports whether the cell's code or a captured value shows a path.
+// named reports whether the cell's code or a captured value shows where in the
+// temporary folder a path lies: the name there, which may be a made-up one.
 func named(o *seen, path string) bool {
-	if strings.Contains(o.cell.Source, filepath.Base(path)) {
+	below, err := filepath.Rel(os.TempDir(), path)
+	if err != nil {
+		return true
+	}
+	top, _, _ := strings.Cut(below, "/")
+	if strings.Contains(o.cell.Source, top) {
 		return true
 	}
 	for _, g := range o.captured.Groups {
 		for _, v := range g.Vars {
-			if strings.Contains(v.Shown, filepath.Base(path)) {
+			if strings.Contains(v.Shown, top) {
 				return true
 			}
 		}
