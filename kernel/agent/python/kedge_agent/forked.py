@@ -11,11 +11,12 @@ import select
 import signal
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
-PATIENCE = 10.0  # seconds that one step of the work may take
-LONGEST = 300.0  # seconds that all of it may take
+PATIENCE = 10.0  # seconds that one step of the work may take, not counting the wait for a processor
+LONGEST = 300.0  # seconds that all of it may take, likewise
 _STACK = 120 << 20  # bytes; the kernel keeps at least 128 MiB below the main stack free
 _DEPTH = 60_000  # frames; what is nested deeper than the stack holds ends the fork alone
 _OPENMP = re.compile(r"(/\S*/lib(?:gomp|omp|iomp5)[^/\s]*\.so\S*)")
@@ -26,7 +27,8 @@ _DENIED = ("os.", "shutil.", "socket.", "subprocess.", "sqlite3.", "fcntl.", "pt
 
 pulse = [0]  # counts steps of the work; whoever works adds to it
 _kept: list[Any] = []  # what was unpickled in a fork is never freed, so that no __del__ runs
-_api = ctypes.PyDLL(None)
+_os_fork = os.fork
+_QUIET = ("ignore", None, DeprecationWarning, re.compile("kedge_agent"), 0)
 _openmp: dict[str, Any] = {}
 _scanned = [0]  # modules loaded when OpenMP was last looked for
 
@@ -64,16 +66,19 @@ def run(work: Callable[[Callable[[dict[str, Any]], None]], None]) -> Iterator[di
 
 
 def _fork() -> int:
-    """os.fork without its warning about threads: the child starts none and waits for no lock of theirs."""
-    _api.PyOS_BeforeFork()
-    pid = _api.fork()
-    if pid == 0:
-        _api.PyOS_AfterFork_Child()
-        return 0
-    _api.PyOS_AfterFork_Parent()
-    if pid < 0:
-        raise Died("this process cannot be forked")
-    return int(pid)
+    """os.fork without its warning about threads: the child starts none and waits for no lock of theirs.
+
+    Calling fork and PyOS_AfterFork_Child one by one would let the child's interpreter run between them, where it
+    may wait forever for a thread that had asked for the lock of the interpreter.
+    """
+    filters = warnings.filters
+    filters.insert(0, _QUIET)  # type: ignore[attr-defined]
+    try:
+        return _os_fork()
+    except Exception as err:  # no memory, no process left, or an audit hook of the user's says no
+        raise Died(f"this process cannot be forked: {err}") from err
+    finally:
+        filters.remove(_QUIET)  # type: ignore[attr-defined]
 
 
 def _find_openmp() -> None:
@@ -168,18 +173,33 @@ def _settle(into: int) -> int:
 
 def _watch(into: int) -> None:
     """From now on say that there is life, and end a step that takes too long."""
-    last, still = [-1], [0]
+    last, since = [-1], [0.0]
+    schedule = _open("/proc/self/schedstat")
 
     def alarm(_: int, __: Any) -> None:
-        still[0] = still[0] + 1 if last[0] == pulse[0] else 0
-        last[0] = pulse[0]
-        if still[0] < 6:  # who catches Stalled is killed
+        now = time.monotonic() - _waited(schedule)
+        if last[0] != pulse[0]:
+            last[0], since[0] = pulse[0], now
+        if now - since[0] < 3 * PATIENCE:  # who catches Stalled is killed
             os.write(into, b"\n")
-        if still[0] >= 2:
+        if now - since[0] >= PATIENCE:
             raise Stalled
 
     signal.signal(signal.SIGALRM, alarm)
     signal.setitimer(signal.ITIMER_REAL, PATIENCE / 2, PATIENCE / 2)
+
+
+def _waited(schedule: int) -> float:
+    """Seconds that this process has waited for a processor that others had; 0 if that is not known."""
+    return int(os.pread(schedule, 100, 0).split()[1]) / 1e9 if schedule >= 0 else 0.0
+
+
+def _open(path: str) -> int:
+    """A descriptor to read from; -1 if there is no such file."""
+    try:
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return -1
 
 
 def deny() -> None:
