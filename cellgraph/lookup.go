@@ -78,7 +78,7 @@ func change(was, now Observation) string {
 	switch {
 	case was.ID.IsZero() && was.Kind == KindFile || was.ID.IsZero() && was.Kind == KindStat:
 		return was.Name + " appeared"
-	case now.ID.IsZero() && (was.Kind == KindFile || was.Kind == KindStat || was.Kind == KindSource):
+	case now.ID.IsZero() && (was.Kind == KindFile || was.Kind == KindStat || was.Kind == KindSource || was.Kind == KindDefines):
 		return was.Name + " is gone"
 	case was.Kind == KindList:
 		return "the entries of " + was.Name + " changed"

@@ -99,7 +99,7 @@ func (s *State) Apply(t Trace) {
 		}
 	}
 	for _, o := range t.Observed {
-		if o.Kind == KindModule || o.Kind == KindSource {
+		if o.Kind == KindModule || o.Kind == KindSource || o.Kind == KindDefines {
 			s.loaded[string(o.Kind)+" "+o.Name] = o
 		}
 	}
@@ -176,11 +176,20 @@ func (s *State) Ambient() []Ambient {
 func (s *State) Modules() []string { return slices.Clone(s.modules) }
 
 // Versions observes again every module that was imported so far, by version or
-// source: code that reaches a module through a name depends on them too.
+// source, but for local ones that only define things: code that reaches a
+// module through a name depends on them too.
 func (s *State) Versions() []Observation {
 	var list []Observation
 	for _, key := range slices.Sorted(maps.Keys(s.loaded)) {
-		list = append(list, s.loaded[key])
+		if s.loaded[key].Kind != KindDefines {
+			list = append(list, s.loaded[key])
+		}
 	}
 	return list
+}
+
+// Defined is the source of a local module that only defines things as it was imported.
+func (s *State) Defined(file string) (Observation, bool) {
+	o, ok := s.loaded[string(KindDefines)+" "+file]
+	return o, ok
 }

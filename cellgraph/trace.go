@@ -19,6 +19,7 @@ const (
 	KindList    Kind = "list"    // the sorted entries of a folder
 	KindEnv     Kind = "env"     // an environment variable, as a keyed digest
 	KindSource  Kind = "source"  // the source of a local module that was imported
+	KindDefines Kind = "defines" // the same of a module that only defines things, which matters to those only that reach it
 	KindImport  Kind = "import"  // what in a local folder would be imported under a name
 	KindModule  Kind = "module"  // a distribution's version or a local module's source
 	KindStep    Kind = "step"    // the composed effect of a step named in prev:

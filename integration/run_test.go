@@ -236,6 +236,12 @@ func TestRules(t *testing.T) {
 			func(l *lab) { os.WriteFile(filepath.Join(l.dir, "flag"), nil, 0o600) }, []string{"a"}},
 		{"FileWrittenIsRestored", []string{"open('out.txt', 'w').write('hello');", "print(open('out.txt').read())"},
 			func(l *lab) { os.Remove(filepath.Join(l.dir, "out.txt")) }, nil},
+		{"ModuleEditReachesThoseWhoUseIt", []string{"import lib, other", "x = lib.f()", "print(1)", "print(other.g())", "def h(): return lib.f()", "print(h())", "print(x)"},
+			func(l *lab) { l.file("lib.py", "def f(): return 2\n") }, []string{"a", "b", "d", "f", "g"}},
+		{"ModuleThatDoesMoreReachesAll", []string{"import noisy", "print(1)"},
+			func(l *lab) { l.file("noisy.py", "import sys\nsys.kedge_noise = 2\n") }, []string{"a", "b"}},
+		{"ModuleStateReadByAnImport", []string{"import state", "state.items.append(1)", "import state\nprint(state.items)", "from state import items\nprint(items)", "import importlib\nprint(importlib.import_module('state').items)"},
+			func(l *lab) { l.edit("append(1)", "append(2)") }, []string{"b", "c", "d", "e"}},
 		{"EnvironmentRead", []string{"import os\nprint(os.environ.get('KEDGE_IT_COLOUR_X', os.environ.get('COLOUR')))"},
 			func(l *lab) { l.t.Setenv("COLOUR", "red") }, []string{"a"}},
 		{"GeneratorIsNotNeeded", []string{"g = (i for i in range(9))", "print(next(g))", "k = 1"}, nil, nil},
@@ -263,7 +269,7 @@ func TestRules(t *testing.T) {
 		{"UnrelatedModuleAppears", []string{"import textwrap, helper\nprint(helper.f())", "k = 4"},
 			func(l *lab) { l.file("unrelated.py", "x = 1") }, nil},
 		{"LocalModuleEdited", []string{"import helper", "print(helper.f())", "k = 4"},
-			func(l *lab) { l.file("helper.py", "def f(): return 'another'") }, []string{"a", "b", "c"}},
+			func(l *lab) { l.file("helper.py", "def f(): return 'another'") }, []string{"a", "b"}},
 		{"LocalModuleShadows", []string{"import colorsys\nprint(colorsys.rgb_to_hsv(1, 0, 0))", "k = 5"},
 			func(l *lab) { l.file("colorsys.py", "def rgb_to_hsv(*a): return 'shadow'") }, []string{"a"}},
 		{"ThreadLeftRunning", []string{"import threading, time\ndef work():\n    time.sleep(60)\nthreading.Thread(target=work, daemon=True).start()", "k = 6"},
@@ -297,6 +303,10 @@ func TestRules(t *testing.T) {
 			l.write(cells(test.sources...))
 			l.file("data.txt", "one")
 			l.file("helper.py", "def f(): return 'helped'")
+			l.file("lib.py", "def f(): return 1\n")
+			l.file("other.py", "import lib\ndef g(): return lib.f()\n")
+			l.file("noisy.py", "import sys\nsys.kedge_noise = 1\n")
+			l.file("state.py", "items = []\n")
 			if r, _, code := l.run(); code != 0 {
 				t.Fatalf("cold: exit %d: %+v", code, r.Error)
 			}

@@ -161,15 +161,27 @@ func (s *Session) seeds(o *seen) bool {
 }
 
 // modules observes the versions of all modules imported so far, the source of
-// local ones, and that nothing local would be imported in place of another.
+// local ones so far as it matters here, and that nothing local would be
+// imported in place of another.
 func (s *Session) modules(o *seen) []cellgraph.Observation {
 	list := append(s.state.Versions(), s.world.Observe(cellgraph.KindModule, "python"))
+	executed := map[string]bool{}
 	for _, name := range slices.Sorted(maps.Keys(o.captured.ModuleVersions)) {
-		if file, local := strings.CutPrefix(o.captured.ModuleVersions[name], "file:"); local {
-			list = append(list, s.world.Observe(cellgraph.KindSource, s.volume.name(file)))
-		} else {
+		file, local := strings.CutPrefix(o.captured.ModuleVersions[name], "file:")
+		executed[file] = true
+		switch {
+		case !local:
 			list = append(list, s.world.Observe(cellgraph.KindModule, name))
+		case !slices.Contains(o.captured.Definitions, file):
+			list = append(list, s.world.Observe(cellgraph.KindSource, s.volume.name(file)))
 		}
+	}
+	for _, file := range o.captured.Definitions {
+		source, known := s.state.Defined(s.volume.name(file))
+		if !known || executed[file] {
+			source = s.world.Observe(cellgraph.KindDefines, s.volume.name(file))
+		}
+		list = append(list, source)
 	}
 	for _, folder := range o.captured.Distributions {
 		if within(folder, s.volume.base) {

@@ -46,12 +46,17 @@ func (s *Session) forbidden(o *seen) string {
 	case o.access.Lost:
 		return "did more file accesses than could be recorded: not cached"
 	case len(o.access.Connect) > 0 && cache != "enabled":
-		return "connected to " + o.access.Connect[0] + ": not cached"
+		return "connected to " + peer(o.access.Connect[0]) + ": not cached"
 	}
 	if o.strange != "" && cache != "enabled" {
 		return o.strange + ": not cached"
 	}
 	return ""
+}
+
+// peer is an address for people, without the family of those that look like one.
+func peer(address string) string {
+	return strings.Replace(strings.Replace(address, "inet6:", "", 1), "inet:", "", 1)
 }
 
 // escaped is what the cell did out of sight.

@@ -52,7 +52,7 @@ func (w *world) Standing(kind cellgraph.Kind, name string) cellgraph.Observation
 func (w *world) Observe(kind cellgraph.Kind, name string) cellgraph.Observation {
 	o := cellgraph.Observation{Kind: kind, Name: name}
 	switch kind {
-	case cellgraph.KindFile, cellgraph.KindSource:
+	case cellgraph.KindFile, cellgraph.KindSource, cellgraph.KindDefines:
 		o.ID = w.content(name)
 	case cellgraph.KindStat:
 		o.ID = w.stat(name)

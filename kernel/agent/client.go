@@ -94,6 +94,7 @@ type Captured struct {
 	Refused        []string               `json:"refused"`       // why the cell may not be cached, beyond what follows from the rest
 	Frames         bool                   `json:"frames"`        // something looked names up by way of a frame
 	Classes        []string               `json:"classes"`       // names that were looked up by unpickling, and what those reach
+	Definitions    []string               `json:"definitions"`   // files of local modules that only define things and that the cell reached or imported
 	Reached        []string               `json:"reached"`       // adapters that the cell observed, beyond those of Reads: nothing had come of them before
 	Running        []string               `json:"running"`       // threads and tasks of the notebook's own that go on
 	Result         *Result                `json:"result"`        // what the cell showed, if that was asked for; else nil

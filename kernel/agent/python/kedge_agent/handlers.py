@@ -105,9 +105,10 @@ class Agent:
             refused += [f"put {m} into sys.modules" for m in new if m not in modules]
         reply.update(
             deleted=sorted(set(self._ids) - set(user)) + left.deleted, bound=sorted(changed), modules=modules,
-            module_versions=versions([m for m in modules if "." not in m], set(sys.modules) - old), env=env,
+            module_versions=versions([m for m in modules if "." not in m],
+                                     set(sys.modules) - old | self.outside.local.executed), env=env,
             ambient_after=digests, reached=left.reached, search=importing.search(), refused=refused, frames=frames,
-            distributions=distributions, classes=sorted(classes), result=shown,
+            distributions=distributions, classes=sorted(classes), result=shown, definitions=left.definitions,
             running=running.threads(self.ns, self._threads) + running.tasks(self.ns),
             ambient=[{"name": n, "state": base64.b64encode(s).decode()} for n, s in sorted(states.items())])
         return reply
@@ -224,7 +225,7 @@ def gather(ranges: list[list[Any]]) -> bytearray:
 
 
 def versions(modules: list[str], fresh: set[str]) -> dict[str, str]:
-    """Versions of top-level modules, and "file:PATH" of every fresh local module."""
+    """Versions of top-level modules, and "file:PATH" of every local module among fresh."""
     paths = sysconfig.get_paths()
     library = tuple(os.path.join(os.path.abspath(paths[k]), "")
                     for k in ("stdlib", "platstdlib", "purelib", "platlib"))

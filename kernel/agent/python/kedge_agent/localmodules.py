@@ -15,7 +15,7 @@ import types
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from . import fingerprint
+from . import definitions, fingerprint
 from .places import GONE
 
 _LIBRARY = tuple(os.path.join(os.path.abspath(p), "") for k, p in sysconfig.get_paths().items()
@@ -165,14 +165,20 @@ class LocalModules:
         self._fresh: dict[str, dict[str, str]] = {}  # module → piece → digest right after the import
         self._first: dict[str, dict[str, Any]] = {}  # module → piece → its value then, if that cannot change
         self._blind: dict[str, str] = {}  # pseudo-name → type whose state cannot be seen
+        self._defining: dict[str, str] = {}  # module that only defines things → its file
+        self.executed: set[str] = set()  # modules executed since somebody cleared this, again or for the first time
 
     def imported(self, module: types.ModuleType) -> None:
         """A module was just executed from source."""
         name = module.__name__
         if name == "__main__" or not is_local(module):
             return
+        self.executed.add(name)
         again = self._loaded.get(name) is module
         self._loaded[name] = module
+        self._defining.pop(name, None)
+        if definitions.only(module.__file__):
+            self._defining[name] = os.path.abspath(module.__file__)
         if not again:
             self.present.pop(name, None)
             self._first[name] = {p: v for p, v in pieces(module) if isinstance(v, _PLAIN) or _definition(v)}
@@ -182,10 +188,15 @@ class LocalModules:
         """The local modules that can be imported now without being executed."""
         return {n: m for n, m in self._loaded.items() if sys.modules.get(n) is m}
 
-    def reached(self, modules: Iterable[str], names: set[str]) -> set[str]:
-        """The local modules among modules and names, and those that they reach by what they hold and import."""
+    def definitions(self, modules: Iterable[str]) -> list[str]:
+        """The files of those among modules that only define things, so that nobody else depends on their source."""
+        return sorted({self._defining[n] for n in modules if n in self._defining})
+
+    def reached(self, names: set[str]) -> set[str]:
+        """The local modules among names, dotted or not, and those that they reach by what they hold and import."""
         loaded = self.loaded()
-        todo = [n for n in loaded if n in names or n in modules or any(m.startswith(n + ".") for m in names)]
+        parents = {m[:i] for m in names if "." in m for i, c in enumerate(m) if c == "."}
+        todo = list(loaded.keys() & (names | parents))
         found: set[str] = set()
         while todo:
             name = todo.pop()

@@ -23,6 +23,7 @@ class After:
     wanted: set[str]  # those that it read or changed
     deleted: list[str]  # those that it took away
     reached: list[str]  # ambient states that it observed as they were in a fresh process: modules that it imported
+    definitions: list[str]  # files of local modules that only define things and that it reached or imported
 
 
 class _Local:
@@ -88,7 +89,8 @@ class Outside:
         table = self.local.table() if self.local.loaded() else {}
         done: set[str] = set()
         while True:
-            new = set(self.local.loaded()) if found.all else self.local.reached(found.modules, found.names)
+            new = set(self.local.loaded()) if found.all else self.local.reached(
+                found.modules | found.mentioned | found.spelled | found.names)
             if new <= done:
                 break
             for name in sorted(new - done):
@@ -103,6 +105,7 @@ class Outside:
     def before(self, found: Reads) -> dict[str, str]:
         """The ambient state that the cell observes, by adapter: digests, empty where nothing differs."""
         self._known = set(self.local.loaded())
+        self.local.executed.clear()
         self._pieces = self.local.look(self._reached)
         self._patches.before(found.stored(), found.targets)
         self._watched = process.describe()
@@ -121,7 +124,8 @@ class Outside:
         for pseudo in changed:
             self.local.keep(pseudo)
         return After(table={**self._entries, **self.local.table()}, wanted=changed | set(was) | set(self._entries),
-                     deleted=sorted(was.keys() - self._entries.keys()), reached=sorted(MODULE + n for n in new))
+                     deleted=sorted(was.keys() - self._entries.keys()), reached=sorted(MODULE + n for n in new),
+                     definitions=self.local.definitions(self._reached | new))
 
     def table(self) -> dict[str, Any]:
         """Every pseudo-name that holds something, with its object."""

@@ -58,6 +58,7 @@ class Reads:
         self.names: set[str] = set()
         self.weak: set[str] = set()  # names that only strings lead to: read if something looks them up by frames
         self.mentioned: set[str] = set()  # attributes and modules too, as they stand in the code
+        self.spelled: set[str] = set()  # words in the strings that are reached
         self.all = False  # every name may be read
         self.unpickles = False  # a pickle may name definitions of the notebook
         self.modules: set[str] = set()  # modules that are reached, or whose objects are
@@ -122,6 +123,7 @@ class Reads:
                 for text in strings(const):
                     words = _WORD.findall(text)
                     self.all = self.all or not _SPELLED.isdisjoint(words)
+                    self.spelled.update(words)
                     self._words |= self.known.intersection(words)
         loads = flow.loads(top)
         self._loaded |= loads
@@ -155,7 +157,9 @@ class Reads:
     def text(self, value: Any) -> None:
         """Names that stand in a string value count as read: a query, a template, a formula."""
         if issubclass(type(value), str) and str.__len__(value) <= _TEXT:
-            self._words |= self.known.intersection(_WORD.findall(value))
+            words = _WORD.findall(value)
+            self.spelled.update(words)
+            self._words |= self.known.intersection(words)
 
     def close(self) -> None:
         """Follow objects until nothing new is reached, without strings and then with them."""
