@@ -31,6 +31,7 @@ var mayImport = map[string][]string{
 	"kernel":         {"kernel/wire", "kernel/zmtp", "kernel/agent", "kernel/observe", "notebook"},
 	"session": {"notebook", "cellgraph", "snapshotter", "kernel/wire", "kernel/agent",
 		"kernel/observe", "kernel"},
+	"live":                     {"notebook", "kernel", "kernel/wire", "kernel/agent", "kernel/observe", "session"},
 	"server":                   {"snapshotter", "cellgraph", "notebook", "web"},
 	"web":                      {},
 	"cmd/kedge":                {anything},

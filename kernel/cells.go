@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -27,8 +29,13 @@ type Session interface {
 	// either lets the kernel run the request (Cell.Forward, once) or answers it: Status("busy"), Publish of
 	// execute_input and of outputs, Reply, Status("idle"), in this order. If it does neither, the request is
 	// forwarded after it. When a client asks for an interrupt and the request is not with the kernel, ctx ends with
-	// the cause ErrInterrupted. An error is logged; it is never seen by clients.
+	// the cause ErrInterrupted, and the kernel hears nothing of it unless the client asks again; after Forward, what
+	// waits next is what is interrupted. A shutdown waits a moment for the end of an Intercept. An error is logged;
+	// it is never seen by clients.
 	Intercept(ctx context.Context, r *ShellRequest, c *Cell) error
+	// Aside is told of a request that goes to a subshell or to the debugger, before the kernel gets it. It is called
+	// from any goroutine and must not block.
+	Aside(channel, msgType string, content json.RawMessage)
 }
 
 // ShellRequest is a client's message on the shell channel. Its parts are as they came and must not be modified.
@@ -59,6 +66,7 @@ type inflight struct {
 const (
 	maxHeld    = 1 << 14         // requests that wait; clients with more wait in their sockets
 	idleWait   = 2 * time.Second // for an idle status after the reply: iopub may lose messages
+	endWait    = 2 * time.Second // of a shutdown, for what a session still takes from the kernel: jupyter_client waits 2.5 s
 	kedgeField = "kedge"
 )
 
@@ -81,12 +89,22 @@ type gate struct {
 	held    []*ShellRequest
 	working bool // the head of held was taken and is not finished
 	engine  any  // the kernel's name for itself in the metadata of replies
-	cancel  context.CancelCauseFunc
-	widgets *widgets // as recorded cells have left them; front ends do what they ask for
+	now     *intercepted
+	strike  bool                    // the next Intercept begins interrupted
+	leaving map[*link]chan struct{} // clients that have gone and have something that waits or runs
+	widgets *widgets                // as recorded cells have left them; front ends do what they ask for
+}
+
+// intercepted is the Intercept that goes on.
+type intercepted struct {
+	cell        *Cell
+	cancel      context.CancelCauseFunc
+	interrupted bool
+	done        chan struct{}
 }
 
 func newGate(p *Proxy, s Session) *gate {
-	return &gate{proxy: p, session: s, wake: make(chan struct{}, 1), room: make(chan struct{}, 1), running: map[string]*inflight{},
+	return &gate{proxy: p, session: s, wake: make(chan struct{}, 1), room: make(chan struct{}, 1), running: map[string]*inflight{}, leaving: map[*link]chan struct{}{},
 		widgets: newWidgets(func(string, any, wire.Message) error { return nil })}
 }
 
@@ -96,6 +114,7 @@ func (g *gate) send(ctx context.Context, r *ShellRequest) error {
 		Subshell *string `json:"subshell_id"`
 	}
 	if json.Unmarshal(r.frames.Header, &h) == nil && h.Subshell != nil {
+		g.session.Aside("shell", r.Header.MsgType, r.Content)
 		return ignoreClosed(r.link.kernel.send(r.raw))
 	}
 	for {
@@ -120,6 +139,23 @@ func (g *gate) send(ctx context.Context, r *ShellRequest) error {
 	g.note(r, nil, nil)
 	g.mu.Unlock()
 	return ignoreClosed(r.link.kernel.send(r.raw))
+}
+
+// pass sends a request that has waited to the kernel. Where its client's connection is closed the client's next one
+// takes its place, or ours: the kernel does what it was asked, and nobody gets the reply.
+func (g *gate) pass(r *ShellRequest, in *inflight) error {
+	if r.link.kernel.send(r.raw) == nil {
+		return nil
+	}
+	if l := g.proxy.successor(r.link); l != nil && l != r.link && l.kernel.send(r.raw) == nil {
+		return nil
+	}
+	g.mu.Lock()
+	if in != nil {
+		in.replied = true
+	}
+	g.mu.Unlock()
+	return g.proxy.child.channels["shell"].send(r.raw)
 }
 
 // note remembers a request that is about to be sent to the kernel. g.mu is held.
@@ -159,12 +195,13 @@ func (g *gate) run(ctx context.Context) error {
 			g.intercept(ctx, r)
 		default:
 			g.mu.Lock()
-			g.note(r, nil, nil)
+			in := g.note(r, nil, nil)
 			g.mu.Unlock()
-			_ = r.link.kernel.send(r.raw)
+			_ = g.pass(r, in)
 		}
 		g.mu.Lock()
 		g.working = false
+		g.part(r.link)
 		g.mu.Unlock()
 	}
 }
@@ -190,30 +227,74 @@ func (g *gate) next(ctx context.Context) *ShellRequest {
 }
 
 func (g *gate) intercept(ctx context.Context, r *ShellRequest) {
-	ctx, cancel := context.WithCancelCause(ctx)
+	inner, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	g.mu.Lock()
-	g.cancel = cancel
-	g.mu.Unlock()
 	c := &Cell{gate: g, request: r}
-	err := g.session.Intercept(ctx, r, c)
-	if err == nil && !c.sent && !c.replied {
-		_, err = c.Forward(context.WithoutCancel(ctx), nil)
+	now := &intercepted{cell: c, cancel: cancel, done: make(chan struct{})}
+	g.mu.Lock()
+	g.now = now
+	if g.strike {
+		g.strike, now.interrupted = false, true
+		cancel(ErrInterrupted)
+	}
+	g.mu.Unlock()
+	err := g.session.Intercept(inner, r, c)
+	if !c.sent && !c.replied {
+		g.mu.Lock()
+		now.interrupted = false // nobody has answered for it: the cell runs
+		g.mu.Unlock()
+		_, forwardErr := c.Forward(ctx, nil)
+		err = errors.Join(err, forwardErr)
 	}
 	g.mu.Lock()
-	g.cancel = nil
+	g.now = nil
+	close(now.done)
 	g.mu.Unlock()
 	if err != nil {
 		g.proxy.log.Warn("session", "error", err)
 	}
 }
 
-// interrupt ends the context of an Intercept whose request is not with the kernel.
-func (g *gate) interrupt() {
+// interrupt ends the context of an Intercept whose request is not with the kernel, or of the next one. It reports
+// whether the kernel shall hear nothing of the interrupt.
+func (g *gate) interrupt() bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.cancel != nil && len(g.running) == 0 {
-		g.cancel(ErrInterrupted)
+	if g.now == nil || !g.answeredAll() || g.now.interrupted {
+		return false
+	}
+	g.now.interrupted = true
+	switch {
+	case !g.now.cell.sent:
+		g.now.cancel(ErrInterrupted)
+	case len(g.held) > 0:
+		g.strike = g.held[0].wanted
+	}
+	return true
+}
+
+// answeredAll reports whether the kernel has replied to all that it got from clients. g.mu is held.
+func (g *gate) answeredAll() bool {
+	for _, in := range g.running {
+		if !in.replied {
+			return false
+		}
+	}
+	return true
+}
+
+// drain waits a moment for the end of an Intercept that takes from the kernel what its request has left.
+func (g *gate) drain(ctx context.Context) {
+	g.mu.Lock()
+	now, finishing := g.now, g.answeredAll()
+	g.mu.Unlock()
+	if now == nil || !finishing {
+		return
+	}
+	select {
+	case <-now.done:
+	case <-time.After(endWait):
+	case <-ctx.Done():
 	}
 }
 
@@ -287,6 +368,14 @@ func (g *gate) published(f wire.Frames) {
 	if contains(f.Header, "status") && json.Unmarshal(f.Content, &status) == nil && status.State == "idle" {
 		in.idle = true
 		g.settle(parent.MsgID, in)
+		if !in.replied { // its reply is on the way, or nobody is there to get it
+			time.AfterFunc(idleWait, func() {
+				g.mu.Lock()
+				defer g.mu.Unlock()
+				in.replied = true
+				g.settle(parent.MsgID, in)
+			})
+		}
 	}
 }
 
@@ -306,6 +395,42 @@ func (g *gate) settle(id string, in *inflight) {
 	delete(g.running, id)
 	close(in.done)
 	signal(g.wake)
+	g.part(in.request.link)
+}
+
+// outlive waits until nothing that a client has asked for waits or runs any more: its connection to the kernel is kept
+// for that long, as the kernel does what it was asked even if the client has gone. It ends with ctx, or when taken is closed.
+func (g *gate) outlive(ctx context.Context, l *link, taken <-chan struct{}) {
+	g.mu.Lock()
+	parted := make(chan struct{})
+	g.leaving[l] = parted
+	g.part(l)
+	g.mu.Unlock()
+	select {
+	case <-parted:
+	case <-taken:
+	case <-g.proxy.child.proc.died:
+	case <-ctx.Done():
+	}
+	g.mu.Lock()
+	delete(g.leaving, l)
+	g.mu.Unlock()
+}
+
+// part lets a client go that has left and has nothing that waits or runs. g.mu is held.
+func (g *gate) part(l *link) {
+	parted, leaving := g.leaving[l]
+	if !leaving || g.now != nil && g.now.cell.request.link == l ||
+		slices.ContainsFunc(g.held, func(r *ShellRequest) bool { return r.link == l }) {
+		return
+	}
+	for _, in := range g.running {
+		if in.request.link == l {
+			return
+		}
+	}
+	delete(g.leaving, l)
+	close(parted)
 }
 
 // abortWaiting marks the cells that wait now. g.mu is held.
@@ -318,14 +443,8 @@ func (g *gate) abortWaiting() {
 // abort answers a cell as the kernel answers one that waited behind an error.
 func (g *gate) abort(r *ShellRequest) {
 	c := &Cell{gate: g, request: r}
-	metadata := map[string]any{"started": now(), "dependencies_met": true, "status": "aborted"}
-	g.mu.Lock()
-	if g.engine != nil {
-		metadata["engine"] = g.engine
-	}
-	g.mu.Unlock()
 	c.Status("busy")
-	c.Reply(map[string]string{"status": "aborted"}, metadata)
+	c.Reply(map[string]string{"status": "aborted"}, c.Metadata("aborted"))
 	c.Status("idle")
 }
 
@@ -348,7 +467,8 @@ func (c *Cell) Call(ctx context.Context, channel, msgType string, content any, b
 func (c *Cell) Kernel() *Kernel { return c.gate.proxy.child }
 
 // Forward lets the kernel run the request and returns what it gave, after clients have got it: reply and idle. A mark
-// is set as "kedge" in the metadata of the reply. If the kernel dies the error wraps ErrKernelDied.
+// is set as "kedge" in the metadata of the reply. If the kernel dies the error wraps ErrKernelDied. If a client has
+// asked for an interrupt before, nothing is sent and the error is ErrInterrupted.
 func (c *Cell) Forward(ctx context.Context, mark json.RawMessage) (Result, error) {
 	g, k := c.gate, c.gate.proxy.child
 	run := &execution{res: Result{Times: map[string]string{}}, widgets: g.widgets}
@@ -356,10 +476,14 @@ func (c *Cell) Forward(ctx context.Context, mark json.RawMessage) (Result, error
 	run.earlier = maps.Clone(k.displays)
 	k.mu.Unlock()
 	g.mu.Lock()
+	if g.now != nil && g.now.interrupted {
+		g.mu.Unlock()
+		return Result{}, ErrInterrupted
+	}
 	in := g.note(c.request, run, mark)
-	g.mu.Unlock()
 	c.sent = true
-	if err := c.request.link.kernel.send(c.request.raw); err != nil || in == nil {
+	g.mu.Unlock()
+	if err := g.pass(c.request, in); err != nil || in == nil {
 		return Result{}, k.deathOr(fmt.Errorf("forward: %w", err))
 	}
 	var err error
@@ -379,6 +503,30 @@ func (c *Cell) Forward(ctx context.Context, mark json.RawMessage) (Result, error
 
 // Status publishes a status: busy before anything else, idle last.
 func (c *Cell) Status(state string) { c.gate.proxy.status(state, c.request.frames.Header) }
+
+// Metadata is what the kernel puts into the metadata of a reply with this status.
+func (c *Cell) Metadata(status string) map[string]any {
+	metadata := map[string]any{"started": now(), "dependencies_met": true, "status": status}
+	c.gate.mu.Lock()
+	defer c.gate.mu.Unlock()
+	if c.gate.engine != nil {
+		metadata["engine"] = c.gate.engine
+	} else if ident, ok := strings.CutPrefix(strings.TrimSuffix(c.gate.proxy.child.topic, ".status"), "kernel."); ok {
+		metadata["engine"] = ident
+	}
+	return metadata
+}
+
+// Shows tells that the outputs that are published have these display ids, so that an update of one counts as an
+// update of an earlier cell's output.
+func (c *Cell) Shows(displayIDs map[int]string) {
+	k := c.Kernel()
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for _, id := range displayIDs {
+		k.displays[id] = true
+	}
+}
 
 // Publish sends a message about the request to all clients.
 func (c *Cell) Publish(msgType string, content, metadata any, buffers [][]byte) {

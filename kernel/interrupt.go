@@ -13,11 +13,13 @@ import (
 
 // interrupt does for the kernel what Jupyter does for one with the interrupt mode "signal", and answers as a kernel
 // with the mode "message". The signal is ours to send: a thread of the kernel that waits for the interpreter would
-// come too late for code that only looks for signals.
-func (l *link) interrupt(f wire.Frames) error {
+// come too late for code that only looks for signals. With ours the interrupt has done its work already.
+func (l *link) interrupt(f wire.Frames, ours bool) (err error) {
 	l.status("busy", f.Header)
 	content := map[string]string{"status": "ok"}
-	err := l.child.Interrupt()
+	if !ours {
+		err = l.child.Interrupt()
+	}
 	if err != nil {
 		content = map[string]string{"status": "error", "ename": "OSError", "evalue": err.Error()}
 	}

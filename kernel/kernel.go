@@ -220,6 +220,9 @@ func (k *Kernel) sendComm(comm string, data any, parent wire.Message) error {
 // Info returns the content of kernel_info_reply.
 func (k *Kernel) Info() json.RawMessage { return k.info }
 
+// Dir returns the folder of the kernel's sockets and connection file.
+func (k *Kernel) Dir() string { return k.dir }
+
 // PID returns the kernel's process id.
 func (k *Kernel) PID() int { return k.proc.pid }
 

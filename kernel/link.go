@@ -31,7 +31,7 @@ type link struct {
 
 // link serves a connection to shell, control, stdin or hb until one of its two sides ends.
 func (p *Proxy) link(ctx context.Context, name string, front *peer) {
-	leave := p.arrive(name, front)
+	taken, leave := p.arrive(name, front)
 	defer leave()
 	select {
 	case <-p.ready:
@@ -43,6 +43,7 @@ func (p *Proxy) link(ctx context.Context, name string, front *peer) {
 	if l.kernel, err = p.child.dial(ctx, name, front.conn.Identity); err != nil {
 		return
 	}
+	p.hold(l)
 	defer l.kernel.raw.Close()
 	stop := context.AfterFunc(ctx, func() { _ = l.kernel.raw.Close() })
 	defer stop()
@@ -57,27 +58,31 @@ func (p *Proxy) link(ctx context.Context, name string, front *peer) {
 		}
 	})
 	l.fromClient(ctx)
+	if l.gate != nil && name == "shell" {
+		l.gate.outlive(ctx, l, taken)
+	}
 	_ = l.kernel.raw.Close()
 	pump.Wait()
 }
 
 // arrive makes front the holder of its identity on the channel. A former holder is ended: it is the same client,
-// whose old connection is dead or forgotten.
-func (p *Proxy) arrive(name string, front *peer) (leave func()) {
+// whose old connection is dead or forgotten. taken is closed when that happens to front.
+func (p *Proxy) arrive(name string, front *peer) (taken <-chan struct{}, leave func()) {
 	if len(front.conn.Identity) == 0 {
-		return func() {}
+		return nil, func() {}
 	}
 	key := name + " " + string(front.conn.Identity)
-	gone := make(chan struct{})
+	gone, over := make(chan struct{}), make(chan struct{})
 	p.mu.Lock()
 	former := p.holders[key]
-	p.holders[key] = holder{front, gone}
+	p.holders[key] = holder{peer: front, gone: gone, taken: over}
 	p.mu.Unlock()
 	if former.peer != nil {
+		close(former.taken)
 		_ = former.peer.raw.Close()
 		<-former.gone
 	}
-	return func() {
+	return over, func() {
 		p.mu.Lock()
 		if p.holders[key].peer == front {
 			delete(p.holders, key)
@@ -87,10 +92,31 @@ func (p *Proxy) arrive(name string, front *peer) (leave func()) {
 	}
 }
 
-// holder is the connection that has an identity; gone is closed once the kernel's side of it is.
+// holder is the connection that has an identity; taken is closed when another gets it, gone once the kernel's side of
+// it is.
 type holder struct {
-	peer *peer
-	gone chan struct{}
+	peer  *peer
+	gone  chan struct{}
+	taken chan struct{}
+	link  *link // nil until the kernel's side is there
+}
+
+// hold notes that the kernel's side of a connection is there.
+func (p *Proxy) hold(l *link) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	key := l.channel + " " + string(l.front.conn.Identity)
+	if h := p.holders[key]; h.peer == l.front {
+		h.link = l
+		p.holders[key] = h
+	}
+}
+
+// successor is the connection that has the identity of l now, to which the kernel replies; nil if there is none.
+func (p *Proxy) successor(l *link) *link {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.holders[l.channel+" "+string(l.front.conn.Identity)].link
 }
 
 // fromClient hands the client's messages on until its connection ends. Once the kernel's side has ended they go
@@ -142,14 +168,17 @@ func (l *link) request(ctx context.Context, f wire.Frames, frames [][]byte) erro
 	}
 	switch {
 	case h.MsgType == "interrupt_request":
-		if l.gate != nil {
-			l.gate.interrupt()
-		}
-		if l.cfg.Signals {
-			return l.interrupt(f)
+		ours := l.gate != nil && l.gate.interrupt()
+		if ours || l.cfg.Signals {
+			return l.interrupt(f, ours)
 		}
 	case h.MsgType == "shutdown_request":
 		l.asked.Store(true)
+		if l.gate != nil {
+			l.gate.drain(ctx)
+		}
+	case h.MsgType == "debug_request" && l.gate != nil:
+		l.gate.session.Aside(l.channel, h.MsgType, f.Content)
 	case l.gate != nil && l.channel == "shell":
 		return l.gate.send(ctx, &ShellRequest{Header: h, Metadata: f.Metadata, Content: f.Content, Buffers: f.Buffers,
 			frames: f, raw: frames, link: l})
@@ -160,10 +189,11 @@ func (l *link) request(ctx context.Context, f wire.Frames, frames [][]byte) erro
 // ignoreClosed drops the error of a send: the connection's reader sees its end.
 func ignoreClosed(error) error { return nil }
 
-// fromKernel hands the kernel's messages on until its connection ends, then lets the client read them.
+// fromKernel hands the kernel's messages on until its connection ends, then lets the client read them. Of a client
+// that has gone the gate still hears the replies.
 func (l *link) fromKernel(ctx context.Context) {
 	defer l.front.finish()
-	for {
+	for gone := false; ; {
 		frames, err := l.kernel.conn.Read()
 		if err != nil {
 			return
@@ -171,8 +201,13 @@ func (l *link) fromKernel(ctx context.Context) {
 		if l.channel != "hb" {
 			frames = l.reply(frames)
 		}
+		if gone {
+			continue
+		}
 		if err := l.front.out.wait(ctx, zmtp.Encode(frames)); err != nil {
-			return
+			if gone = l.gate != nil; !gone {
+				return
+			}
 		}
 	}
 }

@@ -274,6 +274,8 @@ func (f *fake) Wants(r *ShellRequest) bool {
 	return r.Header.MsgType == "execute_request" && strings.Contains(string(r.Metadata), "step:")
 }
 
+func (f *fake) Aside(string, string, json.RawMessage) {}
+
 func (f *fake) Intercept(ctx context.Context, r *ShellRequest, c *Cell) error {
 	var content struct{ Code string }
 	if err := json.Unmarshal(r.Content, &content); err != nil {

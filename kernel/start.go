@@ -36,6 +36,7 @@ type Config struct {
 	Stderr       *os.File
 	StartTimeout time.Duration // 60 s if 0; negative: none
 	Guard        bool          // kill the kernel's process group and remove its folder even if we are killed
+	Scratch      string        // a folder that goes with the kernel's own; "" if there is none
 }
 
 // Start starts a kernel and returns once it answers kernel_info_request and its iopub is heard, at most 60 s later.
@@ -98,7 +99,7 @@ func (k *Kernel) launch() error {
 		return err
 	}
 	if k.cfg.Guard {
-		if k.guard, err = startGuard(k.proc.pid, k.dir); err != nil {
+		if k.guard, err = startGuard(k.proc.pid, k.dir, k.cfg.Scratch); err != nil {
 			k.log.Warn("processes of the notebook may outlive us if we are killed", "error", err)
 		}
 	}

@@ -36,6 +36,24 @@ func (d *Document) CodeCells() []*Cell {
 	return cells
 }
 
+// SetCell replaces the source and the tags of the code cell at index. It changes nothing on an error, which wraps
+// ErrNoCell.
+func (d *Document) SetCell(index int, source string, tags []string) error {
+	cell, err := d.code(index)
+	if err != nil {
+		return err
+	}
+	cell.set("source", lineList(source))
+	list := newArray()
+	for _, tag := range tags {
+		list.items = append(list.items, newString(tag))
+	}
+	if len(tags) > 0 || cell.at("metadata", "tags") != nil {
+		cell.object("metadata").set("tags", list)
+	}
+	return nil
+}
+
 func isCode(node *value) bool {
 	t, _ := node.get("cell_type").text()
 	return t == "code"

@@ -57,6 +57,17 @@ func (d *Document) Outline(auto bool) (*Outline, error) {
 	return &b.outline, nil
 }
 
+// LooseCell is a code cell that is in no document: its step is what its own tags say. Its Index is that of no cell.
+// The error is a *TagError.
+func LooseCell(id, source string, tags []string) (CodeCell, error) {
+	cell := Cell{ID: id, Index: -1, Source: source, Tags: tags}
+	t, err := readTags(&cell)
+	if t.skip {
+		t.step = ""
+	}
+	return CodeCell{Cell: cell, Step: t.step, Skip: t.skip, RaisesException: t.raises, Settings: t.Settings}, err
+}
+
 type builder struct {
 	outline    Outline
 	places     map[string]int // step name to place in outline.Steps

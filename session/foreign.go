@@ -13,7 +13,7 @@ const Everything = "globals()"
 
 // Foreign tells that code comes next which is no cell of a step: a console's,
 // a skipped cell's, a widget's callback. What it reaches is looked at before
-// the next cell of a step is looked up.
+// the next cell of a step is looked up. After it has run EndForeign is called.
 func (n *Interactive) Foreign(ctx context.Context, code string) {
 	s := n.s
 	n.last = asked{}
@@ -33,7 +33,22 @@ func (n *Interactive) Foreign(ctx context.Context, code string) {
 		n.dirty.reads.All = n.dirty.reads.All || reads.All
 		err = e
 	}
+	n.asked++
+	if err == nil {
+		err = s.beginWatch(ctx, n.dirty, n.asked)
+	}
 	if err != nil {
+		n.lose("watch what is no cell of a step", err)
+	}
+}
+
+// EndForeign tells that the code of the last Foreign has run: what happens in
+// the kernel from here on is not its doing.
+func (n *Interactive) EndForeign() {
+	if n.dirty == nil || n.s.blind != "" {
+		return
+	}
+	if err := n.s.endWatch(n.dirty); err != nil {
 		n.lose("watch what is no cell of a step", err)
 	}
 }

@@ -24,12 +24,14 @@ import (
 // order, nobody can tell the two apart. So state is applied to the kernel
 // before Begin returns, and what restoring cannot do again in place, runs.
 type Interactive struct {
-	s     *Session
-	open  *seen // the cell that runs
-	began time.Time
-	last  asked // the cell of a step that was asked for last
-	asked int   // requests so far
-	dirty *seen // what ran since the last cell of a step and was no cell of one
+	s      *Session
+	open   *seen // the cell that runs
+	began  time.Time
+	last   asked          // the cell of a step that was asked for last
+	asked  int            // requests so far
+	dirty  *seen          // what ran since the last cell of a step and was no cell of one
+	rerun  bool           // the next cell of a step really runs
+	counts map[string]int // the last execution count of each cell
 }
 
 // asked is a cell and its code.
@@ -61,7 +63,7 @@ func OpenInteractive(ctx context.Context, cfg Config, k Kernel, ring *observe.Ri
 	}
 	s.interactive = true
 	s.kernel, s.ring, s.agent = k, ring, agent.NewClient(k)
-	return &Interactive{s: s}, nil
+	return &Interactive{s: s, counts: map[string]int{}}, nil
 }
 
 // Run makes records durable until Close; it blocks.
@@ -73,10 +75,58 @@ func (n *Interactive) Close() { n.s.writer.close() }
 // Faults are the faults of the cache that the session went on without.
 func (n *Interactive) Faults() []string { return n.s.faults }
 
+// Blind says why every cell runs from here on; "" if cells may be restored.
+func (n *Interactive) Blind() string { return n.s.blind }
+
+// Know tells what the notebook is now: its document, which Begin and End write
+// outputs to, and its steps.
+func (n *Interactive) Know(doc *notebook.Document, outline *notebook.Outline) {
+	s := n.s
+	s.cfg.Outline = outline
+	if doc == nil || doc == s.cfg.Document {
+		return
+	}
+	s.cfg.Document = doc
+	for _, cell := range doc.CodeCells() { // what the file does not have yet
+		if count := n.counts[cell.ID]; count > 0 {
+			tagged, err := s.recorded(context.Background(), s.outputs[cell.ID])
+			outputs, _, idErr := untagDisplays(tagged)
+			if err == nil && idErr == nil {
+				n.write(notebook.CodeCell{Cell: *cell}, outputs, count)
+			}
+		}
+	}
+}
+
+// Rerun makes the next cell of a step really run.
+func (n *Interactive) Rerun() { n.rerun = true }
+
+// Lose tells that something has happened to the kernel that nobody saw: why is
+// the reason that is given for everything that runs from here on.
+func (n *Interactive) Lose(why string) {
+	if n.s.blind == "" {
+		n.s.blind = why
+	}
+}
+
+// Enter makes source count as a cell that was run and did nothing, and returns
+// the number that it has in the kernel's history.
+func (n *Interactive) Enter(ctx context.Context, source string) (count int, err error) {
+	count, err = n.s.agent.Apply(ctx, agent.Restore{Entered: &source})
+	if err != nil {
+		return 0, fmt.Errorf("enter a cell: %w", err)
+	}
+	n.s.state.Enter(source, cellgraph.Combine("entered"), cellgraph.Digest{})
+	return count, nil
+}
+
 // Begin restores a cell or says why it has to run. After Ran the caller runs
 // the cell's source in the kernel and calls End. Faults are misses: the error
-// is ctx's.
+// is ctx's, and nothing has been restored. What is begun in the kernel is
+// finished even if ctx ends, so that its state is known.
 func (n *Interactive) Begin(ctx context.Context, cell notebook.CodeCell) (Answer, error) {
+	caller := ctx
+	ctx = context.WithoutCancel(ctx)
 	began := time.Now()
 	s := n.s
 	n.asked++
@@ -93,14 +143,14 @@ func (n *Interactive) Begin(ctx context.Context, cell notebook.CodeCell) (Answer
 	if why == "" {
 		verdict := s.look(ctx, cell)
 		why = verdict.Why
+		if caller.Err() != nil {
+			return Answer{}, context.Cause(caller)
+		}
 		if verdict.Hit != nil {
 			answer, err := n.apply(ctx, cell, verdict.Hit)
 			if err == nil {
 				answer.SavedSeconds = max(0, verdict.Hit.Seconds-time.Since(began).Seconds())
 				return answer, nil
-			}
-			if ctx.Err() != nil {
-				return Answer{}, context.Cause(ctx)
 			}
 			why = err.Error()
 		}
@@ -119,11 +169,15 @@ func (n *Interactive) Begin(ctx context.Context, cell notebook.CodeCell) (Answer
 
 // mustRun says why a cell runs whatever its traces say, or "".
 func (n *Interactive) mustRun(cell notebook.CodeCell, now asked) string {
+	rerun := n.rerun
+	n.rerun = false
 	switch {
 	case n.s.blind != "":
 		return n.s.blind
 	case n.last == now:
 		return "asked for again"
+	case rerun:
+		return "asked to run"
 	case n.s.step(cell.Step).Cache == "disabled" || cell.Cache == "disabled":
 		return "cache:disabled"
 	}
@@ -155,6 +209,7 @@ func (n *Interactive) apply(ctx context.Context, cell notebook.CodeCell, t *cell
 		return Answer{}, err
 	}
 	s.use(before)
+	n.write(cell, outputs, count)
 	s.pass(cell, count, *t)
 	answer := Answer{Status: Restored, Why: "nothing changed", Count: count, Outputs: renumber(outputs, count), DisplayIDs: displays}
 	if err := s.anchor(ctx, cell, *t, Restored); err != nil {
@@ -176,18 +231,26 @@ func (n *Interactive) enter(ctx context.Context, cell notebook.CodeCell, t *cell
 
 // outputs reads what a trace showed. The error says why it cannot be shown again.
 func (n *Interactive) outputs(ctx context.Context, t *cellgraph.Trace) ([]json.RawMessage, map[int]string, error) {
-	data, err := n.s.cfg.Store.Blob(ctx, t.Effect.Outputs)
+	tagged, err := n.s.recorded(ctx, t.Effect.Outputs)
 	if err != nil {
-		return nil, nil, fmt.Errorf("its outputs are not in the store: %w", err)
-	}
-	var tagged []json.RawMessage
-	if err := json.Unmarshal(data, &tagged); err != nil {
-		return nil, nil, fmt.Errorf("its outputs cannot be read: %w", err)
+		return nil, nil, err
 	}
 	if showsResult(tagged) && (t.Effect.Result == nil || *t.Effect.Result == (cellgraph.Result{})) {
 		return nil, nil, fmt.Errorf("what it showed as its result was not captured")
 	}
 	return untagDisplays(tagged)
+}
+
+// recorded are the outputs in a blob, with their display ids.
+func (s *Session) recorded(ctx context.Context, blob cellgraph.Digest) (tagged []json.RawMessage, err error) {
+	data, err := s.cfg.Store.Blob(ctx, blob)
+	if err != nil {
+		return nil, fmt.Errorf("its outputs are not in the store: %w", err)
+	}
+	if err := json.Unmarshal(data, &tagged); err != nil {
+		return nil, fmt.Errorf("its outputs cannot be read: %w", err)
+	}
+	return tagged, nil
 }
 
 func showsResult(outputs []json.RawMessage) bool {
@@ -212,6 +275,7 @@ func (n *Interactive) End(ctx context.Context, res kernel.Result) Answer {
 	if s.blind != "" || res.Status == "aborted" {
 		return answer
 	}
+	n.write(o.cell, res.Outputs, res.ExecutionCount)
 	c := CellReport{ID: o.cell.ID}
 	err := s.endWatch(o)
 	if err == nil {
@@ -223,6 +287,12 @@ func (n *Interactive) End(ctx context.Context, res kernel.Result) Answer {
 	}
 	answer.Snapshot, answer.Uncaptured = c.snapshot, c.Uncaptured
 	return answer
+}
+
+// write puts what a cell showed into the document, if that has the cell.
+func (n *Interactive) write(cell notebook.CodeCell, outputs []json.RawMessage, count int) {
+	n.counts[cell.ID] = count
+	_ = n.s.cfg.Document.SetOutputs(cell.Index, renumber(slices.Clone(outputs), count), &count) // else it is not in the file yet
 }
 
 // lose notes that the state of the kernel is not known any more: from here on everything runs.

@@ -144,6 +144,7 @@ func (d *desk) foreign(source string) {
 	d.Helper()
 	d.nb.Foreign(d.Context(), source)
 	res, err := d.kedge.Execute(d.Context(), kernel.Request{Code: source})
+	d.nb.EndForeign()
 	if err != nil {
 		d.Fatal(err)
 	}

@@ -60,6 +60,7 @@ type Config struct {
 	Library  []string          // folders that the interpreter and its packages are installed in
 	Launch   func(ctx context.Context, ring *observe.Ring) (Kernel, error)
 	Runtime  string // a private folder for spool files and the ring
+	Sockets  string // the folder of the kernel's sockets, if that is not in Runtime
 	Secret   []byte // key of the digests of environment values
 	// Stateless are packages that the user declares to hold no state of their own.
 	Stateless []string

@@ -109,13 +109,18 @@ func (s *Session) summary() observe.Options {
 		Library:   s.watch.library,
 		Ignore: func(path string) bool {
 			return observe.MachinePath(path) || observe.LibraryCache(path, home) || observe.MachineProgram(path) ||
-				within(path, s.cfg.Runtime) || shellHistory(path) || observe.PythonStart(path) && !within(path, s.volume.base)
+				s.private(path) || shellHistory(path) || observe.PythonStart(path) && !within(path, s.volume.base)
 		},
 		IgnoreConnect: func(peer string) bool {
 			path, unix := strings.CutPrefix(peer, "unix:")
-			return unix && within(path, s.cfg.Runtime)
+			return unix && s.private(path)
 		},
 	}
+}
+
+// private reports whether path is one of ours, or of the sockets by which the kernel is reached.
+func (s *Session) private(path string) bool {
+	return within(path, s.cfg.Runtime) || s.cfg.Sockets != "" && within(path, s.cfg.Sockets)
 }
 
 // library is where the interpreter, its packages and those of the machine lie:

@@ -68,6 +68,11 @@ func findEnvironment(ctx context.Context, store *snapshotter.Store, doc *noteboo
 			return nil, err
 		}
 	}
+	return describeKernel(ctx, store, command, args, env)
+}
+
+// describeKernel describes what ipykernel runs in when its interpreter is called by command.
+func describeKernel(ctx context.Context, store *snapshotter.Store, command, args []string, env map[string]string) (*environment, error) {
 	path, err := exec.LookPath(command[0])
 	if err != nil {
 		return nil, fmt.Errorf("python %s: %w: %w; name an interpreter that has ipykernel with --python", command[0], errUnusable, err)

@@ -19,6 +19,7 @@ import (
 
 	"kedge/kernel"
 	"kedge/kernel/agent"
+	"kedge/live"
 	"kedge/snapshotter"
 )
 
@@ -30,6 +31,10 @@ kedge install has written; by hand it serves as any kernel does.
   -f FILE         connection file: the sockets to bind, and the key
   --kernel NAME   run this kernelspec
   --python PATH   run ipykernel in this interpreter
+
+Cells of the notebook's steps are restored where nothing has changed. Which
+notebook it is says KEDGE_NOTEBOOK, the front end, or the command line of the
+program that starts the kernel; %kedge status shows it.
 
 exit status: 0 after a shutdown request, else that of the kernel (128 and the
 signal's number if a signal ended it); 2 usage, 3 cannot be started
@@ -65,8 +70,18 @@ func runKernel(ctx context.Context, _, errOut io.Writer, args []string) error {
 	}
 	logger := slog.New(slog.NewTextHandler(errOut, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	parent, _ := strconv.Atoi(os.Getenv("JPY_PARENT_PID")) // as ipykernel: none, no watching
+	cfg, nb := child(spec, logger)
+	defer func() {
+		err := nb.Close()
+		if cfg.Scratch != "" {
+			err = errors.Join(err, os.RemoveAll(cfg.Scratch))
+		}
+		if err != nil {
+			logger.Warn("close the store", "error", err)
+		}
+	}()
 	p, err := kernel.OpenProxy(kernel.ProxyConfig{
-		Connection: conn, Child: child(spec, logger), Signals: spec.InterruptMode != "message", Parent: parent, Logger: logger,
+		Connection: conn, Child: cfg, Signals: spec.InterruptMode != "message", Parent: parent, Logger: logger, Session: nb,
 	})
 	if err != nil {
 		return fmt.Errorf("%w: %w", errUnusable, err)
@@ -97,27 +112,34 @@ func wrappedSpec(w kernel.Wrapped) (kernel.Spec, error) {
 	return kernel.SpecForPython(path), nil
 }
 
-// child says how to start the kernel. One that is ipykernel gets the agent, so that its state can be captured; if
-// that cannot be installed the kernel runs without.
-func child(spec kernel.Spec, logger *slog.Logger) kernel.Config {
+// child says how to start the kernel, and gives the notebook that it is started for. A kernel that is ipykernel gets
+// the agent, so that its state can be captured; if that cannot be installed it runs without.
+func child(spec kernel.Spec, logger *slog.Logger) (kernel.Config, *live.Notebook) {
 	cfg := kernel.Config{Argv: spec.Argv, Env: os.Environ(), Stdout: os.Stdout, Stderr: os.Stderr, Guard: true}
-	for key, value := range spec.Environment(os.LookupEnv) {
+	env := spec.Environment(os.LookupEnv)
+	for key, value := range env {
 		cfg.Env = append(cfg.Env, key+"="+value)
 	}
-	module := slices.Index(spec.Argv, "ipykernel_launcher")
-	if module < 2 || spec.Argv[module-1] != "-m" {
-		return cfg
+	command, args := ipykernel(spec)
+	if command == nil {
+		return cfg, live.New(live.Config{Language: spec.Language, Logger: logger})
 	}
 	launcher, err := agent.Install(filepath.Join(snapshotter.DefaultDir(), "agent"))
 	if err != nil {
 		logger.Warn("nothing is restored or kept", "error", err)
-		return cfg
+		return cfg, live.New(live.Config{Logger: logger})
 	}
-	cfg.Argv = slices.Concat(spec.Argv[:module-1], []string{launcher}, spec.Argv[module+1:])
-	if os.Getenv("PYTHONHASHSEED") == "" {
+	cfg.Argv = slices.Concat(command, []string{launcher}, args)
+	if seed, ok := env["PYTHONHASHSEED"]; !ok && os.Getenv("PYTHONHASHSEED") == "" || ok && seed == "" {
 		cfg.Env = append(cfg.Env, "PYTHONHASHSEED=0", "KEDGE_HIDE=PYTHONHASHSEED")
 	}
-	return cfg
+	nb := live.Config{Path: live.Find(os.LookupEnv, os.Getppid()), Agent: true, Logger: logger}
+	if nb.Path != "" || os.Getenv("VSCODE_PID") != "" {
+		if err := observed(&cfg, &nb, launcher, spec); err != nil {
+			logger.Warn("nothing is restored or kept", "error", err)
+		}
+	}
+	return cfg, live.New(nb)
 }
 
 // checkKernels starts each kernelspec of ours as Jupyter would.

@@ -1,0 +1,41 @@
+package integration
+
+import (
+	"testing"
+	"time"
+)
+
+func TestNotebooksInALiveKernel(t *testing.T) {
+	f := newFront(t)
+	for test, name := range map[string]string{
+		"RestartsAndEdits":        "notebook",
+		"Errors":                  "errors",
+		"DisplayIDs":              "displays",
+		"RequestsThatAreNoCells":  "requests",
+		"Interrupts":              "interrupted",
+		"AClientThatLeaves":       "leaves",
+		"VSCode":                  "vscode",
+		"StepsThatComeLate":       "late",
+		"Magics":                  "magics",
+		"NbclientSendsNoMetadata": "client",
+		"NbconvertAndPapermill":   "commands",
+		"AStoreThatCannotBeUsed":  "unusable",
+	} {
+		t.Run(test, func(t *testing.T) { f.live(t, name, "kedge-python3", "python3") })
+	}
+	t.Run("AnotherLanguage", func(t *testing.T) {
+		if out, err := f.command(time.Minute, f.python, "-m", "bash_kernel.install", "--prefix", f.home); err != nil {
+			t.Skipf("bash_kernel is not installed here: %s", out)
+		}
+		f.install("--kernel", "bash")
+		f.live(t, "bash", "kedge-bash", "bash")
+	})
+}
+
+// live runs a function of live.py with a store of its own.
+func (f *front) live(t *testing.T, args ...string) {
+	t.Helper()
+	g := *f
+	g.t, g.env = t, append(g.env[:len(g.env):len(g.env)], "KEDGE_HOME="+t.TempDir(), "TMPDIR="+t.TempDir())
+	g.script(append([]string{"live.py"}, args...)...)
+}

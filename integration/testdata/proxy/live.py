@@ -1,0 +1,395 @@
+"""Notebooks with steps in kernels behind Kedge, beside a plain kernel that gets the same requests.
+
+Each function is one test; run as: live.py NAME KERNEL PLAIN.
+"""
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+
+import nbformat
+from jupyter_client.manager import start_new_kernel
+
+TIMEOUT = 60
+
+
+class Kernel:
+    """A kernel in a folder of its own, asked as JupyterLab asks."""
+
+    def __init__(self, name, folder, **env):
+        self.name, self.folder, self.env = name, folder, env
+        self.notebook = os.path.join(folder, "nb.ipynb")
+        self.start()
+
+    def start(self):
+        env = {k: v for k, v in os.environ.items() if not k.startswith("VSCODE")}
+        env.update({"JPY_SESSION_NAME": self.notebook, **self.env})
+        self.km, self.kc = start_new_kernel(kernel_name=self.name, cwd=self.folder, env=env)
+
+    def restart(self):
+        self.kc.stop_channels()
+        self.km.shutdown_kernel()
+        self.start()
+
+    def send(self, code, metadata, **content):
+        full = {"code": code, "silent": False, "store_history": True, "user_expressions": {}, "allow_stdin": False, "stop_on_error": True}
+        msg = self.kc.session.msg("execute_request", {**full, **content}, metadata=metadata)
+        self.kc.shell_channel.send(msg)
+        return msg["header"]["msg_id"]
+
+    def answer(self, msg_id):
+        """(iopub messages, reply), once both have ended."""
+        seen, busy = [], 0
+        while True:
+            m = self.kc.get_iopub_msg(timeout=TIMEOUT)
+            if m["parent_header"].get("msg_id") != msg_id:
+                continue
+            state = m["content"].get("execution_state")
+            busy += state == "busy"
+            if state == "idle":
+                break
+            if m["msg_type"] != "status":
+                seen.append((m["msg_type"], m["content"]))
+        assert busy == 1, f"{busy} times busy"
+        reply = self.kc.get_shell_msg(timeout=TIMEOUT)
+        while reply["parent_header"].get("msg_id") != msg_id:
+            reply = self.kc.get_shell_msg(timeout=TIMEOUT)
+        return seen, reply
+
+    def close(self):
+        self.kc.stop_channels()
+        self.km.shutdown_kernel()
+
+
+class Desk:
+    """The two kernels. Cells are (id, tags, source)."""
+
+    def __init__(self, cells, kedge, plain, **env):
+        root = tempfile.mkdtemp(prefix="kedge-live-")
+        self.cells = {c[0]: c for c in cells}
+        self.folders = [os.path.join(root, side) for side in ("kedge", "plain")]
+        for folder in self.folders:
+            os.mkdir(folder)
+            write(os.path.join(folder, "nb.ipynb"), cells)
+        self.kedge, self.plain = Kernel(kedge, self.folders[0], **env), Kernel(plain, self.folders[1])
+
+    def metadata(self, cell):
+        found = self.cells.get(cell)
+        if found is None:
+            return {}
+        tags = {"tags": found[1]} if found[1] else {}
+        return {**tags, "trusted": True, "deletedCells": [], "recordTiming": False, "cellId": cell}
+
+    def run(self, cell, want, code=None, **content):
+        """Ask both for a cell, or for code that is none if cell is empty, and compare. Returns Kedge's messages and reply."""
+        code = self.cells[cell][2] if code is None else code
+        got, expected = [k.answer(k.send(code, self.metadata(cell), **content)) for k in (self.kedge, self.plain)]
+        self.same(code, got, expected)
+        mark = got[1]["metadata"].get("kedge", {})
+        assert mark.get("status") == want, f"{cell or code!r}: {mark}, want {want}"
+        assert want != "restored" or mark["snapshot"] and mark["saved_seconds"] >= 0, mark
+        return got
+
+    @staticmethod
+    def same(code, got, expected):
+        a, b = [normal(got[0]), reply(got[1])], [normal(expected[0]), reply(expected[1])]
+        assert a == b, f"{code}\nkedge {a}\nplain {b}"
+
+    def calm(self):
+        """Wait until no kernel aborts any more what reaches it right behind an error."""
+        for k in (self.kedge, self.plain):
+            while k.answer(k.send("None", {}, store_history=False))[1]["content"]["status"] == "aborted":
+                pass
+
+    def restart(self):
+        self.kedge.restart()
+        self.plain.restart()
+
+    def close(self):
+        self.kedge.close()
+        self.plain.close()
+
+
+def write(path, cells):
+    nb = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(s, id=i, metadata={"tags": t} if t else {}) for i, t, s in cells])
+    nb.metadata.kernelspec = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    nbformat.write(nb, path)
+
+
+def normal(messages):
+    """Messages without what differs between any two kernels; parts of a stream joined, what is cleared left out."""
+    out = []
+    for kind, content in messages:
+        content = dict(content)
+        if kind == "clear_output" and not content["wait"]:
+            out = out[:1]  # the input
+            continue
+        if kind == "error":
+            content["traceback"] = len(content["traceback"]) > 0
+        if out and kind == "stream" == out[-1][0] and out[-1][1]["name"] == content["name"]:
+            out[-1][1]["text"] += content["text"]
+        else:
+            out.append([kind, content])
+    text = re.sub(r"0x[0-9a-f]{6,}|ipykernel_\d+", "ADDRESS", json.dumps(out, sort_keys=True))
+    ids = {}
+    return re.sub(r"\b[0-9a-f]{32}\b", lambda m: ids.setdefault(m.group(), f"ID{len(ids)}"), text)
+
+
+def reply(message):
+    content = {k: v for k, v in message["content"].items() if k not in ("traceback", "engine_info")}
+    return content, sorted(set(message["metadata"]) - {"kedge"}), message["metadata"].get("status")
+
+
+A, B, C = ("a", ["step:one"], "x = [1]\nx"), ("b", ["step:two"], "x.append(2)\nprint(len(x))\nx"), ("c", [], "y = {'k': x}")
+
+
+def notebook(kedge, plain):
+    """Cold, restarted, edited, twice in a row, with other code between, and what the history then holds."""
+    d = Desk([A, B, C], kedge, plain)
+    for cell in "abc":
+        d.run(cell, "ran")
+    d.restart()
+    for cell in "abc":
+        d.run(cell, "restored")
+    d.run("", None, "print(y['k'] is x, Out[1] is x, _, In, sorted(Out), _i)")
+    d.run("a", "restored")
+    d.run("a", "ran")
+    d.run("b", "ran", "x.append(3)\nprint(len(x))\nx")
+    d.run("", None, "x = [1]")
+    d.run("b", "restored")
+    d.run("", None, "print(x, _, Out)")
+    d.run("", None, "%history")
+    d.restart()
+    d.run("a", "restored")
+    d.run("b", "restored", "x.append(2)  # only a comment is new\nprint(len(x))\nx")
+    d.run("c", "restored")
+    d.close()
+
+
+def errors(kedge, plain):
+    """A cell that fails half-way, with Run All behind it; one that may fail."""
+    cells = [("a", ["step:one"], "l = []"), ("b", ["step:two"], "l.append(1)\n1/0\nl.append(2)"), ("c", ["step:three"], "print(l)"),
+             ("d", ["step:four", "raises-exception"], "l.append(9)\nint('no')")]
+    d = Desk(cells, kedge, plain)
+    for life in range(2):
+        ids = [[k.send(d.cells[c][2], d.metadata(c)) for c in "abc"] for k in (d.kedge, d.plain)]
+        for cell, ours, theirs in zip("abc", *ids, strict=True):
+            got, expected = d.kedge.answer(ours), d.plain.answer(theirs)
+            d.same(cell, got, expected)
+            assert got[1]["content"]["status"] == {"a": "ok", "b": "error", "c": "aborted"}[cell]
+        d.calm()
+        d.run("c", "ran" if life == 0 else "restored")
+        d.run("d", "ran" if life == 0 else "restored", stop_on_error=False)
+        d.run("", None, "print(l, In)")
+        d.restart()
+    d.close()
+
+
+def displays(kedge, plain):
+    """Display ids outlive restores; an update of a restored output reaches it."""
+    cells = [("a", ["step:one"], "h = display('first', display_id='fixed')\nk = display('own', display_id=True)\nprint('p')"),
+             ("b", ["step:two"], "k.update('changed'); h.update('too')"),
+             ("c", ["step:three"], "from IPython.display import clear_output\nprint(1); clear_output(); print(2)")]
+    d = Desk(cells, kedge, plain)
+    d.run("a", "ran")
+    d.run("b", "ran")
+    for _ in range(2):
+        d.restart()
+        got, _ = d.run("a", "restored")
+        ids = [c["transient"]["display_id"] for kind, c in got if kind == "display_data"]
+        got, r = d.run("b", "ran")  # it updates what an earlier cell shows
+        assert [c["transient"]["display_id"] for kind, c in got if kind == "update_display_data"] == ids[::-1], (got, ids)
+    d.run("c", "ran")
+    d.restart()
+    d.run("c", "restored")
+    d.close()
+
+
+def requests(kedge, plain):
+    """Silent requests, requests outside the history and with expressions are no cells, but count."""
+    d = Desk([("a", ["step:one"], "x = 1"), ("b", ["step:two"], "print(x)")], kedge, plain)
+    d.run("a", "ran")
+    d.run("b", "ran")
+    d.run("a", None, silent=True, store_history=False, code="x = 5")
+    d.run("b", "ran")
+    d.run("a", None, store_history=False, code="x = 1")
+    d.run("b", "restored")
+    d.run("b", None, user_expressions={"v": "x + 1"})
+    d.run("", None, "")
+    d.run("", None, "x = 7")
+    d.run("b", "ran")
+    d.close()
+
+
+def interrupted(kedge, plain):
+    """An interrupt stops a cell of a step, which is not kept; the next ones run."""
+    d = Desk([("a", ["step:one"], "n = 0\nprint('go', flush=True)\nimport time\nwhile True: time.sleep(0.01)"), ("b", ["step:two"], "n = 1"), ("c", ["step:three"], "print(n)")],
+             kedge, plain)
+    for life in range(2):
+        got = []
+        for k in (d.kedge, d.plain):
+            msg_id = k.send(d.cells["a"][2], d.metadata("a"))
+            seen = []
+            while not seen or seen[-1]["msg_type"] != "stream":
+                seen.append(k.kc.get_iopub_msg(timeout=TIMEOUT))
+            k.km.interrupt_kernel()
+            while seen[-1]["parent_header"].get("msg_id") != msg_id or seen[-1]["content"].get("execution_state") != "idle":
+                seen.append(k.kc.get_iopub_msg(timeout=TIMEOUT))
+            r = k.kc.get_shell_msg(timeout=TIMEOUT)
+            assert r["parent_header"]["msg_id"] == msg_id and r["content"]["ename"] == "KeyboardInterrupt", r
+            got.append([(m["msg_type"], m["content"]) for m in seen if m["parent_header"].get("msg_id") == msg_id])
+        assert normal(got[0]) == normal(got[1]), got
+        d.calm()
+        d.run("b", "restored" if life else "ran")
+        d.run("c", "restored" if life else "ran")
+        d.restart()
+    d.close()
+
+
+def leaves(kedge, plain):
+    """A client that goes away right after Run All: all of it runs, and is kept."""
+    cells = [("a", ["step:one"], "import time\ntime.sleep(1)\nx = [1]"), ("b", ["step:two"], "x.append(2)"), ("c", ["step:three"], "x.append(3)")]
+    d = Desk(cells, kedge, plain)
+    for k in (d.kedge, d.plain):
+        for cell in "abc":
+            k.send(d.cells[cell][2], d.metadata(cell))
+        while k.kc.get_iopub_msg(timeout=TIMEOUT)["msg_type"] != "execute_input":
+            pass
+        k.kc.stop_channels()
+        k.kc = k.km.client()
+        k.kc.start_channels()
+        k.kc.wait_for_ready(timeout=TIMEOUT)
+    d.run("", None, "print(x, len(In))")
+    d.restart()
+    for cell in "abc":
+        d.run(cell, "restored")
+    d.close()
+
+
+def vscode(kedge, plain):
+    """VS Code: silent code first, the notebook in the cells' ids, cells that are not stopped by errors."""
+    d = Desk([A, B, C], kedge, plain, JPY_SESSION_NAME="", VSCODE_PID="1")
+
+    def ask(cell, want):
+        metadata = {"cellId": f"vscode-notebook-cell:{d.kedge.notebook}#W{cell}", "tags": d.cells[cell][1]}
+        got = d.kedge.answer(d.kedge.send(d.cells[cell][2], metadata, stop_on_error=False))
+        assert got[1]["metadata"].get("kedge", {}).get("status") == want, (cell, got)
+
+    for want in ("ran", "restored"):
+        d.kedge.answer(d.kedge.send(f'import os\n__vsc_ipynb_file__ = r"{d.kedge.notebook}"', {}, silent=True, store_history=False))
+        for cell in "abc":
+            ask(cell, want)
+        d.kedge.restart()
+    d.close()
+
+
+def late(kedge, plain):
+    """Steps that a notebook gets after code has run there count from the next start of the kernel on."""
+    d = Desk([("a", [], "x = 1"), ("b", [], "print(x)")], kedge, plain)
+    d.run("a", None)
+    d.cells["b"] = ("b", ["step:two"], "print(x)")
+    _, r = [d.run("b", "ran") for _ in range(2)][-1]
+    assert "before the notebook had step tags" in r["metadata"]["kedge"]["why"], r
+    d.cells["a"] = ("a", ["step:one"], "x = 1")
+    for want in ("ran", "restored"):
+        d.restart()
+        d.run("a", want)
+        d.run("b", want)
+    d.close()
+
+
+def magics(kedge, plain):
+    """%kedge in any front end: it counts as a cell, and steers."""
+    d = Desk([A, B, C], kedge, plain)
+
+    def say(line):
+        seen, r = d.kedge.answer(d.kedge.send(line, {}))
+        d.plain.answer(d.plain.send("None", {}))
+        assert r["content"]["status"] == "ok" and seen[0][1]["execution_count"] == r["content"]["execution_count"], (seen, r)
+        return seen[1][1]["text"]
+
+    assert d.kedge.notebook in say("%kedge status")
+    d.run("a", "ran")
+    assert "never run" in say("%kedge why")
+    d.run("b", "ran")
+    d.run("a", "restored")
+    d.run("b", "restored")
+    d.run("a", "restored")
+    say("%kedge rerun")
+    d.run("b", "ran")
+    say("%kedge off")
+    d.run("a", None)
+    d.run("b", None)
+    say("%kedge on")
+    d.run("a", "restored")
+    d.run("b", "restored")
+    text = say("%kedge status")
+    assert "restored" in text and "nothing changed" in text, text
+    assert "usage" in say("%kedge")
+    d.run("", None, "print(len(In), sorted(Out), x)")
+    d.close()
+
+
+def client(kedge, _):
+    """nbclient sends no metadata: cells are found by text and order; the last one is in the store when it has shut the kernel down."""
+    from nbclient import NotebookClient
+
+    folder = tempfile.mkdtemp(prefix="kedge-live-")
+    path = os.path.join(folder, "nb.ipynb")
+    write(path, [("a", ["step:one"], "import time\nprint(time.time_ns())"), ("b", ["step:two"], "data = bytearray(30_000_000)\nprint(time.time_ns())")])
+
+    def run(**env):
+        nb = nbformat.read(path, 4)
+        os.environ.update(env)
+        NotebookClient(nb, kernel_name=kedge, timeout=TIMEOUT, resources={"metadata": {"path": folder}}).execute()
+        return [c.outputs[0].text for c in nb.cells], [c.execution_count for c in nb.cells]
+
+    first, second = run(KEDGE_NOTEBOOK=path), run(KEDGE_NOTEBOOK=path)
+    assert first == second, (first, second)
+    assert first != run(KEDGE_NOTEBOOK=""), "nothing names the notebook"
+
+
+def commands(kedge, _):
+    """Programs that run notebooks name them on their command line; papermill adds a cell."""
+    folder = tempfile.mkdtemp(prefix="kedge-live-")
+    path = os.path.join(folder, "nb.ipynb")
+    write(path, [("p", ["parameters"], "alpha = 1"), ("a", ["step:one"], "import time\nprint(time.time_ns())"), ("b", ["step:two"], "print(alpha, time.time_ns())")])
+
+    def run(*argv):
+        subprocess.run([sys.executable, "-m", *argv], cwd=folder, check=True, capture_output=True)
+        return ["".join(o.text for o in c.outputs) for c in nbformat.read(os.path.join(folder, "out.ipynb"), 4).cells if c.outputs]
+
+    convert = ["nbconvert", "--to", "notebook", "--execute", f"--ExecutePreprocessor.kernel_name={kedge}", "--output", "out", "nb.ipynb"]
+    papermill = ["papermill", "-k", kedge, "--no-progress-bar", "nb.ipynb", "out.ipynb"]
+    first = run(*convert)
+    assert first == run(*convert) and first[0].strip().isdigit()
+    assert first == run(*papermill), "the same notebook"
+    other = run(*papermill, "-p", "alpha", "2")
+    assert other[0] == first[0] and other[1].startswith("2 ") and other[1] != first[1], (first, other)
+    assert other == run(*papermill, "-p", "alpha", "2")
+
+
+def unusable(kedge, plain):
+    """A store that cannot be used: everything runs."""
+    d = Desk([A, B, C], kedge, plain, KEDGE_HOME="/proc/nowhere")
+    for cell in "abc":
+        d.run(cell, None)
+    d.close()
+
+
+def bash(kedge, _):
+    """Another language passes; %kedge says why nothing is restored."""
+    folder = tempfile.mkdtemp(prefix="kedge-live-")
+    write(os.path.join(folder, "nb.ipynb"), [("a", ["step:one"], "echo 1")])
+    k = Kernel(kedge, folder)
+    for _ in range(2):
+        seen, r = k.answer(k.send("echo $((6*7))", {"tags": ["step:one"], "cellId": "a"}))
+        assert "42" in str(seen) and "kedge" not in r["metadata"], (seen, r)
+    k.close()
+
+
+if __name__ == "__main__":
+    globals()[sys.argv[1]](*sys.argv[2:])
+    print("ok")

@@ -1,0 +1,149 @@
+package live
+
+import (
+	"encoding/json"
+	"os"
+	"slices"
+	"strings"
+
+	"kedge/kernel"
+	"kedge/notebook"
+)
+
+// asked is an execute_request, as far as we care.
+type asked struct {
+	Code        string                     `json:"code"`
+	Silent      bool                       `json:"silent"`
+	Store       *bool                      `json:"store_history"`
+	Expressions map[string]json.RawMessage `json:"user_expressions"`
+	meta        struct {
+		CellID string   `json:"cellId"`
+		Tags   []string `json:"tags"`
+	}
+}
+
+func ask(r *kernel.ShellRequest) (asked, bool) {
+	var a asked
+	if json.Unmarshal(r.Content, &a) != nil {
+		return a, false
+	}
+	_ = json.Unmarshal(r.Metadata, &a.meta) // what is not of this shape says nothing
+	return a, true
+}
+
+// visible says whether the request is one that a person sees in the history.
+func (a asked) visible() bool { return !a.Silent && (a.Store == nil || *a.Store) }
+
+// file is the notebook as it was last read, with what requests have told since.
+type file struct {
+	path  string
+	stat  os.FileInfo
+	doc   *notebook.Document // nil if it could not be read
+	cells []*notebook.Cell
+	auto  bool
+	steps bool   // it has steps
+	why   string // why it has none that could be used
+	next  int    // place in cells after that of the last request that was found by its text
+}
+
+// read reads the file again if it has changed. What cannot be read, since it
+// is being written perhaps, leaves what was read before.
+func (f *file) read() {
+	info, err := os.Stat(f.path)
+	if err != nil || f.stat != nil && info.Size() == f.stat.Size() && info.ModTime().Equal(f.stat.ModTime()) {
+		return
+	}
+	data, err := os.ReadFile(f.path)
+	if err != nil {
+		return
+	}
+	doc, err := notebook.Parse(data)
+	if err != nil {
+		f.why = err.Error()
+		return
+	}
+	f.stat, f.doc, f.cells, f.why = info, doc, doc.CodeCells(), ""
+	auto, _ := doc.Metadata("kedge", "auto")
+	f.auto = string(auto) == "true"
+	outline, err := doc.Outline(f.auto)
+	if err != nil {
+		f.steps, f.why = false, err.Error()
+		return
+	}
+	f.steps = len(outline.Steps) > 0
+}
+
+// tagged says whether the notebook has steps, as far as its file or the tags that came with a request tell.
+func (f *file) tagged(a asked) bool {
+	f.read()
+	if f.steps {
+		return true
+	}
+	loose, err := notebook.LooseCell("", a.Code, a.meta.Tags)
+	return err == nil && loose.Step != ""
+}
+
+// find is the cell that a request asks for, in the notebook as it then is. It
+// answers false if that is no cell of a step.
+func (f *file) find(a asked) (notebook.CodeCell, *notebook.Outline, bool) {
+	f.read()
+	if f.doc == nil {
+		cell, ok := loose(a)
+		return cell, &notebook.Outline{}, ok
+	}
+	place := slices.IndexFunc(f.cells, func(c *notebook.Cell) bool { return a.meta.CellID != "" && c.ID == a.meta.CellID })
+	known := place >= 0 || inURI(a.meta.CellID) != ""
+	if place < 0 {
+		place = f.byText(a.Code)
+	}
+	id := ""
+	if place >= 0 {
+		cell := f.cells[place]
+		id, f.next = cell.ID, place+1
+		tags := cell.Tags
+		if known || a.meta.Tags != nil {
+			tags = a.meta.Tags
+		}
+		_ = f.doc.SetCell(cell.Index, a.Code, tags) // it is there
+		f.cells = f.doc.CodeCells()
+	}
+	outline, err := f.doc.Outline(f.auto)
+	if err != nil {
+		f.why = err.Error()
+		return notebook.CodeCell{}, &notebook.Outline{}, false
+	}
+	if place < 0 {
+		cell, ok := loose(a)
+		return cell, outline, ok
+	}
+	for _, cell := range outline.Cells {
+		if cell.ID == id {
+			return cell, outline, cell.Step != "" && !cell.Skip
+		}
+	}
+	return notebook.CodeCell{}, outline, false
+}
+
+// loose is a cell that the file does not have yet; it has a step if its own tags say so.
+func loose(a asked) (notebook.CodeCell, bool) {
+	id := a.meta.CellID
+	if id == "" {
+		id = "cell"
+	}
+	cell, err := notebook.LooseCell(id, a.Code, a.meta.Tags)
+	return cell, err == nil && cell.Step != ""
+}
+
+// byText is the place of the next cell with this source, seen from the last that was found; -1 if there is none.
+func (f *file) byText(code string) int {
+	for i := range f.cells {
+		at := (f.next + i) % len(f.cells)
+		if same(f.cells[at].Source, code) {
+			return at
+		}
+	}
+	return -1
+}
+
+// same compares sources as front ends send them: some take the end of the last line away.
+func same(a, b string) bool { return strings.TrimRight(a, "\n") == strings.TrimRight(b, "\n") }

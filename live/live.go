@@ -1,0 +1,321 @@
+// Package live joins a kernel that people talk to through the proxy with the
+// rule: it finds which cell of which notebook a request asks for, and lets the
+// session restore it or the kernel run it.
+package live
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"kedge/kernel"
+	"kedge/kernel/agent"
+	"kedge/kernel/observe"
+	"kedge/session"
+)
+
+const (
+	pingTimeout = 10 * time.Second // of the agent in an idle kernel
+	lateTags    = "code ran in this kernel before the notebook had step tags; restart the kernel"
+)
+
+// Config says which kernel the notebook is in. Open is called once, when the
+// notebook has steps: it opens the store and describes the environment of a
+// kernel for the notebook at path. What it returns is closed by Close.
+type Config struct {
+	Path     string // of the notebook, absolute; "" if only requests can tell
+	Agent    bool   // the kernel has the agent
+	Ring     *observe.Ring
+	Language string // of a kernel that has no agent yet; else ""
+	Open     func(ctx context.Context, path string) (session.Config, func() error, error)
+	Logger   *slog.Logger
+}
+
+// Notebook is the notebook of a live kernel. It implements [kernel.Session]:
+// Intercept belongs to one goroutine of the proxy's.
+type Notebook struct {
+	cfg Config
+
+	mu     sync.Mutex      // guards what Wants and Aside share with Intercept
+	file   *file           // nil if the notebook is not known
+	active bool            // the notebook has steps: every request that runs code comes to us
+	ran    bool            // code has run before that
+	beside string          // what has run beside the cells
+	shows  map[string]bool // comms by which front ends ask for the state of widgets, which changes nothing
+
+	nb      *session.Interactive // nil until the first cell of a notebook with steps, or if that could not be opened
+	opened  bool
+	why     string // why nothing is restored or kept; "" if the session says
+	off     bool   // %kedge off
+	close   func() error
+	writing errgroup.Group
+	past    []outcome
+}
+
+// maxPast is how many cells %kedge status remembers.
+const maxPast = 1000
+
+// outcome is what became of a cell.
+type outcome struct {
+	id, step string
+	answer   session.Answer
+}
+
+// New returns the notebook of a kernel that has not started yet. With a nil
+// Ring, or a nil Open, no cell of it is restored or kept.
+func New(cfg Config) *Notebook {
+	n := &Notebook{cfg: cfg, shows: map[string]bool{}}
+	if cfg.Path != "" {
+		n.file = &file{path: cfg.Path}
+	}
+	return n
+}
+
+// Close makes what was recorded durable. The kernel is gone by then.
+func (n *Notebook) Close() error {
+	if n.nb != nil {
+		n.nb.Close()
+	}
+	_ = n.writing.Wait() // its errors are faults of the session
+	var err error
+	if n.close != nil {
+		err = n.close()
+	}
+	if n.cfg.Ring != nil {
+		err = errors.Join(err, n.cfg.Ring.Close())
+	}
+	return err
+}
+
+// Wants implements [kernel.Session]: all that runs code, from the moment on
+// that the notebook has steps.
+func (n *Notebook) Wants(r *kernel.ShellRequest) bool {
+	switch r.Header.MsgType {
+	case "execute_request":
+		a, ok := ask(r)
+		if !ok {
+			return false
+		}
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		if isMagic(a) {
+			return true
+		}
+		n.active = n.active || n.hasSteps(a)
+		n.ran = n.ran || !n.active && strings.TrimSpace(a.Code) != ""
+		return n.active
+	case "comm_open", "comm_msg", "comm_close":
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		return n.active && !n.onlyShows(r.Header.MsgType, r.Content)
+	}
+	return false
+}
+
+// onlyShows says whether a comm message only asks for the state of widgets. n.mu is held.
+func (n *Notebook) onlyShows(msgType string, content json.RawMessage) bool {
+	var comm struct {
+		ID     string `json:"comm_id"`
+		Target string `json:"target_name"`
+	}
+	if json.Unmarshal(content, &comm) != nil {
+		return false
+	}
+	if msgType == "comm_open" && comm.Target == "jupyter.widget.control" {
+		n.shows[comm.ID] = true
+	}
+	known := n.shows[comm.ID]
+	if msgType == "comm_close" {
+		delete(n.shows, comm.ID)
+	}
+	return known
+}
+
+// hasSteps says whether the notebook that a request belongs to has steps. n.mu is held.
+func (n *Notebook) hasSteps(a asked) bool {
+	if n.cfg.Open == nil || n.cfg.Ring == nil {
+		return false
+	}
+	if n.file == nil {
+		if path := inRequest(a); path != "" {
+			n.file = &file{path: path}
+		}
+	}
+	return n.file != nil && n.file.tagged(a)
+}
+
+// Aside implements [kernel.Session]: what a subshell or the debugger runs may
+// change anything while a cell runs or is looked at.
+func (n *Notebook) Aside(channel, msgType string, content json.RawMessage) {
+	what := "a subshell ran code"
+	if channel == "control" {
+		var debug struct{ Command string }
+		if json.Unmarshal(content, &debug) == nil && !reaches[debug.Command] {
+			return
+		}
+		what = "a debugger reached into the kernel"
+	} else if msgType != "execute_request" && !strings.HasPrefix(msgType, "comm_") {
+		return
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.onlyShows(msgType, content) {
+		return
+	}
+	if n.active || n.ran { // before that there is nothing to be changed
+		n.beside = what
+	}
+}
+
+// reaches are the requests to a debugger by which code is run or values are set.
+var reaches = map[string]bool{"attach": true, "evaluate": true, "setVariable": true, "setExpression": true}
+
+// Intercept implements [kernel.Session].
+func (n *Notebook) Intercept(ctx context.Context, r *kernel.ShellRequest, c *kernel.Cell) error {
+	if r.Header.MsgType != "execute_request" {
+		if n.open(ctx, c) {
+			return interrupted(n.foreign(ctx, session.Everything, c))
+		}
+		_, err := c.Forward(ctx, nil)
+		return interrupted(err)
+	}
+	a, _ := ask(r)
+	if isMagic(a) {
+		return n.magic(ctx, a, c)
+	}
+	if strings.TrimSpace(a.Code) == "" || !n.open(ctx, c) {
+		_, err := c.Forward(ctx, nil)
+		return interrupted(err)
+	}
+	err := n.run(ctx, a, c)
+	if errors.Is(err, kernel.ErrInterrupted) && a.visible() {
+		return n.answerInterrupted(ctx, a, c)
+	}
+	return err
+}
+
+// interrupted drops the error of a request that was interrupted before the
+// kernel had it and that nobody answers for: the proxy forwards it.
+func interrupted(err error) error {
+	if errors.Is(err, kernel.ErrInterrupted) {
+		return nil
+	}
+	return err
+}
+
+// run restores a cell or lets the kernel run it. The error is
+// kernel.ErrInterrupted if the kernel has not got it.
+func (n *Notebook) run(ctx context.Context, a asked, c *kernel.Cell) error {
+	ours := context.WithoutCancel(ctx) // what is begun in the kernel is finished, so that its state is known
+	n.mu.Lock()
+	beside := n.beside
+	n.mu.Unlock()
+	if beside != "" {
+		n.nb.Lose(beside + "; restart the kernel")
+	}
+	cell, outline, ok := n.file.find(a)
+	n.nb.Know(n.file.doc, outline)
+	if !ok || n.off || !a.visible() || len(a.Expressions) > 0 {
+		return n.foreign(ctx, a.Code, c)
+	}
+	answer, err := n.nb.Begin(ctx, cell)
+	if err != nil {
+		return err
+	}
+	if answer.Status == session.Restored {
+		n.note(outcome{cell.ID, cell.Step, answer})
+		return n.replay(a, answer, c)
+	}
+	res, err := c.Forward(ctx, mark(answer))
+	if errors.Is(err, kernel.ErrInterrupted) {
+		res.Status = "aborted"
+	} else if err != nil || res.Status == "" {
+		n.nb.Lose("it is not known how a cell ended; restart the kernel")
+	}
+	ended := n.nb.End(ours, res)
+	answer.Snapshot, answer.Uncaptured, answer.Count = ended.Snapshot, ended.Uncaptured, ended.Count
+	if !errors.Is(err, kernel.ErrInterrupted) {
+		n.note(outcome{cell.ID, cell.Step, answer})
+	}
+	return err
+}
+
+// foreign lets the kernel run what is no cell of a step.
+func (n *Notebook) foreign(ctx context.Context, code string, c *kernel.Cell) error {
+	ours := context.WithoutCancel(ctx)
+	n.nb.Foreign(ours, code)
+	_, err := c.Forward(ctx, nil)
+	n.nb.EndForeign()
+	return err
+}
+
+// note remembers what became of a cell, without what it showed.
+func (n *Notebook) note(o outcome) {
+	o.answer.Outputs = nil
+	n.past = append(n.past[max(0, len(n.past)+1-maxPast):], o)
+}
+
+// open opens the session at the first request of a notebook with steps. It
+// answers false if there is none: then the kernel is as it would be without us.
+func (n *Notebook) open(ctx context.Context, c *kernel.Cell) bool {
+	if n.opened {
+		return n.nb != nil
+	}
+	n.opened = true
+	err := n.start(context.WithoutCancel(ctx), c)
+	if err != nil {
+		n.why = "nothing is restored or kept: " + err.Error()
+		n.cfg.Logger.Warn("nothing is restored or kept", "error", err)
+	}
+	return n.nb != nil
+}
+
+func (n *Notebook) start(ctx context.Context, c *kernel.Cell) error {
+	ping, cancel := context.WithTimeout(ctx, pingTimeout)
+	defer cancel()
+	if _, _, err := c.Call(ping, "control", "kedge_ping", struct{}{}, nil); err != nil {
+		return fmt.Errorf("the agent does not answer: %w", err)
+	}
+	n.mu.Lock()
+	path, ran := n.file.path, n.ran
+	n.mu.Unlock()
+	cfg, closing, err := n.cfg.Open(ctx, path)
+	n.close = closing
+	if err != nil {
+		return err
+	}
+	cfg.Sockets = c.Kernel().Dir()
+	if ran {
+		cfg.Blind = lateTags
+	}
+	nb, err := session.OpenInteractive(ctx, cfg, c.Kernel(), n.cfg.Ring)
+	if err != nil {
+		return err
+	}
+	n.nb = nb
+	n.writing.Go(func() error {
+		nb.Run(ctx)
+		return nil
+	})
+	return nil
+}
+
+// enter makes code count as a cell that was run, and returns its number; 0 in
+// a kernel without the agent, which does not know of it.
+func (n *Notebook) enter(ctx context.Context, code string, c *kernel.Cell) (int, error) {
+	if !n.cfg.Agent {
+		return 0, nil
+	}
+	ctx = context.WithoutCancel(ctx)
+	if n.nb != nil {
+		return n.nb.Enter(ctx, code)
+	}
+	return agent.NewClient(c).Apply(ctx, agent.Restore{Entered: &code})
+}

@@ -1,0 +1,113 @@
+package live
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"text/tabwriter"
+
+	"kedge/kernel"
+)
+
+const magicUsage = `usage: %kedge status | why | rerun | off | on
+
+  status  which notebook this is, and what became of its cells
+  why     why the last cell was restored or ran
+  rerun   the next cell really runs
+  off     cells run, and are neither restored nor kept
+  on      the rule applies again
+`
+
+// isMagic says whether a request is one line of %kedge.
+func isMagic(a asked) bool {
+	line := strings.TrimSpace(a.Code)
+	rest, ok := strings.CutPrefix(line, "%kedge")
+	return ok && (rest == "" || rest[0] == ' ') && !strings.Contains(line, "\n") && a.visible()
+}
+
+// magic answers %kedge. It counts as a cell that was run.
+func (n *Notebook) magic(ctx context.Context, a asked, c *kernel.Cell) error {
+	count, err := n.enter(ctx, a.Code, c)
+	if err != nil {
+		return err // the proxy forwards it: the kernel says what it thinks of it
+	}
+	text := n.say(strings.TrimSpace(strings.TrimPrefix(strings.TrimSpace(a.Code), "%kedge")))
+	c.Status("busy")
+	c.Publish("execute_input", map[string]any{"code": a.Code, "execution_count": count}, nil, nil)
+	c.Publish("stream", map[string]string{"name": "stdout", "text": text}, nil, nil)
+	c.Reply(map[string]any{"status": "ok", "execution_count": count, "user_expressions": struct{}{}, "payload": []any{}}, c.Metadata("ok"))
+	c.Status("idle")
+	return nil
+}
+
+// say does what a word of %kedge asks for and returns what it prints.
+func (n *Notebook) say(word string) string {
+	switch word {
+	case "status":
+		return n.status()
+	case "why":
+		if len(n.past) == 0 {
+			return "no cell of a step was asked for yet\n"
+		}
+		o := n.past[len(n.past)-1]
+		return fmt.Sprintf("cell %s (step %s) %s: %s\n", o.id, o.step, o.answer.Status, o.answer.Why)
+	case "rerun":
+		if n.nb == nil {
+			return "nothing is restored here\n"
+		}
+		n.nb.Rerun()
+		return "the next cell of a step really runs\n"
+	case "off", "on":
+		n.off = word == "off"
+		return map[bool]string{true: "cells are neither restored nor kept from here on\n", false: "cells are restored and kept from here on\n"}[n.off]
+	}
+	return magicUsage
+}
+
+// status describes the notebook and what became of its cells.
+func (n *Notebook) status() string {
+	var b strings.Builder
+	n.mu.Lock()
+	path := ""
+	if n.file != nil {
+		path = n.file.path
+	}
+	active, why := n.active, n.why
+	if n.file != nil && n.file.why != "" {
+		why = n.file.why
+	}
+	n.mu.Unlock()
+	switch {
+	case n.cfg.Language != "":
+		return fmt.Sprintf("no snapshots for language %s yet\n", n.cfg.Language)
+	case !n.cfg.Agent:
+		return "nothing is restored or kept: the agent could not be installed\n"
+	case path == "":
+		return "no notebook file is known for this kernel; KEDGE_NOTEBOOK names it\n"
+	}
+	fmt.Fprintf(&b, "notebook %s\n", path)
+	switch {
+	case why != "":
+		fmt.Fprintln(&b, why)
+	case !active:
+		fmt.Fprintln(&b, "it has no step tags: every cell runs")
+	case n.off:
+		fmt.Fprintln(&b, "off: cells are neither restored nor kept")
+	case n.nb != nil && n.nb.Blind() != "":
+		fmt.Fprintln(&b, n.nb.Blind())
+	}
+	if len(n.past) > 0 {
+		t := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
+		fmt.Fprintln(t, "CELL\tSTEP\tCOUNT\tSTATUS\tSAVED\tWHY")
+		for _, o := range n.past {
+			fmt.Fprintf(t, "%s\t%s\t%d\t%s\t%.2f\t%s\n", o.id, o.step, o.answer.Count, o.answer.Status, o.answer.SavedSeconds, o.answer.Why)
+		}
+		t.Flush()
+	}
+	if n.nb != nil {
+		for _, fault := range n.nb.Faults() {
+			fmt.Fprintln(&b, "fault:", fault)
+		}
+	}
+	return b.String()
+}
