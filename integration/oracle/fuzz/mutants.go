@@ -39,16 +39,33 @@ var mutants = []oracle.Mutant{
 	{Name: "numpy's options are not observed", Trace: blind(adapter("numpy.options"))},
 	{Name: "the filters of warnings are not observed", Trace: blind(adapter("warnings"))},
 	{Name: "settings of the interpreter are not observed", Trace: blind(adapter("settings"))},
+	{Name: "settings of IPython are not observed", Trace: blind(adapter("IPython.settings"))},
+	{Name: "the state of local modules is not observed", Trace: blind(func(o cellgraph.Observation) bool {
+		return o.Kind == cellgraph.KindAmbient && strings.HasPrefix(o.Name, "module ") || o.Kind == cellgraph.KindName && strings.HasPrefix(o.Name, "helper:")
+	})},
+	{Name: "what is set on libraries is not observed", Trace: blind(func(o cellgraph.Observation) bool {
+		return o.Name == "patched" || o.Kind == cellgraph.KindName && strings.Contains(o.Name, ":")
+	})},
+	{Name: "which names share is not observed", Trace: blind(func(o cellgraph.Observation) bool {
+		return o.Kind == cellgraph.KindNames || o.Kind == cellgraph.KindGroup
+	})},
 	{Name: "the stream of random is not restored", Trace: forget("random")},
+	{Name: "the stream of numpy.random is not restored", Trace: forget("numpy.random")},
 	{Name: "the working folder is not restored", Trace: forget("cwd")},
+	{Name: "variables that cells set are not restored", Trace: forget("environ")},
 	{Name: "pandas' options are not restored", Trace: forget("pandas.options")},
+	{Name: "numpy's options are not restored", Trace: forget("numpy.options")},
+	{Name: "the filters of warnings are not restored", Trace: forget("warnings")},
+	{Name: "settings of the interpreter are not restored", Trace: forget("settings")},
+	{Name: "settings of IPython are not restored", Trace: forget("IPython.settings")},
 	{Name: "the levels of loggers are not restored", Trace: forget("logging")},
 	{Name: "deleted names stay", Trace: func(t *cellgraph.Trace) { t.Effect.Deleted = nil }},
 	{Name: "deleted files stay", Trace: func(t *cellgraph.Trace) {
-		t.Effect.Files = slices.DeleteFunc(t.Effect.Files, func(f cellgraph.FileChange) bool { return f.Deleted })
+		t.Effect.Files = slices.DeleteFunc(slices.Clone(t.Effect.Files), func(f cellgraph.FileChange) bool { return f.Deleted })
 	}},
 	{Name: "written files are not restored", Trace: func(t *cellgraph.Trace) { t.Effect.Files = nil }},
 	{Name: "modes of files are not restored", Trace: func(t *cellgraph.Trace) {
+		t.Effect.Files = slices.Clone(t.Effect.Files)
 		for i := range t.Effect.Files {
 			if f := &t.Effect.Files[i]; f.Link == "" && !f.Dir && !f.Deleted {
 				f.Mode = 0o644
@@ -56,19 +73,17 @@ var mutants = []oracle.Mutant{
 		}
 	}},
 	{Name: "traces that may never hit do", Trace: func(t *cellgraph.Trace) { t.Uncached = "" }},
-	{Name: "readers of opaque things hit", Trace: func(t *cellgraph.Trace) {
-		if strings.Contains(t.Uncached, "cannot be captured") {
-			t.Uncached = ""
-		}
-	}},
-	{Name: "changed modules are not refused", Patch: patch("handlers", "Agent._refused = lambda self: []")},
+	{Name: "what cannot be captured is forgotten", Trace: func(t *cellgraph.Trace) { t.Effect.Opaque = nil }},
 	{Name: "a change in place is not seen", Patch: patch("handlers", "old = Agent.before", "def before(self, content):",
 		"    reply = old(self, content); self._touched = set(); return reply", "Agent.before = before")},
-	{Name: "names that share are saved apart", Patch: patch("groups", "old = partition", "def partition(table, ns):",
-		"    return [[n] for n in sorted(table)], old(table, ns)[1]")},
-	{Name: "views lose their base", Patch: patch("arrays", "reduce_array = lambda arr, memories: NotImplemented")},
-	{Name: "the order of sets is not kept", Patch: patch("sets", "Shape.reduce = lambda self: (type(self.obj), (sorted(self.obj, key=repr),))")},
-	{Name: "classes are made anew at each load", Patch: patch("functions", "Live.classes = property(lambda self: {}, lambda self, value: None)")},
+	{Name: "names that share are saved apart", Patch: patch("groups", "Parts._join = lambda self, reached: None")},
+	{Name: "shared memory is not seen", Patch: patch("memory", "key = lambda obj: None")},
+	{Name: "the order of sets is not kept, nor compared", Patch: patch("sets", "Shape.reduce = lambda self: (type(self.obj), (sorted(self.obj, key=repr),))") +
+		patch("proof", "Walk._set = lambda self, a, b, path: setattr(self, 'sets', True)")},
+	{Name: "classes are made anew at each load", Patch: patch("live", "Live.find = lambda self, token: None")},
+	{Name: "functions are not compared by what they close over", Patch: patch("functions", "reduce_cell = lambda cell: (make_cell, (), (1,), None, None, set_cell)") +
+		patch("proof", "Walk._push = lambda self, *args: None")},
+	{Name: "what is pickled with a loss is not noticed", Patch: patch("pickler", "prove = lambda *args: ''")},
 }
 
 // patch changes a module of the agent, by lines of Python that see its names.

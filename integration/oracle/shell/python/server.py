@@ -203,7 +203,7 @@ class Server:
         self.sent: list[tuple[str, dict[str, Any]]] = []
         self.stash, self.probe = load("stash"), load("probe")
         self.kernel = kernel(self.sent)
-        self.stash.fill(SEED, warm(self.kernel.shell), libraries)
+        self.stash.fill(SEED, warm(self.kernel.shell), libraries, sys.modules["kedge_agent.named"].find)
         # A collection in a child would otherwise write to every page of the parent's objects.
         gc.collect()
         gc.freeze()

@@ -12,6 +12,7 @@ import importlib.machinery
 import sys
 import types
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 NAMES = ("bdb", "IPython.core.logger", "IPython.utils.timing", "IPython.core.magic_arguments", "IPython.utils.module_paths",
@@ -26,10 +27,12 @@ OURS = ("gc", "mmap")  # what the server itself has loaded and a kernel has not
 class Bundle:
     """What one import added."""
 
-    def __init__(self, name: str, holder: dict[str, Bundle], loaded: list[str] | None = None) -> None:
+    def __init__(self, name: str, holder: dict[str, Bundle], loaded: list[str] | None = None,
+                 look: Callable[[], None] = lambda: None) -> None:
         before, filters = dict.fromkeys(loaded or sys.modules), list(warnings.filters)
         if not loaded:
             importlib.import_module(name)
+        look()
         self.name = name
         self.modules = {n: m for n, m in sys.modules.items() if n not in before}
         self.filters = [f for f in warnings.filters if f not in filters]
@@ -95,8 +98,9 @@ class Loader:
             self.bundle.show()
 
 
-def fill(seed: int, loaded: list[str], libraries: bool) -> None:
-    """Load and hide them all, and whatever is there beside loaded."""
+def fill(seed: int, loaded: list[str], libraries: bool, look: Callable[[], None]) -> None:
+    """Load and hide them all, and whatever is there beside loaded. look is called while each of them is to be seen."""
+    look()
     finder = Finder()
     sys.meta_path.insert(0, finder)  # type: ignore[arg-type]
     bundles = [Bundle("(lazy)", {}, loaded)]
@@ -107,7 +111,7 @@ def fill(seed: int, loaded: list[str], libraries: bool) -> None:
     for name in NAMES + (LIBRARIES if libraries else ()):
         if name not in sys.modules:
             try:
-                bundles.append(Bundle(name, finder.holder))
+                bundles.append(Bundle(name, finder.holder, look=look))
             except ImportError:  # not installed
                 continue
             for module in bundles[-1].modules:

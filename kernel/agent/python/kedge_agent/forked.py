@@ -27,6 +27,7 @@ _DENIED = ("os.", "shutil.", "socket.", "subprocess.", "sqlite3.", "fcntl.", "pt
 
 pulse = [0]  # counts steps of the work; whoever works adds to it
 _kept: list[Any] = []  # what was unpickled in a fork is never freed, so that no __del__ runs
+_inside = [False]  # whether this process is a fork of here
 _os_fork = os.fork
 _QUIET = ("ignore", None, DeprecationWarning, re.compile("kedge_agent"), 0)
 _openmp: dict[str, Any] = {}
@@ -42,8 +43,9 @@ class Stalled(BaseException):
 
 
 def keep(*things: Any) -> None:
-    """Never free these."""
-    _kept.append(things)
+    """Never free these, in a fork."""
+    if _inside[0]:
+        _kept.append(things)
 
 
 def run(work: Callable[[Callable[[dict[str, Any]], None]], None]) -> Iterator[dict[str, Any]]:
@@ -121,6 +123,7 @@ def _end(pid: int) -> None:
 
 def _child(work: Callable[[Callable[[dict[str, Any]], None]], None], into: int) -> None:
     try:
+        _inside[0] = True
         into = _settle(into)
 
         def report(message: dict[str, Any] | None) -> None:

@@ -12,7 +12,7 @@ import sys
 import types
 import weakref
 from collections.abc import Hashable, Iterable
-from typing import Any
+from typing import Any, Protocol
 
 from . import classes, forked, frames, functions, live, memory, named
 from .ambient import log_handlers
@@ -87,36 +87,64 @@ def owned_keys(values: Any) -> tuple[set[Hashable], bool]:
     return keys, partial
 
 
+class Watch(Protocol):
+    """Looks at what a partition meets, before the partition does. May raise, which ends the partition."""
+
+    def kind(self, kind: type) -> None:
+        """Look at a type that is not of the type type."""
+
+    def leaf(self, kind: type) -> bool:
+        """Whether immutable objects of this kind are no objection."""
+
+    def text(self, length: int) -> None:
+        """Look at a string of this length."""
+
+    def owned(self, value: Any) -> bool:
+        """Whether a part of a value of pandas is no objection."""
+
+    def object(self, obj: Any, kind: type) -> bool:
+        """Whether obj, which is of this kind, is no objection."""
+
+
 class Reach:
     """What can be reached from one name, or from one class by what it holds."""
 
-    def __init__(self, roots: Iterable[Any], ns: dict[str, Any]) -> None:
+    def __init__(self, roots: Iterable[Any], ns: dict[str, Any], watch: Watch | None = None) -> None:
+        self.here = watch is not None  # whether watch has no objection to pickling any of it
         self.seen: set[Hashable] = set()  # keys of what the user can share
         self.owned: set[Hashable] = set()  # keys of what only pandas can
         self.classes: dict[int, type] = {}  # of the notebook
         self.special = False  # whether the namespace is reached
         self._keep: list[Any] = []  # lists made by children() must outlive their ids
-        self._ns = ns
+        self._ns, self._watch = ns, watch
         self._walk(list(roots))
 
     def _walk(self, stack: list[Any]) -> None:
         visited: set[int] = set()
         leaves: dict[type, bool] = {}
-        ns = self._ns
+        ns, watch = self._ns, self._watch
         while stack:
             obj = stack.pop()
             kind = type(obj)
             if id(obj) in visited:
                 continue
+            if watch is not None and type(kind) is not type:
+                watch.kind(kind)
             leaf = leaves.get(kind)
             if leaf is None:
                 leaf = leaves[kind] = immutable(kind)
+                if leaf and watch is not None:
+                    self.here = watch.leaf(kind) and self.here
             if leaf:
+                if watch is not None and (kind is str or kind is bytes):
+                    watch.text(len(obj))
                 continue
             visited.add(id(obj))
             if obj is ns or named.name(obj) is not None:
                 self.special = self.special or obj is ns
                 continue
+            if watch is not None:
+                self.here = watch.object(obj, kind) and self.here
             if issubclass(kind, type):
                 if live.local(obj):
                     self.classes[id(obj)] = obj
@@ -152,6 +180,8 @@ class Reach:
             value = values.pop()
             if id(value) in self.owned:
                 continue
+            if self._watch is not None:
+                self.here = self._watch.owned(value) and self.here
             self._keep.append(value)
             self.owned.add(id(value))
             key = memory.key(value)
@@ -166,11 +196,13 @@ class Reach:
 class Parts:
     """The names of a table in groups, and what joins them."""
 
-    def __init__(self, table: dict[str, Any], ns: dict[str, Any]) -> None:
-        self._parent = {n: n for n in table}
-        reached = {n: Reach([table[n]], ns) for n in sorted(table)}
+    def __init__(self, table: dict[str, Any], ns: dict[str, Any], watch: Watch | None = None) -> None:
+        self._parent, self._watch = {n: n for n in table}, watch
+        reached = {n: Reach([table[n]], ns, watch) for n in sorted(table)}
         self._of_class: dict[int, Reach] = {}
         self.classes = {n: self._closure(r.classes, ns) for n, r in reached.items()}  # of the notebook, by name
+        self.here = {n for n, r in reached.items()  # names to which watch has no objection
+                     if r.here and all(self._of_class[i].here for i in self.classes[n])}
         self.plain: set[Hashable] = set()  # keys that the user sees
         self.special = {n for n, r in reached.items()
                         if r.special or any(self._of_class[i].special for i in self.classes[n])}
@@ -193,7 +225,7 @@ class Parts:
             cls = work.pop()
             if id(cls) not in self._of_class:
                 roots = [*classes.held(cls).values(), *cls.__bases__, type(cls)]
-                self._of_class[id(cls)] = Reach(roots, ns)
+                self._of_class[id(cls)] = Reach(roots, ns, self._watch)
             for i, other in self._of_class[id(cls)].classes.items():
                 if i not in closed:
                     closed[i] = other
@@ -226,9 +258,9 @@ class Parts:
                     self._parent[self._find(n)] = self._find(first)
 
 
-def partition(table: dict[str, Any], ns: dict[str, Any]) -> Parts:
+def partition(table: dict[str, Any], ns: dict[str, Any], watch: Watch | None = None) -> Parts:
     """The groups of a table of names.
 
     What only pandas objects share joins names only where copy-on-write does not hide it.
     """
-    return Parts(table, ns)
+    return Parts(table, ns, watch)

@@ -1,9 +1,11 @@
 """What the references in a stream stand for in this process: the namespace and the notebook's classes."""
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import types
 import weakref
+from collections.abc import Iterator
 from typing import Any
 
 SKIPPED = {"__dict__", "__weakref__", "__module__", "__qualname__", "__firstlineno__", "__slots__",
@@ -70,6 +72,16 @@ class Live:
     def tokens(self) -> dict[int, str]:
         """The tokens of the classes that are alive, by address."""
         return {i: token for i, (token, ref) in self._tokens.items() if ref() is not None}
+
+    @contextlib.contextmanager
+    def attempt(self) -> Iterator[None]:
+        """If this is left by an exception no class has got another token."""
+        before = dict(self._classes), dict(self._tokens), dict(self._numbers)
+        try:
+            yield
+        except BaseException:
+            self._classes, self._tokens, self._numbers = before
+            raise
 
     def learn(self, tokens: dict[int, str]) -> None:
         """Take over the tokens that a fork has given to classes of this process."""

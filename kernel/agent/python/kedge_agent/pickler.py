@@ -117,22 +117,26 @@ class Unpickler(pickle.Unpickler):
         return super().find_class(module, name)
 
 
-class Sink:
-    """The end of a file, written to by a pickler."""
+def plausible() -> int:
+    """More bytes than a stream of what this process holds has."""
+    with open("/proc/self/statm", encoding="ascii") as statm:
+        return SLACK + 2 * int(statm.read().split()[1]) * mmap.PAGESIZE
 
-    def __init__(self, file: BinaryIO) -> None:
-        self.file, self.start, self.length = file, file.tell(), 0
-        with open("/proc/self/statm", encoding="ascii") as statm:
-            self._most = SLACK + 2 * int(statm.read().split()[1]) * mmap.PAGESIZE
+
+class Sink:
+    """The end of a file, written to by a pickler; most bytes, if that is not 0."""
+
+    def __init__(self, file: BinaryIO, most: int = 0) -> None:
+        self.file, self.start, self.length, self._most = file, file.tell(), 0, most or plausible()
 
     def write(self, data: Any) -> int:
         """See io.RawIOBase."""
         forked.pulse[0] += 1
-        self.file.write(data)
         size = memoryview(data).nbytes
         self.length += size
         if self.length > self._most:
             raise Uncapturable("has no end when it is pickled")
+        self.file.write(data)
         return size
 
     def source(self) -> BinaryIO:
@@ -219,14 +223,15 @@ def loads(stream: bytes, buffers: list[Any], where: live.Live) -> dict[str, Any]
 
 
 def capture(values: dict[str, Any], where: live.Live, plain: set[Hashable], file: BinaryIO,
-            layouts: bool = False) -> tuple[int, list[Any], bool]:
+            layouts: bool = False, most: int = 0) -> tuple[int, list[Any], bool]:
     """dump to the end of file, proved: (length of the stream, buffers, whether prove has to be called elsewhere).
 
     layouts is needed if the namespace or what a module holds is reached; sets are found to need it. What is
     unpickled from the stream is compared with values. Buffers are not copied for that, so it costs as much as
-    the stream, whatever the size of arrays. Runs in a fork. Uncapturable if something does not come back as it is.
+    the stream, whatever the size of arrays. Runs in a fork, or where nothing of the program can run. Uncapturable
+    if something does not come back as it is, or if the stream is longer than most bytes.
     """
-    sink = Sink(file)
+    sink = Sink(file, most)
     buffers, odd = dump(values, where, plain, sink, layouts)
     walk = proof.Walk(where.ns)
     why = _differs(walk, values, sink, buffers, where)

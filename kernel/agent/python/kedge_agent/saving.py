@@ -1,11 +1,14 @@
-"""Saves groups into a spool file, from a fork: nothing that happens there reaches this process."""
+"""Saves groups into a spool file, from a fork: nothing that happens there reaches this process.
+
+What nothing of the program has a part in is saved without one, see unforked.py.
+"""
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
-from . import forked, groups, live, named, pickler, proof
+from . import forked, groups, live, named, pickler, proof, unforked
 from .namespace import describe
 
 PAGE = 4096
@@ -36,7 +39,7 @@ class Saver:
             task = _Task(self.live, wanted, user, spool, apart, {n for g in saved for n in g["names"]} | set(lost))
             names = sorted(wanted - set(lost))
             try:
-                for message in forked.run(task.run):
+                for message in self._messages(task):
                     names = message.get("begin", names)
                     self._note(message, extra if message.get("apart") else saved)
                     if "lost" in message:
@@ -54,6 +57,16 @@ class Saver:
                 saved.remove(group)
                 self._lose(lost, group["names"], why, user)
         return {"groups": saved, "uncaptured": [lost[n] for n in sorted(lost)], "apart": extra}
+
+    @staticmethod
+    def _messages(task: _Task) -> Iterable[dict[str, Any]]:
+        """What the task reports, from a fork if it takes one."""
+        found: list[dict[str, Any]] = []
+        try:
+            task.here(found.append)
+        except Exception:  # also what cannot be captured: the fork says why
+            return forked.run(task.run)
+        return found
 
     @staticmethod
     def _lose(lost: dict[str, dict[str, Any]], names: list[str], why: str, user: dict[str, Any]) -> None:
@@ -85,7 +98,7 @@ class Saver:
 
 
 class _Task:
-    """One capture, in a fork."""
+    """One capture, in a fork or here."""
 
     def __init__(self, where: live.Live, wanted: set[str], user: dict[str, Any], spool: str, apart: dict[str, Any],
                  done: set[str]) -> None:
@@ -93,7 +106,7 @@ class _Task:
         self._apart = apart
 
     def run(self, report: Report) -> None:
-        """Report a message for each group, and for what was found of classes."""
+        """Report a message for each group, and for what was found of classes. Runs in a fork."""
         with open(self._spool, "r+b") as file:
             file.seek(0, os.SEEK_END)
             forked.deny()
@@ -125,6 +138,43 @@ class _Task:
                 except Exception:
                     file.seek(0, os.SEEK_END)
 
+    def here(self, report: Report) -> None:
+        """Report all that run does, without a fork. Raises if that takes one, or if something cannot be captured."""
+        if not unforked.quiet(self._user, self._live.ns):
+            raise unforked.Needed
+        with unforked.undisturbed(), self._live.attempt(), open(self._spool, "r+b") as file:
+            file.seek(0, os.SEEK_END)
+            watch = unforked.Watch(self._live.ns)
+            parts = groups.partition(self._user, self._live.ns, watch)
+            if not parts.here >= {n for names in parts.groups if not self._wanted.isdisjoint(names) for n in names}:
+                raise unforked.Needed
+            with unforked.unmarked(cls for found in parts.classes.values() for cls in found.values()):
+                self._groups_here(report, file, parts)
+            if self._apart:
+                self._beside_here(report, file, watch)
+
+    def _groups_here(self, report: Report, file: Any, parts: groups.Parts) -> None:
+        changed, tokens = self._changed(parts)
+        wanted = self._wanted | {n for n, found in parts.classes.items() if changed & found.keys()}
+        for names in parts.groups:
+            if not wanted.isdisjoint(names) and self._done.isdisjoint(names):
+                report({"group": self._plain(file, names, parts, self._user)})
+        report({"definitions": tokens[1]})
+
+    def _beside_here(self, report: Report, file: Any, watch: unforked.Watch) -> None:
+        table = {**self._user, **self._apart}
+        parts = groups.partition(table, self._live.ns, watch)
+        with unforked.unmarked(cls for found in parts.classes.values() for cls in found.values()):
+            for names in parts.groups:
+                if len(names) == 1 and names[0] in self._apart:
+                    report({"apart": True, "group": self._plain(file, names, parts, table)})
+
+    def _plain(self, file: Any, names: list[str], parts: groups.Parts, table: dict[str, Any]) -> dict[str, Any]:
+        """A group, saved here. Needed if that takes a fork."""
+        if not parts.here.issuperset(names):
+            raise unforked.Needed
+        return self._group(file, names, parts, table, unforked.LONGEST)
+
     def _changed(self, parts: groups.Parts) -> tuple[set[int], tuple[dict[int, str], dict[str, str]]]:
         """(addresses of the classes whose token or definition is not the one last saved, (tokens, definitions)).
 
@@ -145,11 +195,12 @@ class _Task:
         tokens = self._live.tokens()
         return changed | {i for i, t in tokens.items() if before.get(i, t) != t}, (tokens, found)
 
-    def _group(self, file: Any, names: list[str], parts: groups.Parts, table: dict[str, Any]) -> dict[str, Any]:
+    def _group(self, file: Any, names: list[str], parts: groups.Parts, table: dict[str, Any],
+               most: int = 0) -> dict[str, Any]:
         values = {n: table[n] for n in names}
         at = file.tell()
         length, buffers, odd = pickler.capture(
-            values, self._live, parts.plain, file, not parts.special.isdisjoint(names))
+            values, self._live, parts.plain, file, not parts.special.isdisjoint(names), most)
         extents = []
         for b in buffers:
             file.write(bytes(-file.tell() % PAGE))
