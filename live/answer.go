@@ -43,7 +43,8 @@ type shown struct {
 }
 
 // replay answers for a cell that was restored, as the kernel would for one that it ran.
-func (n *Notebook) replay(a asked, answer session.Answer, c *kernel.Cell) error {
+func (n *Notebook) replay(ctx context.Context, a asked, answer session.Answer, c *kernel.Cell) error {
+	pace := newPacer(n.cfg.StreamRate)
 	c.Shows(answer.DisplayIDs)
 	c.Status("busy")
 	c.Publish("execute_input", map[string]any{"code": a.Code, "execution_count": answer.Count}, nil, nil)
@@ -61,7 +62,9 @@ func (n *Notebook) replay(a asked, answer session.Answer, c *kernel.Cell) error 
 		}
 		switch out.Type {
 		case "stream":
-			c.Publish("stream", map[string]string{"name": out.Name, "text": out.Text}, nil, nil)
+			pace.each(ctx, out.Text, func(part string) {
+				c.Publish("stream", map[string]string{"name": out.Name, "text": part}, nil, nil)
+			})
 		case "display_data":
 			c.Publish("display_data", map[string]any{"data": out.Data, "metadata": out.Metadata, "transient": transient}, nil, nil)
 		case "execute_result":

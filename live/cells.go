@@ -112,6 +112,7 @@ func (f *file) find(a asked) (notebook.CodeCell, *notebook.Outline, bool) {
 		f.why = err.Error()
 		return notebook.CodeCell{}, &notebook.Outline{}, false
 	}
+	f.why = ""
 	if place < 0 {
 		cell, ok := loose(a)
 		return cell, outline, ok

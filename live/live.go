@@ -34,8 +34,10 @@ type Config struct {
 	Agent    bool   // the kernel has the agent
 	Ring     *observe.Ring
 	Language string // of a kernel that has no agent yet; else ""
-	Open     func(ctx context.Context, path string) (session.Config, func() error, error)
-	Logger   *slog.Logger
+	// StreamRate is how many bytes per second of streams are shown again; 0: as fast as they come.
+	StreamRate int
+	Open       func(ctx context.Context, path string) (session.Config, func() error, error)
+	Logger     *slog.Logger
 }
 
 // Notebook is the notebook of a live kernel. It implements [kernel.Session]:
@@ -231,7 +233,7 @@ func (n *Notebook) run(ctx context.Context, a asked, c *kernel.Cell) error {
 	}
 	if answer.Status == session.Restored {
 		n.note(outcome{cell.ID, cell.Step, answer})
-		return n.replay(a, answer, c)
+		return n.replay(ctx, a, answer, c)
 	}
 	res, err := c.Forward(ctx, mark(answer))
 	if errors.Is(err, kernel.ErrInterrupted) {

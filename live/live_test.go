@@ -38,8 +38,8 @@ func request(kind, code, metadata string) *kernel.ShellRequest {
 
 func TestTheCellThatIsAskedFor(t *testing.T) {
 	path := write(t, document)
-	f := &file{path: path}
-	for _, test := range []struct{ name, code, metadata, id, step string }{
+	f, byText := (*file)(nil), false
+	for _, test := range []struct{ name, code, metadata, id, step string }{ // text is found from the last on
 		{"ByID", "x = 1", `{"cellId":"a","tags":["step:one"]}`, "a", "one"},
 		{"EditedByID", "x = 2", `{"cellId":"a","tags":["step:one"]}`, "a", "one"},
 		{"TagsThatAreNotSavedYet", "x = 2", `{"cellId":"a","tags":["step:new"]}`, "a", "new"},
@@ -58,6 +58,10 @@ func TestTheCellThatIsAskedFor(t *testing.T) {
 		{"UnknownText", "y", `{}`, "", ""},
 		{"VSCode", "x = 1", `{"cellId":"vscode-notebook-cell:` + filepath.Dir(path) + `/my%20nb.ipynb#W1","tags":["step:one"]}`, "a", "one"},
 	} {
+		if !byText || test.metadata != "{}" {
+			f = &file{path: path}
+		}
+		byText = test.metadata == "{}"
 		a, ok := ask(request("execute_request", test.code, test.metadata))
 		if !ok {
 			t.Fatal(test.name)

@@ -43,6 +43,9 @@ example:
   kedge kernel -f /tmp/kernel.json --python .venv/bin/python &
   jupyter console --existing /tmp/kernel.json`
 
+// serverRate is below what jupyter_server lets through by default, 1 MB/s over 3 s.
+const serverRate = 800_000
+
 func kernelCommand() command {
 	return command{name: "kernel", short: "be a Jupyter kernel, in front of another one", usage: kernelUsage, run: runKernel}
 }
@@ -134,6 +137,9 @@ func child(spec kernel.Spec, logger *slog.Logger) (kernel.Config, *live.Notebook
 		cfg.Env = append(cfg.Env, "PYTHONHASHSEED=0", "KEDGE_HIDE=PYTHONHASHSEED")
 	}
 	nb := live.Config{Path: live.Find(os.LookupEnv, os.Getppid()), Agent: true, Logger: logger}
+	if os.Getenv("JPY_SESSION_NAME") != "" {
+		nb.StreamRate = serverRate
+	}
 	if nb.Path != "" || os.Getenv("VSCODE_PID") != "" {
 		if err := observed(&cfg, &nb, launcher, spec); err != nil {
 			logger.Warn("nothing is restored or kept", "error", err)

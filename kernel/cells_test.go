@@ -1,0 +1,135 @@
+package kernel
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"kedge/kernel/wire"
+)
+
+// taker is a session that, after the kernel has run "take", takes something from it for as long as a test wants.
+type taker struct {
+	taking chan struct{} // closed when it begins to take
+	goOn   chan struct{} // closed by the test
+
+	mu      sync.Mutex
+	stopped []string // codes of cells that were interrupted before the kernel had them
+	took    error    // how the taking ended
+	ended   chan struct{}
+}
+
+func (s *taker) Wants(r *ShellRequest) bool { return r.Header.MsgType == "execute_request" }
+
+func (s *taker) Aside(string, string, json.RawMessage) {}
+
+func (s *taker) Intercept(ctx context.Context, r *ShellRequest, c *Cell) error {
+	var content struct{ Code string }
+	if err := json.Unmarshal(r.Content, &content); err != nil {
+		return err
+	}
+	_, err := c.Forward(ctx, nil)
+	if errors.Is(err, ErrInterrupted) {
+		s.mu.Lock()
+		s.stopped = append(s.stopped, content.Code)
+		s.mu.Unlock()
+		c.Status("busy")
+		c.Reply(map[string]string{"status": "error", "ename": "KeyboardInterrupt"}, c.Metadata("error"))
+		c.Status("idle")
+		return nil
+	}
+	if strings.HasSuffix(content.Code, "# take") {
+		close(s.taking)
+		<-s.goOn
+		_, _, s.took = c.Call(context.WithoutCancel(ctx), "shell", "is_complete_request", map[string]string{"code": "1"}, nil)
+		close(s.ended)
+	}
+	return err
+}
+
+func newTaker() *taker {
+	return &taker{taking: make(chan struct{}), goOn: make(chan struct{}), ended: make(chan struct{})}
+}
+
+func cellRequest(code string) wire.Message {
+	return request("execute_request", map[string]any{"code": code, "silent": false, "stop_on_error": true})
+}
+
+func TestAnInterruptBetweenCellsIsForTheNextOne(t *testing.T) {
+	session := newTaker()
+	d := proxy(t, session)
+	d.lives()
+	shell, control := d.socket("shell", "DEALER", "me"), d.socket("control", "DEALER", "me")
+	ask := func(code string) string {
+		m := cellRequest(code)
+		send(t, shell, wire.Encode(m, []byte("secret")))
+		return m.Header.MsgID
+	}
+	interrupt := func() {
+		m := request("interrupt_request", struct{}{})
+		send(t, control, wire.Encode(m, []byte("secret")))
+		if got := reply(t, control, m.Header.MsgID); !strings.Contains(string(got.Content), "ok") {
+			t.Errorf("the interrupt: %s", got.Content)
+		}
+	}
+	first := ask("1 # take")
+	reply(t, shell, first)
+	<-session.taking
+	interrupt() // nothing waits: it is for nobody, as in an idle kernel
+	next, behind := ask("2"), ask("3")
+	// A request of another kind behind them shows that all three have arrived.
+	last := request("is_complete_request", map[string]string{"code": "1"})
+	send(t, shell, wire.Encode(last, []byte("secret")))
+	close(session.goOn)
+	if got := reply(t, shell, next); !strings.Contains(string(got.Content), `"ok"`) {
+		t.Errorf("the cell after an interrupt that was for nobody: %s", got.Content)
+	}
+	reply(t, shell, behind)
+	reply(t, shell, last.Header.MsgID)
+	if session.took != nil || len(session.stopped) > 0 {
+		t.Errorf("taken: %v, stopped: %v", session.took, session.stopped)
+	}
+
+	session.taking, session.goOn, session.ended = make(chan struct{}), make(chan struct{}), make(chan struct{})
+	first = ask("4 # take")
+	next, behind = ask("5"), ask("6")
+	reply(t, shell, first)
+	<-session.taking
+	interrupt()
+	close(session.goOn)
+	if got := reply(t, shell, next); !strings.Contains(string(got.Content), "KeyboardInterrupt") {
+		t.Errorf("the cell that waited: %s", got.Content)
+	}
+	if got := reply(t, shell, behind); !strings.Contains(string(got.Content), "aborted") {
+		t.Errorf("the cell behind it: %s", got.Content)
+	}
+	session.mu.Lock()
+	defer session.mu.Unlock()
+	if session.took != nil || !slices.Equal(session.stopped, []string{"5"}) {
+		t.Errorf("taken: %v, stopped: %v", session.took, session.stopped)
+	}
+}
+
+func TestAShutdownWaitsForWhatIsTakenFromTheKernel(t *testing.T) {
+	session := newTaker()
+	d := proxy(t, session)
+	d.lives()
+	shell, control := d.socket("shell", "DEALER", "me"), d.socket("control", "DEALER", "me")
+	m := cellRequest("1 # take")
+	send(t, shell, wire.Encode(m, []byte("secret")))
+	reply(t, shell, m.Header.MsgID)
+	<-session.taking
+	stop := request("shutdown_request", map[string]bool{"restart": false})
+	send(t, control, wire.Encode(stop, []byte("secret")))
+	time.AfterFunc(endWait/4, func() { close(session.goOn) })
+	<-session.ended
+	if session.took != nil {
+		t.Errorf("the kernel was gone: %v", session.took)
+	}
+	reply(t, control, stop.Header.MsgID)
+}
