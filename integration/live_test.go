@@ -19,6 +19,7 @@ func TestNotebooksInALiveKernel(t *testing.T) {
 		"Magics":                  "magics",
 		"NbclientSendsNoMetadata": "client",
 		"NbconvertAndPapermill":   "commands",
+		"JupyterServer":           "server",
 		"AStoreThatCannotBeUsed":  "unusable",
 	} {
 		t.Run(test, func(t *testing.T) { f.live(t, name, "kedge-python3", "python3") })

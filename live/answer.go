@@ -44,7 +44,11 @@ type shown struct {
 
 // replay answers for a cell that was restored, as the kernel would for one that it ran.
 func (n *Notebook) replay(ctx context.Context, a asked, answer session.Answer, c *kernel.Cell) error {
-	pace := newPacer(n.cfg.StreamRate)
+	total := 0
+	for _, raw := range answer.Outputs {
+		total += len(raw)
+	}
+	pace := newPacer(n.cfg.StreamRate, total)
 	c.Shows(answer.DisplayIDs)
 	c.Status("busy")
 	c.Publish("execute_input", map[string]any{"code": a.Code, "execution_count": answer.Count}, nil, nil)

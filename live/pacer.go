@@ -2,13 +2,15 @@ package live
 
 import (
 	"context"
+	"strings"
 	"time"
 	"unicode/utf8"
 )
 
 const (
-	burst = 2 << 20   // bytes of streams that go at once
-	piece = 256 << 10 // bytes of a message, where they are paced
+	free  = 5 << 19   // bytes of one cell's streams that are not paced
+	burst = 1 << 20   // bytes that go at once where they are
+	piece = 256 << 10 // bytes of a message there
 )
 
 // pacer spreads the text of one cell's streams over time. A server that sees
@@ -19,12 +21,17 @@ type pacer struct {
 	began time.Time
 }
 
-func newPacer(rate int) *pacer { return &pacer{rate: rate, began: time.Now()} }
+// newPacer returns a pacer for total bytes of text.
+func newPacer(rate, total int) *pacer {
+	if total <= free {
+		rate = 0
+	}
+	return &pacer{rate: rate, began: time.Now()}
+}
 
 // each calls send with the pieces of text, each when it is due. When ctx ends the rest is due at once.
 func (p *pacer) each(ctx context.Context, text string, send func(part string)) {
-	if p.rate == 0 || p.sent+len(text) <= burst {
-		p.sent += len(text)
+	if p.rate == 0 {
 		send(text)
 		return
 	}
@@ -33,7 +40,7 @@ func (p *pacer) each(ctx context.Context, text string, send func(part string)) {
 		for n < len(text) && !utf8.RuneStart(text[n]) {
 			n++
 		}
-		p.sent += n
+		p.sent += n + strings.Count(text[:n], "\n") // which is two bytes in a message
 		p.wait(ctx)
 		send(text[:n])
 		text = text[n:]

@@ -11,7 +11,7 @@ import (
 func TestAServerGetsNoMoreThanItLetsThrough(t *testing.T) {
 	const rate = 20 << 20
 	text := strings.Repeat("ä€", (8<<20)/5)
-	p, began := newPacer(rate), time.Now()
+	p, began := newPacer(rate, len(text)), time.Now()
 	var got strings.Builder
 	p.each(t.Context(), text, func(part string) {
 		got.WriteString(part)
@@ -28,13 +28,14 @@ func TestAServerGetsNoMoreThanItLetsThrough(t *testing.T) {
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
 	began, rest := time.Now(), 0
-	newPacer(1).each(ended, text, func(part string) { rest += len(part) })
+	newPacer(1, len(text)).each(ended, text, func(part string) { rest += len(part) })
 	if rest != len(text) || time.Since(began) > 10*time.Second {
 		t.Errorf("after the end %d bytes in %v", rest, time.Since(began))
 	}
 	calls := 0
-	newPacer(0).each(t.Context(), text, func(string) { calls++ })
-	if calls != 1 {
-		t.Errorf("without a rate %d pieces", calls)
+	newPacer(0, len(text)).each(t.Context(), text, func(string) { calls++ })
+	newPacer(1, free).each(t.Context(), text[:free], func(string) { calls++ })
+	if calls != 2 {
+		t.Errorf("without a rate, and of a little text, %d pieces", calls)
 	}
 }

@@ -43,8 +43,8 @@ example:
   kedge kernel -f /tmp/kernel.json --python .venv/bin/python &
   jupyter console --existing /tmp/kernel.json`
 
-// serverRate is below what jupyter_server lets through by default, 1 MB/s over 3 s.
-const serverRate = 800_000
+// serverRate, with what live lets go at once, stays below what jupyter_server lets through by default: 1 MB/s over 3 s.
+const serverRate = 600_000
 
 func kernelCommand() command {
 	return command{name: "kernel", short: "be a Jupyter kernel, in front of another one", usage: kernelUsage, run: runKernel}

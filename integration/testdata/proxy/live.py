@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 import tempfile
+import time
 
 import nbformat
 from jupyter_client.manager import start_new_kernel
@@ -369,6 +370,74 @@ def commands(kedge, _):
     other = run(*papermill, "-p", "alpha", "2")
     assert other[0] == first[0] and other[1].startswith("2 ") and other[1] != first[1], (first, other)
     assert other == run(*papermill, "-p", "alpha", "2")
+
+
+def server(kedge, _):
+    """Through Jupyter's server: it names the notebook, and drops what it gets too fast, but nothing of a restored cell."""
+    import socket
+    import urllib.request
+
+    import websocket
+
+    folder = tempfile.mkdtemp(prefix="kedge-live-")
+    size = 5_000_000
+    cells = {"a": ["step:one"], "b": []}
+    sources = {"a": f"print('x' * {size})", "b": "print(6 * 7)"}
+    write(os.path.join(folder, "nb.ipynb"), [(c, t, sources[c]) for c, t in cells.items()])
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        port = s.getsockname()[1]
+    argv = [sys.executable, "-m", "jupyter_server", "--allow-root", f"--ServerApp.port={port}", "--ServerApp.port_retries=0",
+            "--IdentityProvider.token=t", f"--ServerApp.root_dir={folder}"]
+    process = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    def ask(path, body=None):
+        request = urllib.request.Request(f"http://127.0.0.1:{port}/api/{path}", method="GET" if body is None else "POST",
+                                         data=None if body is None else json.dumps(body).encode(), headers={"Authorization": "token t"})
+        with urllib.request.urlopen(request, timeout=TIMEOUT) as answer:
+            return json.load(answer)
+
+    def run(socket, cell):
+        """(what it printed, the mark of the reply)"""
+        header = {"msg_id": os.urandom(8).hex(), "msg_type": "execute_request", "session": "s", "username": "", "version": "5.2", "date": "2026-01-01T00:00:00Z"}
+        content = {"code": sources[cell], "silent": False, "store_history": True, "user_expressions": {}, "allow_stdin": True, "stop_on_error": True}
+        metadata = {"tags": cells[cell], "cellId": cell, "trusted": True, "deletedCells": [], "recordTiming": False}
+        socket.send(json.dumps({"channel": "shell", "header": header, "parent_header": {}, "metadata": metadata, "content": content}))
+        text, mark, idle = "", None, False
+        while mark is None or not idle:
+            m = json.loads(socket.recv())
+            if m["parent_header"].get("msg_id") != header["msg_id"]:
+                continue
+            if m["header"]["msg_type"] == "stream" and m["content"]["name"] == "stdout":
+                text += m["content"]["text"]
+            idle = idle or m["content"].get("execution_state") == "idle"
+            if m["header"]["msg_type"] == "execute_reply":
+                mark = m["metadata"].get("kedge")
+        return text, mark
+
+    try:
+        deadline = time.time() + TIMEOUT
+        while True:
+            try:
+                ask("status")
+                break
+            except OSError:
+                assert process.poll() is None and time.time() < deadline, "the server does not answer"
+                time.sleep(0.1)
+        session = ask("sessions", {"path": "some-uuid", "type": "notebook", "name": "nb.ipynb", "kernel": {"name": kedge}})
+        kernel = session["kernel"]["id"]
+        for want in ("ran", "restored"):
+            socket = websocket.create_connection(f"ws://127.0.0.1:{port}/api/kernels/{kernel}/channels?token=t&session_id={want}", timeout=TIMEOUT)
+            text, mark = run(socket, "a")
+            assert mark["status"] == want, mark
+            assert want == "ran" or len(text) == size + 1, (want, len(text))
+            text, mark = run(socket, "b")
+            assert (text, mark["status"]) == ("42\n", want), (text, mark)
+            socket.close()
+            ask(f"kernels/{kernel}/restart", {})
+    finally:
+        process.terminate()
+        process.wait()
 
 
 def unusable(kedge, plain):
