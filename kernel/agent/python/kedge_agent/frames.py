@@ -98,7 +98,9 @@ def _array(obj: Any) -> Any:
     if type(state) is not tuple or len(state) != 3 or type(state[2]) is not dict:
         return made
     kept = {k: v for k, v in state[2].items() if k != "_cache" and (k, v) != ("_readonly", False)}
-    return (*made[:2], (*state[:2], kept) if kept else state[:2], *made[3:])
+    if kept or not lazy():  # pandas 2 reads no state without attributes, pandas 3 writes none
+        return (*made[:2], (*state[:2], kept), *made[3:])
+    return (*made[:2], state[:2], *made[3:])
 
 
 def set_frame(obj: Any, state: tuple[Any, dict[str, Any]]) -> None:

@@ -73,6 +73,8 @@ def reduce(obj: Any) -> Any:
     """A reduction that keeps what the type's own drops; NotImplemented for other types."""
     kind = type(obj)
     module, title = live.module(kind), live.name(kind)
+    if title in ("DateTime64DType", "TimeDelta64DType") and module == "numpy.dtypes" and obj.metadata is None:
+        return kind.mro()[1], (obj.str,)  # numpy's own way makes metadata of {}
     if (module, title) == ("PIL.Image", "Image"):
         return _image(obj)
     if (module, title) in _DROPPED:

@@ -145,7 +145,7 @@ class Patches:
 
 def extended() -> dict[str, dict[str, Any]]:
     """The namespaces that libraries and plain assignments extend without naming the attribute in code."""
-    found = {"builtins:": dict(vars(builtins))}
+    found = {"builtins:": {k: v for k, v in vars(builtins).items() if not k.startswith("__pybind11_internals")}}
     for package, classes in _EXTENDED.items():
         for name in classes:
             cls = getattr(sys.modules.get(package), name, None)

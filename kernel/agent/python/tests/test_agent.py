@@ -1,7 +1,9 @@
 """The agent in real kernels."""
+import importlib.util
 import os
 import pathlib
 import sys
+from importlib import metadata
 
 import pytest
 from jupyter_client import KernelManager
@@ -66,6 +68,10 @@ def applied(after, spool, **more):
                 ambient=after["ambient"], modules=after["modules"], delete=after["deleted"], **more)
 
 
+COPY_ON_WRITE = pytest.mark.skipif(
+    importlib.util.find_spec("pandas") is None or int(metadata.version("pandas").split(".")[0]) < 3,
+    reason="pandas 2 shares memory in another way; see SHARED of test_capture.py")
+
 CASES = [
     ("a=[1]; b={'a':a}",
      "b['a'] is a"),
@@ -89,16 +95,16 @@ CASES = [
     ('import pandas as pd\n'
      "df=pd.DataFrame({'a':[1,2,3],'s':['x','y','z'],'t':pd.date_range('2020',periods=3)})",
      "df.a.sum()==6 and df.s[2]=='z' and df.t[1].day==2"),
-    ("import pandas as pd\ndf=pd.DataFrame({'a':range(5000),'b':range(5000),'s':['x']*5000,'t':1.5})\n"
+    pytest.param("import pandas as pd\ndf=pd.DataFrame({'a':range(5000),'b':range(5000),'s':['x']*5000,'t':1.5})\n"
      "X=df[['a','b']]; y=df['a']; z=df['s']; i=df.index; w=pd.DataFrame({'q':1.0},index=i); f=pd.Index(y)",
      "(df.__setitem__('a', 7), df.iloc.__setitem__((0,1), 9), X.iloc.__setitem__((1,0), 8),"
      " z.iloc.__setitem__(0, 'q'))"
-     " and (y[1],X.b[0],df.b[0],df.s[0],z[0],f[1],w.q[4999])==(1,0,9,'x','q',1,1.0)"),
+     " and (y[1],X.b[0],df.b[0],df.s[0],z[0],f[1],w.q[4999])==(1,0,9,'x','q',1,1.0)", marks=COPY_ON_WRITE),
     ("import pandas as pd, numpy as np\ns=pd.Series(np.arange(5000.)); v=s.to_numpy()",
      "np.shares_memory(v, s.to_numpy())"),
-    ("import pandas as pd, numpy as np\ns=pd.Series([1.,2.]); t=s[:]; v=s.to_numpy()",
+    pytest.param("import pandas as pd, numpy as np\ns=pd.Series([1.,2.]); t=s[:]; v=s.to_numpy()",
      "s.iloc.__setitem__(0, 9.) is None and (s[0], t[0], v[0]) == (9, 1, 1)"
-     " and np.shares_memory(t.to_numpy(), v) and not v.flags.writeable"),
+     " and np.shares_memory(t.to_numpy(), v) and not v.flags.writeable", marks=COPY_ON_WRITE),
     ("import pandas as pd\nimport warnings; warnings.simplefilter('ignore')\n"
      "n=[1]; df=pd.DataFrame({'a':[1]}); df.note=n", "df.note is n and df.a[0] == 1"),
 ]

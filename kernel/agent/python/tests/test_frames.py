@@ -18,7 +18,7 @@ pd = pytest.importorskip("pandas")
     pd.date_range("2024-01-01", periods=4, tz="Europe/Athens").array,
 ])
 def test_an_array_is_captured_without_its_caches(array):
-    vars(array)["_cache"] = {"_creso": 9}
+    vars(array)["_cache"] = {"looked": 9}
     made = frames.reduce(array)
     assert not any(isinstance(part, dict) and "_cache" in part for part in made[2])
     back = made[0](*made[1])

@@ -1,6 +1,10 @@
 """What lives outside the namespace as objects: captured under pseudo-names, shared with variables, bound again."""
+import importlib.util
+
 import pytest
 from shells import round_trip, shell  # noqa: F401
+
+FRAME = importlib.import_module("pandas").DataFrame.__module__ if importlib.util.find_spec("pandas") else ""
 
 # name: (cells, look, pseudo-names that are captured at the end)
 CASES = {
@@ -8,7 +12,7 @@ CASES = {
                               "(np.foo, kept is np.foo) if hasattr(np, 'foo') else 0", {"numpy:foo"}),
     "method of a class": (["import pandas as pd\nscale = 2", "pd.DataFrame.size2 = lambda self: self.size * scale"],
                           "pd.DataFrame.size2(pd.DataFrame({'a': [1, 2]})) if hasattr(pd.DataFrame, 'size2') else 0",
-                          {"pandas:DataFrame.size2"}),
+                          {f"{FRAME}:DataFrame.size2"}),
     "patched function": (["import statistics", "statistics.mean = lambda x: 42"], "statistics.mean([1])",
                          {"statistics:mean"}),
     "deleted attribute": (["import string", "del string.digits"], "hasattr(string, 'digits')", {"string:digits"}),
@@ -21,7 +25,7 @@ CASES = {
     "accessor": (["import pandas as pd", "@pd.api.extensions.register_dataframe_accessor('zz')\nclass Z:\n"
                   "    def __init__(self, df): self.df = df\n    def n(self): return len(self.df)"],
                  "(pd.DataFrame({'a': [1]}).zz.n(), 'zz' in dir(pd.DataFrame()), type(pd.DataFrame().zz) is Z)"
-                 " if hasattr(pd.DataFrame, 'zz') else 0", {"pandas:DataFrame.zz"}),
+                 " if hasattr(pd.DataFrame, 'zz') else 0", {f"{FRAME}:DataFrame.zz"}),
     "excepthook": (["import threading", "def hook(*a): pass\nthreading.excepthook = hook"],
                    "threading.excepthook is globals().get('hook')", {"threading:excepthook"}),
     "showwarning": (["import warnings", "seen = []\nwarnings.showwarning = lambda *a, **k: seen.append(1)"],
