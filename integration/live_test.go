@@ -24,6 +24,10 @@ func TestNotebooksInALiveKernel(t *testing.T) {
 	} {
 		t.Run(test, func(t *testing.T) { f.live(t, name, "kedge-python3", "python3") })
 	}
+	t.Run("RandomActions", func(t *testing.T) {
+		g := f.with(t)
+		g.script("livefuzz.py", "kedge-python3", "python3", "7", "80")
+	})
 	t.Run("AnotherLanguage", func(t *testing.T) {
 		if out, err := f.command(time.Minute, f.python, "-m", "bash_kernel.install", "--prefix", f.home); err != nil {
 			t.Skipf("bash_kernel is not installed here: %s", out)
@@ -36,7 +40,13 @@ func TestNotebooksInALiveKernel(t *testing.T) {
 // live runs a function of live.py with a store of its own.
 func (f *front) live(t *testing.T, args ...string) {
 	t.Helper()
+	f.with(t).script(append([]string{"live.py"}, args...)...)
+}
+
+// with is f for one test, with a store of its own.
+func (f *front) with(t *testing.T) *front {
+	t.Helper()
 	g := *f
 	g.t, g.env = t, append(g.env[:len(g.env):len(g.env)], "KEDGE_HOME="+t.TempDir(), "TMPDIR="+t.TempDir())
-	g.script(append([]string{"live.py"}, args...)...)
+	return &g
 }

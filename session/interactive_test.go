@@ -3,6 +3,7 @@ package session
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -205,4 +206,31 @@ func TestALiveKernelCannotBeTold(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestACellIsInterruptedBeforeTheKernelHasIt(t *testing.T) {
+	d := newDesk(t)
+	d.ask("a", "x = 1")
+	d.ask("b", "x")
+	d.restart()
+	stop := errors.New("stop")
+	ended, cancel := context.WithCancelCause(t.Context())
+	cancel(stop)
+	cell := notebook.CodeCell{Cell: notebook.Cell{ID: "a", Source: "x = 1"}, Step: "a"}
+	if _, err := d.nb.Begin(ended, cell); !errors.Is(err, stop) {
+		t.Fatalf("begun although interrupted: %v", err)
+	}
+	count, err := d.nb.Enter(t.Context(), cell.Source)
+	if err != nil {
+		t.Fatal(err)
+	}
+	res, err := d.plain.Execute(t.Context(), kernel.Request{Code: "pass"})
+	if err != nil || res.ExecutionCount != count {
+		t.Errorf("entered as %d, a plain kernel has %d, %v", count, res.ExecutionCount, err)
+	}
+	d.ask("a", "x = 1")
+	if a := d.ask("b", "x"); a.Status != Restored {
+		t.Errorf("after the interrupt: %s", a.Why)
+	}
+	d.ask("c", "print(len(In), sorted(Out))")
 }

@@ -74,7 +74,7 @@ class Desk:
         for folder in self.folders:
             os.mkdir(folder)
             write(os.path.join(folder, "nb.ipynb"), cells)
-        self.kedge, self.plain = Kernel(kedge, self.folders[0], **env), Kernel(plain, self.folders[1])
+        self.kedge, self.plain = Kernel(kedge, self.folders[0], **env), Kernel(plain, self.folders[1], PYTHONHASHSEED="0")
 
     def metadata(self, cell):
         found = self.cells.get(cell)
