@@ -10,17 +10,22 @@ import (
 )
 
 // tell gives the kernel's history the cells that were restored so far, for a
-// cell that may read it. The error says why that cannot be done.
+// cell that may read it; all cells so far, if some were run again out of their
+// order. The error says why that cannot be done.
 func (s *Session) tell(ctx context.Context) error {
 	var r agent.Restore
 	for i, p := range s.past {
-		if s.executed[i] || s.told[i] {
+		if s.executed[i] && !s.retell || s.told[i] {
+			continue
+		}
+		entry := agent.Entry{Count: p.count, Code: p.cell.Source}
+		if s.executed[i] {
+			r.History = append(r.History, entry) // what it showed is there
 			continue
 		}
 		if why := s.unknownHistory(i); why != "" {
 			return fmt.Errorf("cell %s %s", p.cell.ID, why)
 		}
-		entry := agent.Entry{Count: p.count, Code: p.cell.Source}
 		if p.shows {
 			var err error
 			if entry.Result, err = s.shownAgain(ctx, p.trace.Effect.Result); err != nil {
@@ -38,6 +43,7 @@ func (s *Session) tell(ctx context.Context) error {
 	for i := range s.past {
 		s.told[i] = true
 	}
+	s.retell = false
 	return nil
 }
 

@@ -107,7 +107,8 @@ func (s *Session) lay(ctx context.Context, r agent.Restore) (count int, err erro
 	return count, nil
 }
 
-// gone are the names that the kernel holds and that restored cells have deleted.
+// gone are the names that the kernel holds and that restored cells have
+// deleted, or bound to what cannot be captured.
 func (s *Session) gone() []string {
 	kept := map[string]bool{}
 	for _, u := range s.state.Opaque() {
@@ -115,7 +116,7 @@ func (s *Session) gone() []string {
 	}
 	var names []string
 	for _, name := range s.live.Names() {
-		if s.state.Group(name) == nil && !kept[name] {
+		if s.state.Group(name) == nil {
 			names = append(names, name)
 		}
 	}

@@ -65,6 +65,20 @@ func (o *seen) read() []string {
 	return slices.Sorted(maps.Keys(names))
 }
 
+// mayKeep are the names whose values the cell read or may have left as they
+// were, sorted: its code binds them, but each is bound to what it was before,
+// perhaps because the cell failed or took another branch.
+func (s *Session) mayKeep(o *seen) []string {
+	names := o.read()
+	for _, name := range o.reads.Binds {
+		if s.state.Mates(name) != nil && !slices.Contains(o.captured.Bound, name) && !slices.Contains(o.captured.Deleted, name) {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
 // observations lists what the cell observed, as it was when the cell began:
 // s.state is still the one before the cell.
 func (s *Session) observations(o *seen, e *cellgraph.Effect) []cellgraph.Observation {
@@ -87,7 +101,7 @@ func (s *Session) observations(o *seen, e *cellgraph.Effect) []cellgraph.Observa
 func (s *Session) names(o *seen, e *cellgraph.Effect) []cellgraph.Observation {
 	var list []cellgraph.Observation
 	var bound []string
-	for _, name := range o.read() {
+	for _, name := range s.mayKeep(o) {
 		now := s.state.Observe(name)
 		list = append(list, now)
 		if !now.ID.IsZero() && !cellgraph.IsHistory(name) {

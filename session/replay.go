@@ -61,6 +61,8 @@ func (s *Session) replay(ctx context.Context, cells []int, count int) error {
 		s.executed[i] = true
 		written = append(written, p.trace.Effect.Files...)
 	}
+	clear(s.told)
+	s.retell = true
 	s.use(present)
 	for _, f := range written {
 		if now, ok := present.File(f.Path); ok && !now.Deleted && now.Content != s.world.onDisk(f.Path) {

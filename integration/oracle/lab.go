@@ -94,7 +94,8 @@ type Run struct {
 	Sight  *shell.Sight      // nil if no kernel was running at the end
 	OK     bool
 	Faults []string
-	GaveUp string // why restoring was given up, "" if it was not
+	GaveUp string          // why restoring was given up, "" if it was not
+	Absent map[string]bool // names bound to what cannot be captured, which the kernel holds only if a cell needed them
 }
 
 // sources normalises the cells' code; every source only once in a life.
@@ -174,7 +175,11 @@ func (l *Lab) attempt(ctx context.Context, cells []Cell, parameters map[string]s
 		return run, err
 	}
 	run.OK, run.Faults, run.Sight = report.OK, s.Faults(), sight
+	run.Absent = map[string]bool{}
 	for i, c := range report.Cells {
+		for _, u := range c.Uncaptured {
+			run.Absent[u.Name] = true
+		}
 		if c.ID == tail.ID {
 			continue
 		}

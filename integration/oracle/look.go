@@ -177,7 +177,7 @@ func Differences(got, want Run) []string {
 		all := maps.Clone(part.a)
 		maps.Copy(all, part.b)
 		for _, name := range slices.Sorted(maps.Keys(all)) {
-			if _, held := part.a[name]; !held && strings.Contains(part.b[name], "(opaque)") {
+			if _, held := part.a[name]; !held && got.Absent[name] {
 				continue // brought about again only when a cell needs it
 			}
 			add(part.what+name, steady(part.a[name]), steady(part.b[name]))

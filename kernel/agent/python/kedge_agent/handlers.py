@@ -87,7 +87,7 @@ class Agent:
         changed = {n for n, v in user.items() if self._ids.get(n) != id(v)}
         classes = reads.reach(self.lookups.classes, self.ns, user)
         shown = self._shows(user) if content.get("result") else None
-        left = self.outside.after()
+        left = self.outside.after(not getattr(self.shell, "last_execution_succeeded", True))
         table = {**user, **left.table}
         wanted = self._touched | classes | changed | left.wanted
         reply = self._saver.save(wanted & table.keys(), table, content["spool"],
@@ -208,6 +208,7 @@ class Agent:
         history = self.shell.history_manager
         for inputs in (history.input_hist_parsed, history.input_hist_raw):
             inputs.extend([""] * (count + 1 - len(inputs)))
+            del inputs[count + 1:]  # of cells that were run again for what they left
         return {}
 
 

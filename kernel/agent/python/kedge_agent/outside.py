@@ -22,7 +22,7 @@ class After:
     table: dict[str, Any]  # pseudo-name → object
     wanted: set[str]  # those that it read or changed
     deleted: list[str]  # those that it took away
-    reached: list[str]  # ambient states that it observed as they were in a fresh process: modules that it imported
+    reached: list[str]  # more ambient states that it observed: of modules that it imported, of streams
     definitions: list[str]  # files of local modules that only define things and that it reached or imported
 
 
@@ -114,9 +114,11 @@ class Outside:
         self._seeded = streams.seeded(found.tree)
         return {n: self._before.get(n, "") for n in sorted(observed - self._seeded)}
 
-    def after(self) -> After:
-        """The cell has run: what is to be captured and what it did, apart from the namespace."""
+    def after(self, failed: bool) -> After:
+        """The cell has run, to its end or not: what is to be captured and what it did, apart from the namespace."""
         self._patches.after()
+        unsure = self._seeded if failed else set()  # streams that it may not have come to seed
+        self._seeded = self._seeded - unsure
         was, self._entries = self._entries, self._places.entries()
         loaded = set(self.local.loaded())
         new = loaded - self._known
@@ -124,7 +126,8 @@ class Outside:
         for pseudo in changed:
             self.local.keep(pseudo)
         return After(table={**self._entries, **self.local.table()}, wanted=changed | set(was) | set(self._entries),
-                     deleted=sorted(was.keys() - self._entries.keys()), reached=sorted(MODULE + n for n in new),
+                     deleted=sorted(was.keys() - self._entries.keys()),
+                     reached=sorted({*(MODULE + n for n in new), *unsure}),
                      definitions=self.local.definitions(self._reached | new))
 
     def table(self) -> dict[str, Any]:
