@@ -60,6 +60,8 @@ func differs(t *Trace, state *State, world World) string {
 			now = state.ObserveAmbient(o.Name)
 		case KindStep:
 			now = state.ObserveStep(o.Name)
+		case KindText:
+			now = state.ObserveText(o.Name)
 		default:
 			now = world.Observe(o.Kind, o.Name)
 			if !same(now.ID, o.ID) && same(world.Standing(o.Kind, o.Name).ID, o.ID) {
@@ -86,6 +88,8 @@ func change(was, now Observation) string {
 		return "import " + filepath.Base(was.Name) + " would find something else in the notebook's folder"
 	case was.Kind == KindName && IsHistory(was.Name):
 		return "the history changed"
+	case was.Kind == KindText:
+		return "the text of a definition changed, or where it stands"
 	case was.Kind == KindProgram:
 		return "program " + was.Name + " changed"
 	case was.Kind == KindPlace:

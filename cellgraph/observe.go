@@ -188,3 +188,22 @@ func (s *State) ObserveAmbient(name string) Observation {
 func (s *State) ObserveStep(name string) Observation {
 	return Observation{Kind: KindStep, Name: name, ID: s.steps[name]}
 }
+
+// ObserveText says how the last cell with a code reads, or every cell that
+// defines something, for [Everything]. Which cells do is in it: a definition may
+// come from another cell and be the same but for its text.
+func (s *State) ObserveText(code string) Observation {
+	parts, last := []string{"text"}, ""
+	for _, c := range s.texts {
+		if c.Code.String() == code {
+			last = c.Source
+		}
+		if c.Defines {
+			parts = append(parts, c.Code.String())
+			if code == Everything {
+				parts = append(parts, c.Source)
+			}
+		}
+	}
+	return Observation{Kind: KindText, Name: code, ID: Combine(append(parts, last)...)}
+}

@@ -21,6 +21,8 @@ type PlanCell struct {
 	Last *Trace
 	// Ran, if not empty, says what came of a run that left no trace.
 	Ran string
+	// Entered is the cell as it stands now.
+	Entered Entered
 	// Binds are the names that the present code binds.
 	Binds []string
 	// Forced, if not empty, says why the cell runs whatever its traces say.
@@ -49,11 +51,13 @@ func Plan(cells []PlanCell, state *State, over func(*State) World) []Forecast {
 		forecasts = append(forecasts, f)
 		if f.Hit != nil {
 			state.Apply(*f.Hit)
+			state.Enter(c.Entered, f.Hit.Key(), f.Hit.Effect.Outputs)
 			for _, key := range writes(&f.Hit.Effect) {
 				delete(tainted, key)
 			}
 			continue
 		}
+		state.Enter(c.Entered, unknown, unknown)
 		for _, name := range c.Binds {
 			tainted[string(KindName)+" "+name] = c.ID
 		}

@@ -20,6 +20,14 @@ type State struct {
 	loaded  map[string]Observation // versions and sources of the modules imported, by kind and name
 	steps   map[string]Digest      // composed effect of each step so far
 	history Digest                 // what was entered and shown so far
+	texts   []Entered              // cells so far, without what they showed
+}
+
+// Entered is a cell as it was entered.
+type Entered struct {
+	Code    Digest // key of its normalised code
+	Source  string
+	Defines bool // whether it may define functions, which lead to its text
 }
 
 // Parter tells which of the names of a captured group share mutable objects.
@@ -64,6 +72,7 @@ func (s *State) Clone() *State {
 		loaded:  maps.Clone(s.loaded),
 		steps:   maps.Clone(s.steps),
 		history: s.history,
+		texts:   slices.Clip(s.texts),
 	}
 }
 
@@ -105,11 +114,12 @@ func (s *State) Apply(t Trace) {
 	}
 }
 
-// Enter adds a cell to the history: its source as entered, the key of its run,
+// Enter adds a cell to the history: how it was entered, the key of its run,
 // on which its result depends, and what it showed. Only code that reads the
-// history observes it.
-func (s *State) Enter(source string, key, outputs Digest) {
-	s.history = Combine(s.history.String(), source, key.String(), outputs.String())
+// history, or the text of cells, observes it.
+func (s *State) Enter(c Entered, key, outputs Digest) {
+	s.history = Combine(s.history.String(), c.Source, key.String(), outputs.String())
+	s.texts = append(s.texts, c)
 }
 
 // IsHistory reports whether name is one of IPython's names for what was

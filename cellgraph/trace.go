@@ -25,6 +25,7 @@ const (
 	KindStep    Kind = "step"    // the composed effect of a step named in prev:
 	KindProgram Kind = "program" // content of a program; found through PATH if the name has no folder
 	KindPlace   Kind = "place"   // where on this machine a folder lies
+	KindText    Kind = "text"    // the text of the last cell whose code has this key, or of all cells
 	KindAmbient Kind = "ambient" // process state outside the namespace, by adapter
 )
 
@@ -108,8 +109,8 @@ type Result struct {
 // observations still hold is a hit.
 type Trace struct {
 	Code Digest `json:"code"` // normalised code
-	// Text is the digest of the source as it stood, if an output names the
-	// cell's own compiled file, whose name follows from it; else zero.
+	// Text is the digest of the source as it stood, if something looked at it or
+	// an output names the cell's own compiled file, whose name follows from it; else zero.
 	Text     Digest        `json:"text"`
 	Cell     string        `json:"cell"`
 	Step     string        `json:"step"`

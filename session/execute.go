@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"kedge/kernel"
+	"kedge/kernel/agent"
 	"kedge/notebook"
 )
 
@@ -44,6 +45,9 @@ func (s *Session) execute(ctx context.Context, cell notebook.CodeCell, count int
 			return nil, fmt.Errorf("%w: cell %s may read the history: %w", ErrRestore, cell.ID, err)
 		}
 	}
+	if why := s.beyond(o.reads); doubt == nil && why != "" {
+		return nil, fmt.Errorf("%w: cell %s %s", ErrRestore, cell.ID, why)
+	}
 	blind, err := s.watched(ctx, o, count)
 	doubt = errors.Join(doubt, blind)
 	failure, err := s.finish(cell, count, o.result, err)
@@ -57,6 +61,20 @@ func (s *Session) execute(ctx context.Context, cell notebook.CodeCell, count int
 		return nil, s.lose(ctx, cell, err)
 	}
 	return nil, nil
+}
+
+// beyond says what a cell asks for that a restored cell has not left in the kernel, or "".
+func (s *Session) beyond(reads agent.Reads) string {
+	for i, p := range s.past {
+		switch {
+		case s.executed[i]:
+		case reads.Failure && p.cell.RaisesException:
+			return "asks for the exception of a cell that was restored"
+		case reads.Sizes:
+			return "asks how much memory restored objects take"
+		}
+	}
+	return ""
 }
 
 // request is what the kernel is asked to run for a cell.

@@ -68,7 +68,7 @@ func (n *Interactive) settle(ctx context.Context) {
 	t := cellgraph.Trace{Code: cellgraph.Combine("foreign", o.cell.Source), Effect: effect}
 	t.Observed = s.names(o, &effect)
 	s.state.Apply(t)
-	s.state.Enter(o.cell.Source, cellgraph.Combine("at", s.world.now().String()), effect.Outputs) // what it showed is not known
+	s.state.Enter(cellgraph.Entered{Code: t.Code, Source: o.cell.Source, Defines: true}, cellgraph.Combine("at", s.world.now().String()), effect.Outputs) // what it showed is not known
 	s.past = append(s.past, passed{cell: o.cell, trace: t})
 	s.live = s.state.Clone()
 	if why := leftRunning(o); why != "" {

@@ -100,9 +100,11 @@ func (s *Session) lay(ctx context.Context, r agent.Restore) (count int, err erro
 			r.Ambient = append(r.Ambient, agent.AmbientState{Name: name, State: []byte{}})
 		}
 	}
+	r.Texts = s.untold()
 	if count, err = s.agent.Apply(ctx, r); err != nil {
 		return 0, err
 	}
+	s.spoken = len(s.past)
 	s.live = s.state.Clone()
 	return count, nil
 }

@@ -30,6 +30,7 @@ type seen struct {
 	strange  string           // what else it did that keeps it from being cached
 	reads    agent.Reads
 	captured agent.Captured
+	holds    []string // the folder and home, if a captured value holds their path
 	result   kernel.Result
 	access   observe.Access
 	seconds  float64
@@ -90,6 +91,7 @@ func (s *Session) observations(o *seen, e *cellgraph.Effect) []cellgraph.Observa
 	}
 	add(s.ambient(o)...)
 	add(s.modules(o)...)
+	add(s.texts(o)...)
 	add(s.variables(o)...)
 	add(s.files(o)...)
 	add(s.programs(o)...)
@@ -128,8 +130,8 @@ func (s *Session) names(o *seen, e *cellgraph.Effect) []cellgraph.Observation {
 	return list
 }
 
-// ambient observes every adapter; a random stream only if the cell drew from
-// it or some code may ask for its state.
+// ambient observes every adapter; a stream only if the cell moved it or some
+// code may ask for its state.
 func (s *Session) ambient(o *seen) []cellgraph.Observation {
 	moved := map[string]bool{}
 	for _, a := range o.captured.Ambient {
@@ -137,7 +139,7 @@ func (s *Session) ambient(o *seen) []cellgraph.Observation {
 	}
 	var list []cellgraph.Observation
 	for _, name := range slices.Sorted(maps.Keys(o.reads.Ambient)) {
-		if !stream(name) || moved[name] || s.asksForStreams() || s.seeds(o) {
+		if !stream(name) || moved[name] || s.asksFor(name) || s.seeds(o) {
 			list = append(list, s.state.ObserveAmbient(name))
 		}
 	}
@@ -147,15 +149,19 @@ func (s *Session) ambient(o *seen) []cellgraph.Observation {
 	return list
 }
 
-// stream reports whether an adapter is a random stream, which counts only if it moved.
+// stream reports whether an adapter counts only if it moved: a random stream, or flags that any arithmetic sets.
 func stream(adapter string) bool {
-	return slices.Contains([]string{"random", "numpy.random", "torch.random"}, adapter)
+	return slices.Contains([]string{"random", "numpy.random", "torch.random", "decimal.flags"}, adapter)
 }
 
-// asksForStreams reports whether any code of the notebook may ask for the state of a random stream.
-func (s *Session) asksForStreams() bool {
+// asksFor reports whether any code of the notebook may ask for the state of a stream.
+func (s *Session) asksFor(adapter string) bool {
+	words := []string{"getstate", "get_state"}
+	if adapter == "decimal.flags" {
+		words = []string{"getcontext", "localcontext", "flags"}
+	}
 	for _, src := range s.cfg.Sources {
-		if strings.Contains(src.Normal, "getstate") || strings.Contains(src.Normal, "get_state") {
+		if slices.ContainsFunc(words, func(word string) bool { return strings.Contains(src.Normal, word) }) {
 			return true
 		}
 	}

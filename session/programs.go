@@ -1,6 +1,9 @@
 package session
 
 import (
+	"bytes"
+	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -80,7 +83,7 @@ func (s *Session) variables(o *seen) []cellgraph.Observation {
 			list = append(list, s.world.Observe(cellgraph.KindEnv, name))
 		}
 	}
-	if s.shows(o, s.volume.base) {
+	if o.captured.Folder || s.shows(o, s.volume.base) {
 		list = append(list, s.world.Observe(cellgraph.KindPlace, "."))
 	}
 	slices.SortFunc(list, func(a, b cellgraph.Observation) int { return strings.Compare(a.Name, b.Name) })
@@ -92,17 +95,41 @@ func (s *Session) shows(o *seen, path string) bool {
 	if len(path) < 2 {
 		return false
 	}
+	if slices.Contains(o.holds, path) {
+		return true
+	}
 	for _, out := range o.result.Outputs {
 		if strings.Contains(string(out), path) {
 			return true
 		}
 	}
-	for _, g := range o.captured.Groups {
-		for _, v := range g.Vars {
-			if strings.Contains(v.Shown, path) {
-				return true
+	return false
+}
+
+// paths are those of the notebook's folder and home whose path stands in a captured value.
+func (s *Session) paths(o *seen, spool string) (found []string, err error) {
+	groups := o.captured.Groups
+	if o.captured.Result != nil && o.captured.Result.Group != nil {
+		groups = append(slices.Clone(groups), *o.captured.Result.Group)
+	}
+	if len(groups) == 0 {
+		return nil, nil
+	}
+	f, err := os.Open(spool)
+	if err != nil {
+		return nil, fmt.Errorf("read the capture: %w", err)
+	}
+	defer f.Close()
+	for _, g := range groups {
+		stream := make([]byte, g.Stream[1])
+		if _, err := f.ReadAt(stream, g.Stream[0]); err != nil {
+			return nil, fmt.Errorf("read the capture: %w", err)
+		}
+		for _, path := range []string{s.volume.base, s.volume.home} {
+			if len(path) > 1 && bytes.Contains(stream, []byte(path)) && !slices.Contains(found, path) {
+				found = append(found, path)
 			}
 		}
 	}
-	return false
+	return found, nil
 }

@@ -64,6 +64,9 @@ func (s *Session) capture(ctx context.Context, o *seen) (e cellgraph.Effect, err
 	if o.after, err = s.volume.scan(); err != nil {
 		return e, err
 	}
+	if o.holds, err = s.paths(o, spool); err != nil {
+		return e, err
+	}
 	o.changed = s.touched(o)
 	return s.effect(ctx, o, spool)
 }
@@ -76,7 +79,7 @@ func (s *Session) pass(cell notebook.CodeCell, count int, t cellgraph.Trace) {
 	}
 	s.past = append(s.past, p)
 	s.state.Apply(t)
-	s.state.Enter(cell.Source, t.Key(), t.Effect.Outputs)
+	s.state.Enter(s.entered(cell), t.Key(), t.Effect.Outputs)
 }
 
 // effect stores what the cell left and returns it as a delta to the state before.

@@ -99,6 +99,7 @@ type Session struct {
 	past     []passed
 	told     map[int]bool     // which restored cells of the past the kernel's history has
 	retell   bool             // cells were run again since, which the history has at its end
+	spoken   int              // cells of the past whose text the agent knows
 	executed map[int]bool     // which cells of the past have run in the kernel
 	present  *cellgraph.State // while cells are replayed: what they are replayed for; else nil
 }

@@ -39,6 +39,8 @@ type Reads struct {
 	Weak      []string          `json:"weak"`      // those of Reads that only words in strings lead to: read if Captured.Frames
 	All       bool              `json:"all"`       // every name may be read
 	Unpickles bool              `json:"unpickles"` // definitions may be looked up by their names in a pickle: Captured.Classes
+	Failure   bool              `json:"failure"`   // the exception of an earlier cell may be asked for
+	Sizes     bool              `json:"sizes"`     // the memory that an object takes may be asked for
 	Binds     []string          `json:"binds"`
 	Ambient   map[string]string `json:"ambient"` // adapter → hex digest of its state
 }
@@ -97,6 +99,9 @@ type Captured struct {
 	Definitions    []string               `json:"definitions"`   // files of local modules that only define things and that the cell reached or imported
 	Reached        []string               `json:"reached"`       // adapters that the cell observed, beyond those of Reads: nothing had come of them before
 	Running        []string               `json:"running"`       // threads and tasks of the notebook's own that go on
+	Texts          []string               `json:"texts"`         // of cells, the own one among them: something looked at their lines
+	Placed         bool                   `json:"placed"`        // something asked where in its file code stands
+	Folder         bool                   `json:"folder"`        // the code asks where the working folder lies
 	Result         *Result                `json:"result"`        // what the cell showed, if that was asked for; else nil
 }
 
@@ -137,6 +142,13 @@ type Entry struct {
 	Result *Shown `json:"result,omitempty"`
 }
 
+// Text is the source of a cell that counts as run, to which its definitions lead.
+type Text struct {
+	Count  int    `json:"count"`
+	Code   string `json:"code"`
+	Normal string `json:"normal"` // sha256 of its normal form, in hex
+}
+
 // Restore is a request to lay captured state over the kernel. It is applied whole or not at all.
 type Restore struct {
 	Groups         []Load         `json:"groups"`
@@ -148,6 +160,7 @@ type Restore struct {
 	// it showed, and Changed are names that it changed in place.
 	Entered *string  `json:"entered"`
 	History []Entry  `json:"history,omitempty"` // cells that were restored before, in order
+	Texts   []Text   `json:"texts,omitempty"`   // of cells that the agent has not heard of, in order
 	Result  *Shown   `json:"result,omitempty"`
 	Changed []string `json:"changed"`
 }

@@ -27,7 +27,8 @@ const identityVersion = "kedge identity 2\n"
 // Identity digests what a pickle stream of protocol 0 to 5 means, not how it
 // is written. None, bool, int, float (by its bits), str, bytes, tuples,
 // frozensets, globals, persistent ids, numpy dtypes and code count by value:
-// whether two equal ones are one object is not in the digest. Lists, dicts,
+// whether two equal ones are one object is not in the digest, unless the agent
+// has marked them (kedge_agent.atoms) and the stream refers to them twice. Lists, dicts,
 // sets, bytearrays, buffers and every other object carry identity: one that is
 // referred to twice differs from two equal ones. Elements count in the order
 // of the stream. Session-bound fields (see dropRules) and the places of code
@@ -87,16 +88,17 @@ func (r dropRule) covers(g global) bool {
 
 // codePlaces says which fields of a code object hold its place in the source:
 // the first line and the line table. kedge_agent.functions.make_code takes the
-// fields as one tuple, whose length tells the Pythons apart.
+// fields as one tuple, whose length tells the Pythons apart, and then where in
+// which file the code stands.
 var codePlaces = map[int][]int{
 	15: {6, 14}, // 3.10
 	17: {6, 15}, // 3.11 to 3.14
 }
 
 // codeFields returns the fields of code that count, and all arguments of a
-// call that is not known.
+// call that is not known. The digest does not change with where code stands.
 func (g *graph) codeFields(args []value) []value {
-	if len(args) != 1 {
+	if len(args) != 1 && len(args) != 2 {
 		return args
 	}
 	fields := g.tupleItems(args[0])
@@ -123,8 +125,36 @@ func (g *graph) reduceKind(callable value) nodeKind {
 		return nodeDtype
 	case global{"kedge_agent.functions", "make_code"}:
 		return nodeCode
+	case global{"kedge_agent.atoms", "one"}:
+		return nodeOne
 	}
 	return nodeReduce
+}
+
+// isInterned reports whether a callable gives the interned string that equals its argument.
+func (g *graph) isInterned(callable value) bool {
+	return callable.kind() == vGlobal && g.globals[callable.payload()] == global{"kedge_agent.atoms", "interned"}
+}
+
+// alone finds the atoms marked as one object to which the graph refers only
+// once: they count by value like any other.
+func (g *graph) alone() map[uint64]bool {
+	found := map[uint64]bool{}
+	if !g.ones {
+		return found
+	}
+	met := make([]bool, len(g.nodes))
+	for _, root := range append([]value{g.root}, g.effects...) {
+		g.reach(root, func(node uint64) bool {
+			again := met[node]
+			met[node] = true
+			if g.nodes[node].kind == nodeOne {
+				found[node] = !again
+			}
+			return !again
+		})
+	}
+	return found
 }
 
 // volatile reports whether what a call is given is brought back, but says
@@ -222,12 +252,13 @@ type encoder struct {
 	order   []uint32 // objects by number
 	long    map[uint64][32]byte
 	hashes  map[uint64][32]byte
+	single  map[uint64]bool // see graph.alone
 }
 
 // newEncoder returns an encoder of g, whose marks it uses up: one encoder for a graph.
 func newEncoder(g *graph, buffers []HashedBuffer) *encoder {
 	return &encoder{graph: g, buffers: buffers, main: cellgraph.NewHash(), out: make([]byte, 0, min(2*flushAt, 64+2*len(g.stream))),
-		long: map[uint64][32]byte{}, hashes: map[uint64][32]byte{}}
+		long: map[uint64][32]byte{}, hashes: map[uint64][32]byte{}, single: g.alone()}
 }
 
 // frame is a value whose contents are being written.
@@ -391,6 +422,11 @@ func (e *encoder) enter(v value) error {
 
 func (e *encoder) enterNode(id uint64) error {
 	n := &e.nodes[id]
+	if e.single[id] {
+		if args := e.tupleItems(e.made(vNode | value(id))[1]); len(args) == 1 {
+			return e.enter(args[0])
+		}
+	}
 	if n.kind >= nodeList {
 		if n.number == 0 {
 			e.order = append(grow(e.order, 1), uint32(id))

@@ -77,6 +77,9 @@ func TestIdentityOfCode(t *testing.T) {
 	if digest(code("\x43\x01a", "\x43\x02LL")) != base {
 		t.Error("the line table counts")
 	}
+	if placed := strings.Replace(code("\x43\x01a", "\x43\x01L"), "t\x85R.", "tK\x07\x86R.", 1); digest(placed) != base {
+		t.Error("where code stands counts")
+	}
 	if digest(code("\x43\x01b", "\x43\x01L")) == base {
 		t.Error("the byte code does not count")
 	}

@@ -122,6 +122,7 @@ const (
 	nodeNewObj
 	nodeNewObjEx
 	nodeInst
+	nodeOne // an atom that is one object wherever it is referred to
 )
 
 type nodeFlags uint8
@@ -171,6 +172,7 @@ type graph struct {
 	kids    []value
 	globals []global
 	buffers int
+	ones    bool    // whether there is a nodeOne
 	effects []value // calls whose result was popped and that set no object's state
 	root    value
 }
@@ -800,7 +802,14 @@ func (m *machine) call(op byte) error {
 	}
 	if kind == nodeReduce {
 		kind = m.reduceKind(vs[0])
+		if m.isInterned(vs[0]) && len(args) == 1 {
+			text := args[0]
+			m.drop(count)
+			m.push(text)
+			return nil
+		}
 	}
+	m.ones = m.ones || kind == nodeOne
 	n := m.newNode(kind)
 	switch {
 	case kind == nodeCode:
@@ -829,6 +838,10 @@ func (m *machine) persistent(op byte) error {
 		}
 		id = vs[0]
 		m.drop(1)
+		if id.kind() == vNode && m.nodes[id.payload()].kind == nodeOne {
+			m.push(id)
+			return nil
+		}
 	}
 	n := m.newNode(nodePersistent)
 	m.add(n, segNew, []value{id})

@@ -147,7 +147,7 @@ class Child:
         os.chdir(request["dir"])
         if request.get("agent"):
             agent = sys.modules["kedge_agent"]
-            for name in ("cwd", "environ", "sys_path"):  # they note what the process started with
+            for name in ("cwd", "environ", "sys_path", "log_handlers"):  # they note what the process started with
                 importlib.reload(sys.modules["kedge_agent.ambient." + name])
             if request.get("patch"):
                 exec(request["patch"], {"agent": agent, "sys": sys})

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import functools
 import os
+import posix
 from typing import Any
 
 read: set[str] = set()  # names since the last before; "*" stands for all
@@ -13,11 +14,11 @@ def _wrap(cls: type, method: str, every: bool) -> None:
 
     @functools.wraps(plain)
     def wrapper(self: Any, *args: Any, **kw: Any) -> Any:
-        if self is os.environ:
+        if self is os.environ or self is os.environb:
             if every:
                 read.add("*")
-            elif args and isinstance(args[0], str):
-                read.add(args[0])
+            elif args and isinstance(args[0], (str, bytes)):
+                read.add(os.fsdecode(args[0]))
         return plain(self, *args, **kw)
 
     setattr(cls, method, wrapper)
@@ -31,6 +32,11 @@ def install() -> None:
     _wrap(cls, "__getitem__", False)
     _wrap(cls, "__iter__", True)
     _wrap(cls, "__len__", True)
+
+
+def is_raw(obj: Any) -> bool:
+    """Whether obj is the dict behind os.environ, whose reads nothing sees."""
+    return obj is posix.environ or obj is os.environ._data  # type: ignore[attr-defined]
 
 
 def taken() -> list[dict[str, Any]]:

@@ -6,7 +6,7 @@ import sys
 import types
 from typing import Any
 
-from . import caches
+from . import atoms, caches, texts
 from .live import Live, current
 
 _CODE = [a for a in (
@@ -16,18 +16,17 @@ _CODE = [a for a in (
     "co_exceptiontable") if hasattr((lambda: 0).__code__, a)]
 
 
-def make_code(values: tuple[Any, ...]) -> types.CodeType:
+def make_code(values: tuple[Any, ...], where: texts.Place = ("file", "<cell>", 1)) -> types.CodeType:
     """Inverse of reduce_code."""
-    return (lambda: 0).__code__.replace(co_filename="<cell>", **dict(zip(_CODE, values, strict=True)))
+    fields = dict(zip(_CODE, values, strict=True))
+    file, line, table = texts.find(where, fields["co_name"], fields["co_linetable"])
+    fields.update(co_firstlineno=line, co_linetable=table)
+    return (lambda: 0).__code__.replace(co_filename=file, **fields)
 
 
 def reduce_code(code: types.CodeType) -> tuple[Any, ...]:
-    """Code without file name, lines counted from its own first."""
-    values = []
-    for attribute in _CODE:
-        value = getattr(code, attribute)
-        values.append(1 if attribute == "co_firstlineno" else value)
-    return make_code, (tuple(values),)
+    """Code by what it does, and where it stands, which says nothing about what it is."""
+    return make_code, (tuple(getattr(code, a) for a in _CODE), texts.place(code))
 
 
 class Globals:
@@ -79,6 +78,13 @@ def by_name(func: Any) -> bool:
     return found is func
 
 
+def _interned(values: Any) -> Any:
+    """Defaults, whose strings are mostly compared with ``is``."""
+    if type(values) is not tuple:
+        return values
+    return tuple(atoms.Interned(v) if type(v) is str and atoms.is_interned(v) else v for v in values)
+
+
 def reduce_function(func: Any, live: Live, spaces: dict[int, Globals]) -> Any:
     """By value for functions that no module has; NotImplemented for those that are found by name."""
     space = func.__globals__
@@ -91,7 +97,7 @@ def reduce_function(func: Any, live: Live, spaces: dict[int, Globals]) -> Any:
         module = sys.modules.get(space.get("__name__", "") or "")
         where = (module.__name__ if getattr(module, "__dict__", None) is space and module is not None
                  else spaces.setdefault(id(space), Globals(space)))
-    state = (func.__defaults__, func.__kwdefaults__, func.__annotations__, func.__doc__,
+    state = (_interned(func.__defaults__), func.__kwdefaults__, func.__annotations__, func.__doc__,
              func.__qualname__, func.__module__, dict(func.__dict__))
     return (make_function, (func.__code__, where, func.__name__, func.__closure__),
             state, None, None, set_function)

@@ -14,7 +14,7 @@ import weakref
 from collections.abc import Hashable, Iterable
 from typing import Any, Protocol
 
-from . import classes, forked, frames, functions, live, memory, named
+from . import atoms, classes, forked, frames, functions, live, memory, named
 from .ambient import log_handlers
 
 _ATOMS = (str, bytes, int, float, complex, bool, type(None), type(Ellipsis), range)
@@ -114,7 +114,7 @@ class Reach:
         self.seen: set[Hashable] = set()  # keys of what the user can share
         self.owned: set[Hashable] = set()  # keys of what only pandas can
         self.classes: dict[int, type] = {}  # of the notebook
-        self.special = False  # whether the namespace is reached
+        self.special = False  # whether the namespace is reached, or a NaN
         self._keep: list[Any] = []  # lists made by children() must outlive their ids
         self._ns, self._watch = ns, watch
         self._walk(list(roots))
@@ -122,6 +122,7 @@ class Reach:
     def _walk(self, stack: list[Any]) -> None:
         visited: set[int] = set()
         leaves: dict[type, bool] = {}
+        numbers: set[type] = set()
         ns, watch = self._ns, self._watch
         while stack:
             obj = stack.pop()
@@ -133,11 +134,14 @@ class Reach:
             leaf = leaves.get(kind)
             if leaf is None:
                 leaf = leaves[kind] = immutable(kind)
+                numbers.update([kind] if leaf and issubclass(kind, float) else ())
                 if leaf and watch is not None:
                     self.here = watch.leaf(kind) and self.here
             if leaf:
                 if watch is not None and (kind is str or kind is bytes):
                     watch.text(len(obj))
+                if kind in numbers and obj != obj:
+                    self._nan(obj)
                 continue
             visited.add(id(obj))
             if obj is ns or named.name(obj) is not None:
@@ -173,6 +177,13 @@ class Reach:
             stack.extend(known[0])
             stack.extend(self._own(list(known[1])))
 
+    def _nan(self, obj: Any) -> None:
+        """Two of them are never equal, so which one it is can be told."""
+        self.special = True
+        self._keep.append(obj)
+        if atoms.nan(obj):
+            self.seen.add(id(obj))
+
     def _own(self, values: list[Any]) -> list[Any]:
         """Note what is pandas' own; the elements that the user sees in it."""
         found: list[Any] = []
@@ -199,6 +210,9 @@ class Parts:
     def __init__(self, table: dict[str, Any], ns: dict[str, Any], watch: Watch | None = None) -> None:
         self._parent, self._watch = {n: n for n in table}, watch
         reached = {n: Reach([table[n]], ns, watch) for n in sorted(table)}
+        for n, r in reached.items():
+            if n.isidentifier() and n != "Out" and atoms.telling(table[n]):
+                r.seen.add(("value", id(table[n])))
         self._of_class: dict[int, Reach] = {}
         self.classes = {n: self._closure(r.classes, ns) for n, r in reached.items()}  # of the notebook, by name
         self.here = {n for n, r in reached.items()  # names to which watch has no objection

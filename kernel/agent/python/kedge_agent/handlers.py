@@ -24,6 +24,7 @@ from . import (
     reads,
     running,
     saving,
+    texts,
 )
 from .live import Live
 from .namespace import user_names
@@ -36,6 +37,7 @@ class Agent:
         self.kernel, self.shell = kernel, kernel.shell
         self.ns = kernel.shell.user_ns
         self.live = Live(self.ns)
+        texts.install(self.shell)
         self._saver = saving.Saver(self.live)
         self.history = history.History(self.shell)
         self._ids: dict[str, int] = {}
@@ -43,6 +45,9 @@ class Agent:
         self._modules: list[str] = []
         self._imports: set[str] = set()  # dotted names that the cell's code may import
         self._threads: set[int] = set()
+        self._folder = False  # whether it asks where the working folder lies
+        self._asks: list[str] = []  # what it asks for that no observation tells
+        self._placed = False  # whether the cell's code asks where in its file code stands
         self.lookups = lookups.Lookups(self.ns)
         self._natives = natives.Natives(self.ns)
         self.outside = outside.Outside(self.ns)
@@ -68,6 +73,7 @@ class Agent:
         touched = (found.names & set(user)) | set(binds)
         if content.get("more"):  # nothing was captured since the last one
             self._touched |= touched
+            texts.begin(content["code"], int(self.shell.execution_count))
             return found.reply(user, binds, {})
         self._ids, self._touched = {k: id(v) for k, v in user.items()}, touched
         self._modules = list(sys.modules)
@@ -76,7 +82,14 @@ class Agent:
         self._natives.before(content["code"], found, content.get("stateless") or ())
         self._threads = running.alive()
         environ.read.clear()
+        if found.environment():
+            environ.read.add("*")
         importing.taken()
+        texts.begin(content["code"], int(self.shell.execution_count))
+        texts.taken()
+        self._placed, self._folder = found.placed(), found.folder()
+        self._asks = (["asks for the exception of an earlier cell"] if found.failure() else []) + (
+            ["asks how much memory objects take"] if found.sizes() else [])
         self.lookups.begin()
         return found.reply(user, binds, observed)
 
@@ -101,6 +114,7 @@ class Agent:
         new = [m for m in list(sys.modules) if m not in old and (m in self._imports or "." not in m)
                and not m.startswith("_") and m != "kedge_agent"]
         modules = [m for m in new if importing.importable(m)]
+        refused += self._asks
         if "modules" in self._imports:  # of sys
             refused += [f"put {m} into sys.modules" for m in new if m not in modules]
         reply.update(
@@ -108,8 +122,9 @@ class Agent:
             module_versions=versions([m for m in modules if "." not in m],
                                      set(sys.modules) - old | self.outside.local.executed), env=env,
             ambient_after=digests, reached=left.reached, search=importing.search(), refused=refused, frames=frames,
+            texts=texts.taken(), placed=self._placed or self.lookups.placed, folder=self._folder,
             distributions=distributions, classes=sorted(classes), result=shown, definitions=left.definitions,
-            running=running.threads(self.ns, self._threads) + running.tasks(self.ns),
+            running=running.threads(self.ns, self._threads) + running.tasks(self.ns) + self.outside.hooks(),
             ambient=[{"name": n, "state": base64.b64encode(s).decode()} for n, s in sorted(states.items())])
         return reply
 
@@ -122,7 +137,8 @@ class Agent:
     def _shows(self, user: dict[str, Any]) -> dict[str, Any] | None:
         """What the last cell showed: None for nothing, the name whose value it is, or {} for something else."""
         for value in self.history.result().values():
-            same = [n for n in sorted(user) if user[n] is value and not isinstance(value, groups._ATOMS)]
+            plain = isinstance(value, groups._ATOMS) and value == value
+            same = [n for n in sorted(user) if user[n] is value and not plain]
             return {"is": same[0]} if same else {}
         return None
 
@@ -135,6 +151,10 @@ class Agent:
         undo: list[Callable[[], None]] = []
         states = {a["name"]: base64.b64decode(a["state"]) for a in content.get("ambient") or []}
         gone = content.get("delete") or []
+        for t in content.get("texts") or []:
+            texts.enter(t["code"], t["count"], t["normal"])
+        if content.get("entered") is not None:
+            texts.enter(content["entered"], int(self.shell.execution_count))
         try:
             undo.append(self.outside.lead(states))
             with self.shell.builtin_trap:  # libraries ask get_ipython, while imported, where they are
@@ -259,7 +279,7 @@ def register(kernel: Any) -> None:
     agent = Agent(kernel)
     environ.install()
     importing.install()
-    importing.watch(agent.outside.local.imported)
+    importing.watch(agent.outside.imported)
 
     def handler(name: str, act: Callable[[dict[str, Any]], dict[str, Any]]) -> Any:
         async def handle(stream: Any, ident: Any, parent: dict[str, Any]) -> None:

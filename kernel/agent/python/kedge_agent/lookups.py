@@ -5,6 +5,7 @@ Both raise audit events. A hook in the preloaded library passes them on; without
 from __future__ import annotations
 
 import ctypes
+import logging
 import os
 import sys
 from typing import Any
@@ -23,6 +24,11 @@ _HARMLESS = tuple(p.replace("/", os.sep) for p in (
     "/traitlets/traitlets.py", "/typing_extensions.py"))
 
 
+_LOGGING = os.sep + os.path.join("logging", "__init__.py")
+
+_SHOWN = ("lineno", "filename", "pathname", "module")  # fields of a record that say where the call stands
+
+
 class Lookups:
     """What was looked up since the last begin; used by the shell thread, told by any."""
 
@@ -30,6 +36,7 @@ class Lookups:
         self._ns = ns
         self.frames = True
         self.classes: set[str] = set()
+        self.placed = False  # whether a log record was shown with the place of the call
         self.heard = False  # whether the hook is in force
         self._inside = False
         self._callback: Any = None
@@ -38,7 +45,7 @@ class Lookups:
         """A cell comes."""
         if self._callback is None:
             self._install()
-        self.frames, self.classes = not self.heard, set()
+        self.frames, self.classes, self.placed = not self.heard, set(), not self.heard
 
     def _install(self) -> None:
         kind = ctypes.PYFUNCTYPE(None, ctypes.c_char_p, ctypes.py_object)
@@ -62,8 +69,9 @@ class Lookups:
                 module, name = args
                 if module == "__main__":
                     self.classes.add(str(name).split(".")[0])
-            elif not self.frames:
-                self.frames = self._reads()
+            else:
+                self.frames = self.frames or self._reads()
+                self.placed = self.placed or _logs()
         except Exception:
             self.frames = True
         finally:
@@ -79,3 +87,12 @@ class Lookups:
         while frame is not None and frame.f_globals is not self._ns:
             frame = frame.f_back
         return frame is not None
+
+
+def _logs() -> bool:
+    """Whether the frame is asked for by logging, and some handler shows the place of calls."""
+    if not sys._getframe(2).f_code.co_filename.endswith(_LOGGING):
+        return False
+    handlers = [ref() for ref in logging._handlerList]  # type: ignore[attr-defined]
+    formats = (getattr(getattr(h, "formatter", None), "_fmt", None) for h in handlers)
+    return any(type(f) is str and any(word in f for word in _SHOWN) for f in formats)

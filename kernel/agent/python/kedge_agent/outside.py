@@ -3,12 +3,23 @@ from __future__ import annotations
 
 import json
 import os
+import types
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from . import ambient, localmodules, patches, places, streams
-from .ambient import held_options, ipython_tables, log_handlers, process, pyplot_figures, signals
+from . import ambient, containers, localmodules, patches, places, streams
+from .ambient import (
+    abstract_classes,
+    codec_tables,
+    held_options,
+    ipython_tables,
+    library_settings,
+    log_handlers,
+    process,
+    pyplot_figures,
+    signals,
+)
 from .reads import Reads
 
 PATCHED = "patched"  # the ambient state that says which pseudo-names there are
@@ -54,7 +65,8 @@ class Outside:
         self.local = localmodules.LocalModules()
         self._patches = patches.Patches(ns)
         options = [held_options.Pandas(), held_options.Numpy(), held_options.Plotly()]
-        self._places = places.Places([ipython_tables, log_handlers, pyplot_figures, signals, *options],  # type: ignore
+        tables = [ipython_tables, log_handlers, pyplot_figures, signals, codec_tables, abstract_classes]
+        self._places = places.Places([*tables, *options],  # type: ignore
                                      _Local(self.local, self._patches))
         self._started = False
         self._entries: dict[str, Any] = {}
@@ -65,6 +77,8 @@ class Outside:
         self._seeded: set[str] = set()  # streams that are what the cell makes them, whatever they were before
         self._watched: dict[str, Any] = {}
         self._faults: dict[str, str] = {}
+        self._containers = containers.Containers(ns)
+        self._calls: list[str] = []
 
     def start(self) -> None:
         """The first message comes: what is there now is what a fresh kernel has."""
@@ -72,6 +86,12 @@ class Outside:
             self._started = True
             ambient.start()
             self._places.start()
+
+    def imported(self, module: types.ModuleType) -> None:
+        """A module was just executed from source."""
+        self.local.imported(module)
+        if module.__name__ in library_settings.MODULES:
+            library_settings.look()
 
     def reach(self, found: Reads, user: dict[str, Any], more: bool) -> None:
         """Add what a cell reads outside of the namespace, and the names that definitions there read.
@@ -109,6 +129,8 @@ class Outside:
         self._pieces = self.local.look(self._reached)
         self._patches.before(found.stored(), found.targets)
         self._watched = process.describe()
+        self._containers.before(found)
+        self._calls = sorted(process.CALLS & found.mentioned)
         self._before = ambient.digests(self._states(self._entries))
         observed = {*ambient.ADAPTERS, PATCHED, *(MODULE + n for n in self._reached)}
         self._seeded = streams.seeded(found.tree)
@@ -147,8 +169,14 @@ class Outside:
         differ = {n: states.get(n, b"") for n in self._before.keys() | after.keys()
                   if self._before.get(n) != after.get(n) or n in self._seeded}
         refused = [f"left {n} in a state that cannot be captured ({why})" for n, why in sorted(self._faults.items())]
+        refused += self._containers.after() + [f"calls {name}" for name in self._calls] + self._patches.refused()
         refused += [f"changed {what}" for what in process.changes(self._watched, process.describe())]
         return differ, after, refused
+
+    def hooks(self) -> list[str]:
+        """What of the cell's own is called whatever the next ones do."""
+        found = ["an audit hook"] if "addaudithook" in self._calls else []
+        return found + (["a hook that traces calls"] if process.traced() else [])
 
     def _states(self, entries: dict[str, Any]) -> dict[str, bytes]:
         states, self._faults = ambient.capture()

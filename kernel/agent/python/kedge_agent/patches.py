@@ -22,6 +22,8 @@ _HOOKS = {"sys": ("excepthook", "displayhook", "unraisablehook", "breakpointhook
 _OTHERS = {"sys": {"path", "modules", "meta_path", "path_hooks", "stdin", "stdout", "stderr", "last_exc", "last_type",
                    "last_value", "last_traceback", "ps1", "ps2", "ps3"},
            "builtins": {"_", "get_ipython", "display", "exit", "quit"}, "os": {"environ"}}
+# Objects that modules hold and whose attributes adapters restore, by type.
+_RESTORED = {"DictWrapper", "OptionsWrapper", "Logger", "RcParams", "RenderersConfig", "TemplatesConfig", "Config"}
 _UNKNOWN = object()  # what a module held that was not loaded before the cell that set it
 
 
@@ -86,9 +88,25 @@ class Patches:
             if owner and owner + name not in self._original and owner not in self._owners:
                 self._note(owner + name, _UNKNOWN)
         for owner, names in extended().items():
-            for name in names.keys() - self._open.get(owner, names).keys() - _CACHES:
+            known = self._open.get(owner)
+            fresh = {n for n in names if _own(names[n])} if known is None else names.keys() - known.keys()
+            for name in fresh - _CACHES:
                 self._note(owner + name, GONE)
         self._before = {}
+
+    def refused(self) -> list[str]:
+        """Why the last cell may not be cached: it has set what is no place."""
+        found = []
+        for target in self._targets:
+            obj = self._ns.get(target[0])
+            inside = isinstance(obj, types.ModuleType) and not localmodules.is_local(obj) and target[0] != "sys"
+            for name in target[1:-1]:
+                obj = getattr(obj, name, None) if inside else None
+            kind = type(obj)
+            if inside and obj is not None and not isinstance(obj, (types.ModuleType, type)):
+                if not any(b.__name__ in _RESTORED for b in kind.__mro__):
+                    found.append(f"set {'.'.join(target)}")
+        return found
 
     def _note(self, pseudo: str, was: Any) -> None:
         module, _, path = pseudo.partition(":")
@@ -152,6 +170,12 @@ def extended() -> dict[str, dict[str, Any]]:
             if isinstance(cls, type):
                 found[f"{cls.__module__}:{cls.__qualname__}."] = dict(vars(cls))
     return found
+
+
+def _own(value: Any) -> bool:
+    """Whether a function or class of the notebook stands in a library's class, as itself or as an accessor."""
+    value = getattr(value, "_accessor", getattr(value, "accessor", value))
+    return getattr(value, "__module__", None) == "__main__"
 
 
 def _owner(pseudo: str) -> tuple[Any, str]:

@@ -10,11 +10,26 @@ import types
 from collections.abc import Callable, Hashable, Iterator
 from typing import Any, BinaryIO
 
-from . import arrays, builtin, classes, figures, forked, frames, functions, libraries, live, named, paths, proof, sets
+from . import (
+    arrays,
+    atoms,
+    builtin,
+    classes,
+    figures,
+    forked,
+    frames,
+    functions,
+    libraries,
+    live,
+    named,
+    paths,
+    proof,
+    sets,
+)
 from .ambient import log_handlers
 from .refused import Uncapturable, refuse
 
-_STAND_INS = (sets.Shape, arrays.Memory, functions.Globals, live.Namespace)
+_STAND_INS = (sets.Shape, arrays.Memory, functions.Globals, live.Namespace, atoms.One, atoms.Interned)
 FLOOR = 16 << 10  # bytes; smaller buffers stay in the stream
 SLACK = 256 << 20  # bytes; a stream may have these and twice what the process holds in memory
 
@@ -92,6 +107,7 @@ class SetPickler(Pickler):
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         self._shapes: dict[int, sets.Shape] = {}
+        self._nans: dict[int, atoms.One] = {}
 
     def persistent_id(self, obj: Any) -> Any:
         """A set is its Shape, from which unpickling gives the set."""
@@ -100,7 +116,21 @@ class SetPickler(Pickler):
             return live.Namespace()
         if kind is set or kind is frozenset and len(obj) > 1:
             return self._shapes.setdefault(id(obj), sets.Shape(obj))
+        if kind is float and obj != obj:
+            return self._nan(obj)
         return None
+
+
+    def _nan(self, obj: float) -> atoms.One | None:
+        """What stands for a NaN; None where it is the argument of that."""
+        made = self._nans.get(id(obj))
+        if made is None:
+            made = self._nans[id(obj)] = atoms.One(obj)
+            return made
+        if not made.given:
+            made.given = True
+            return None
+        return made
 
 
 class Unpickler(pickle.Unpickler):
@@ -170,7 +200,7 @@ def dump(values: dict[str, Any], where: live.Live, plain: set[Hashable], sink: A
 
     pickler = (SetPickler if layouts else Pickler)(sink, where, keep, plain)
     try:
-        pickler.dump(values)
+        pickler.dump(atoms.stand_ins(values))
     except (Exception, forked.Stalled) as err:
         why = str(err) or type(err).__name__
         last = type(pickler.last)
@@ -255,6 +285,8 @@ def prove(walk: proof.Walk, values: dict[str, Any], file: Any, buffers: list[Any
         back = load(file, buffers, live.Live(where.ns))
         forked.keep(back)
         walk.compare(values, back)
+        for name in atoms.apart(values, back):
+            return f"{name} is shared in another way when it comes back"
     except proof.Differs as err:
         return str(err)
     except forked.Stalled:

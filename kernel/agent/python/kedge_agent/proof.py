@@ -84,6 +84,10 @@ class Walk:
             return
         if kind in (float, complex, range):
             self._need(repr(a) == repr(b) and (kind is not float or _bits(a) == _bits(b)), path, "changes")
+            if kind is float and a != a:
+                self._keep.append((a, b))
+                same = self._there.setdefault(id(a), id(b)) == id(b) and self._back.setdefault(id(b), id(a)) == id(a)
+                self._need(same, path, "is shared in another way when it comes back")
             return
         if id(a) in self._there or id(b) in self._back:
             same = self._there.get(id(a)) == id(b)

@@ -3,12 +3,13 @@ from __future__ import annotations
 
 import ast
 import logging
+import os
 import re
 import types
 from collections.abc import Iterable
 from typing import Any
 
-from . import flow, live, normalise, places, stores
+from . import environ, flow, live, normalise, places, stores
 from .groups import _ATOMS, children
 
 _EVERYTHING = {"eval", "exec", "globals", "locals", "vars", "dir", "_getframe", "currentframe", "__globals__",
@@ -18,6 +19,11 @@ _SPELLED = {"__globals__", "__main__", "_getframe", "user_ns"}  # as strings too
 # What looks definitions up in the notebook by the names in a pickle: by itself, or with load and loads.
 _PICKLES = {"Unpickler", "read_pickle"}
 _LOADERS = {"pickle", "_pickle", "joblib", "torch", "shelve"}
+# What tells where in its file code stands; who asks for lines of the text is seen (texts.py).
+_PLACES = {"co_filename", "co_firstlineno", "co_linetable", "co_lnotab", "co_lines", "co_positions", "f_lineno",
+           "tb_lineno", "lineno", "findlinestarts", "findCaller"}
+_FAILURES = {"last_value", "last_type", "last_traceback", "last_exc"}
+_FOLDERS = {"getcwd", "getcwdb", "cwd", "abspath", "realpath", "resolve", "pwd"}
 _MAGICS = {"time", "timeit", "capture", "matplotlib", "config", "load_ext", "autoreload", "cd",
            "pwd", "env", "pip", "bash", "sh", "writefile", "system", "sx"}
 _BODIES = {"time", "timeit", "capture"}  # magics whose cell is code that they run
@@ -64,7 +70,9 @@ class Reads:
         self.modules: set[str] = set()  # modules that are reached, or whose objects are
         self.tree: ast.Module | None = None  # of the cell
         self.targets: list[list[str]] = []  # dotted targets of the cell's own assignments
+        self._raw = False  # whether the dict behind os.environ is reached
         self._words: set[str] = set()  # names that stand in strings
+        self._texts: set[str] = set()  # words in the text of magics
         self._loaded: set[str] = set()  # names loaded, also where the cell has bound them before
         self._later: dict[str, list[types.CodeType]] = {}
         self._codes: dict[int, types.CodeType] = {}
@@ -103,7 +111,9 @@ class Reads:
                     self.cell(texts.pop())
                 except SyntaxError:
                     continue  # it fails before it reads anything
-            for name in {w for text in texts for w in _WORD.findall(text)} & self.known:
+            words = {w for text in texts for w in _WORD.findall(text)}
+            self._texts |= words
+            for name in words & self.known:
                 self.name(name)
         return known
 
@@ -122,6 +132,7 @@ class Reads:
             for const in code.co_consts:
                 for text in strings(const):
                     words = _WORD.findall(text)
+                    self._texts |= _FAILURES.intersection(words)
                     self.all = self.all or not _SPELLED.isdisjoint(words)
                     self.spelled.update(words)
                     self._words |= self.known.intersection(words)
@@ -134,11 +145,34 @@ class Reads:
         """The reply of kedge_before."""
         there = {n: n in user or places.is_pseudo(n) for n in sorted(self.names)}
         return {"reads": there, "weak": sorted(self.weak), "all": self.all,
-                "unpickles": self.unpickles, "binds": binds, "ambient": ambient}
+                "unpickles": self.unpickles, "failure": self.failure(), "sizes": self.sizes(), "binds": binds,
+                "ambient": ambient}
 
     def stored(self) -> set[str]:
         """The names of the attributes that the code may set."""
         return stores.attributes(self._codes.values())
+
+    def environment(self) -> bool:
+        """Whether the code may read the environment where nothing sees it."""
+        return self._raw or "environ" in self.mentioned and ("_data" in self.mentioned or "posix" in self.mentioned
+                                                             or "posix" in self.modules)
+
+    def failure(self) -> bool:
+        """Whether the code may ask for the exception with which an earlier cell ended."""
+        return not _FAILURES.isdisjoint(self.mentioned | self._texts) or not (
+            self._texts.isdisjoint(("tb", "debug")) and self.mentioned.isdisjoint(("pm", "print_last")))
+
+    def sizes(self) -> bool:
+        """Whether the code may ask how much memory an object takes: a list that was appended to takes more."""
+        return not {"getsizeof", "__sizeof__", "getrefcount"}.isdisjoint(self.mentioned)
+
+    def folder(self) -> bool:
+        """Whether the code may ask where on this machine the working folder lies."""
+        return not _FOLDERS.isdisjoint(self.mentioned | self._texts)
+
+    def placed(self) -> bool:
+        """Whether the code may ask where in its file code stands."""
+        return not _PLACES.isdisjoint(self.mentioned)
 
     def name(self, name: str) -> None:
         """Add one name and what its value reaches."""
@@ -200,7 +234,10 @@ class Reads:
                 if live.local(obj):
                     self._work.extend([*vars(obj).values(), *obj.__bases__, type(obj)])
                 continue
-            elif issubclass(kind, (types.ModuleType, types.CodeType, logging.Logger)):
+            elif environ.is_raw(obj):
+                self._raw = True
+                continue
+            elif issubclass(kind, (types.ModuleType, types.CodeType, logging.Logger)) or obj is os.environ:
                 continue  # a logger is found by its name, and leads to all others, to streams and to the shell
             elif kind in _RUNNING:
                 self.code(getattr(obj, _RUNNING[kind]))

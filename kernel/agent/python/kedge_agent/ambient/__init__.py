@@ -14,11 +14,13 @@ from . import (
     backend,
     colours,
     cwd,
+    decimal_flags,
     environ,
     extensions,
     futures,
     inline,
     ipython_settings,
+    library_settings,
     logs,
     numpy_options,
     numpy_random,
@@ -40,8 +42,9 @@ from . import (
 # In the order in which they are restored: what changes others comes first.
 ADAPTERS: dict[str, Any] = {a.NAME: a for a in (
     environ, cwd, sys_path, settings, extensions, autoreload, ipython_settings, futures, backend, inline, rcparams,
-    colours, numpy_options, pandas_options, polars_config, plotly_defaults, tqdm_pandas, torch_defaults, logs,
-    warning_filters, registries, process, python_random, numpy_random, torch_random)}
+    colours, library_settings, numpy_options, pandas_options, polars_config, plotly_defaults, tqdm_pandas,
+    torch_defaults, logs, warning_filters, registries, decimal_flags, process, python_random, numpy_random,
+    torch_random)}
 
 LEADING = ("environ", "cwd", "sys.path")  # these come before modules are imported
 

@@ -3,12 +3,20 @@ from __future__ import annotations
 
 import contextvars
 import copyreg
+import faulthandler
 import functools
 import os
+import signal
 import sys
 from typing import Any
 
+from .. import live
+
 NAME = "process"
+_PRIORITY = os.getpriority(os.PRIO_PROCESS, 0)
+_TIMERS = (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF)
+# Functions that change what cannot be looked at: a cell whose code names one is not cached.
+CALLS = {"addaudithook", "putenv", "unsetenv", "install_opener", "setrlimit", "sched_setaffinity", "stack_size"}
 
 
 def describe() -> dict[str, Any]:
@@ -18,6 +26,12 @@ def describe() -> dict[str, Any]:
         "the standard streams": [_name(type(s)) for s in (sys.stdin, sys.stdout, sys.stderr)],
         "copyreg": sorted(_name(c) for c, f in copyreg.dispatch_table.items()
                           if "__main__" in (c.__module__, getattr(f, "__module__", ""))),
+        "the finders of imports": [_name(f if isinstance(f, type) else type(f)) for f in sys.meta_path
+                                   if live.local(f if isinstance(f, type) else type(f))],
+        "the priority of the process": os.getpriority(os.PRIO_PROCESS, 0) - _PRIORITY,
+        "a timer": any(signal.getitimer(n)[0] > 0 for n in _TIMERS),
+        "faulthandler": faulthandler.is_enabled(),
+        "tracemalloc": "tracemalloc" in sys.modules and sys.modules["tracemalloc"].is_tracing(),
         "context variables": sorted(v.name for v in contextvars.copy_context() if not _known(v)),
         **_loaded(),
     }
@@ -25,6 +39,11 @@ def describe() -> dict[str, Any]:
 
 
 _START: dict[str, Any] = {}
+
+
+def traced() -> bool:
+    """Whether a function of the notebook's is told of calls."""
+    return any(getattr(h, "__module__", None) == "__main__" for h in (sys.gettrace(), sys.getprofile()))
 
 
 def start() -> None:

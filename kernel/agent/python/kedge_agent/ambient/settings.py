@@ -13,6 +13,7 @@ from typing import Any
 
 NAME = "settings"
 _START: dict[str, Any] = {}
+_CONTEXTS = (decimal.DefaultContext, decimal.BasicContext, decimal.ExtendedContext)
 
 
 def _now() -> dict[str, Any]:
@@ -20,6 +21,7 @@ def _now() -> dict[str, Any]:
     return {
         "decimal": (context.prec, context.rounding, context.Emin, context.Emax, context.capitals, context.clamp,
                     sorted(t.__name__ for t, on in context.traps.items() if on)),
+        "decimal defaults": [(c.prec, c.rounding, c.Emin, c.Emax) for c in _CONTEXTS],
         "digits": getattr(sys, "get_int_max_str_digits", int)(),
         "gc": (gc.isenabled(), gc.get_threshold()),
         "locale": locale.setlocale(locale.LC_ALL),
@@ -68,6 +70,11 @@ def _decimal(value: Any) -> None:
         context.traps[trap] = trap.__name__ in traps
 
 
+def _defaults(value: Any) -> None:
+    for context, of in zip(_CONTEXTS, value, strict=True):
+        context.prec, context.rounding, context.Emin, context.Emax = of
+
+
 def _gc(value: Any) -> None:
     (gc.enable if value[0] else gc.disable)()
     gc.set_threshold(*value[1])
@@ -75,6 +82,7 @@ def _gc(value: Any) -> None:
 
 _SET = {
     "decimal": _decimal,
+    "decimal defaults": _defaults,
     "digits": lambda v: sys.set_int_max_str_digits(v),
     "gc": _gc,
     "locale": lambda v: locale.setlocale(locale.LC_ALL, v),

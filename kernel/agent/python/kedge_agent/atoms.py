@@ -1,0 +1,112 @@
+"""Values without parts, such as numbers and strings, where a program can tell whether two are one object.
+
+They count by value, but for three things that are kept: one object as the value of several names (``b = a``); a
+NaN, which equals nothing, so that ``x in [x]`` and the keys of dicts go by which NaN it is; and which strings are
+interned. Whether equal ones inside of containers are one object is not kept.
+"""
+from __future__ import annotations
+
+import ctypes
+import math
+import sys
+from collections.abc import Iterable
+from typing import Any
+
+from . import live, named
+
+_STATE = 4 * ctypes.sizeof(ctypes.c_ssize_t)  # offset in a str: after its head, length and hash
+_INTERNED = 3  # its lowest bits
+_DISTINCT = {"builtins.complex", "builtins.range", "datetime.datetime", "datetime.date", "datetime.time",
+             "datetime.timedelta", "decimal.Decimal", "fractions.Fraction", "uuid.UUID",
+             "pandas._libs.tslibs.timestamps.Timestamp", "pandas._libs.tslibs.timedeltas.Timedelta"}
+
+
+class One:
+    """Stands in a stream for a value that is one object wherever it is referred to."""
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+        self.given = _held(value) is not None  # whether the value itself stands in the stream or need not
+
+    def reduce(self) -> tuple[Any, ...]:
+        """A reduction that gives the value."""
+        found = _held(self.value)
+        return (one, (self.value,)) if found is None else (named.get, found)
+
+
+class Interned:
+    """Stands in a stream for a string that is interned."""
+
+    def __init__(self, value: str) -> None:
+        self.value = value
+
+    def reduce(self) -> tuple[Any, ...]:
+        """A reduction that gives the interned string."""
+        return interned, (self.value,)
+
+
+def one(value: Any) -> Any:
+    """value; the digest of a stream that refers to it once is that of the value."""
+    return value
+
+
+def interned(value: str) -> str:
+    """The interned string that equals value; the digest of a stream is that of the value."""
+    return sys.intern(value)
+
+
+def _held(value: Any) -> tuple[str, str] | None:
+    """The module and name of the NaN that programs share."""
+    if value is math.nan:
+        return "math", "nan"
+    numpy = sys.modules.get("numpy")
+    return ("numpy", "nan") if numpy is not None and value is vars(numpy).get("nan") else None
+
+
+def nan(value: Any) -> bool:
+    """Whether a float is a NaN that is nobody's but the program's own."""
+    return bool(value != value) and _held(value) is None
+
+
+def is_interned(value: str) -> bool:
+    """Whether a string is in the interpreter's table."""
+    return bool(ctypes.c_uint.from_address(id(value) + _STATE).value & _INTERNED)
+
+
+def telling(value: Any) -> bool:
+    """Whether a program can tell two such values apart that are equal."""
+    kind = type(value)
+    if kind is int:
+        return not -5 <= value <= 256
+    if kind is str:
+        return len(value) > 1 and not is_interned(value)
+    if kind in (bytes, tuple, frozenset):
+        return len(value) > (kind is bytes)
+    if kind is float:
+        return _held(value) is None
+    return f"{live.module(kind)}.{live.name(kind)}" in _DISTINCT
+
+
+def stand_ins(values: dict[str, Any]) -> dict[str, Any]:
+    """values as they are to be pickled: what several names share, and interned strings, by what stands for them."""
+    made: dict[int, Any] = {}
+    for same in shared(values):
+        made[id(values[same[0]])] = One(values[same[0]])
+    for value in values.values():
+        if type(value) is str and is_interned(value):
+            made[id(value)] = Interned(value)
+    return {n: made.get(id(v), v) for n, v in values.items()}
+
+
+def shared(values: dict[str, Any]) -> list[list[str]]:
+    """The names that have one and the same such value, where those are several."""
+    found: dict[int, list[str]] = {}
+    for name, value in values.items():
+        if telling(value):
+            found.setdefault(id(value), []).append(name)
+    return [names for names in found.values() if len(names) > 1]
+
+
+def apart(values: dict[str, Any], back: dict[str, Any]) -> Iterable[str]:
+    """The names whose value is one object with that of others in values, and another in back."""
+    return (n for names in shared(values) for n in names if back[n] is not back[names[0]])
