@@ -116,7 +116,7 @@ func (n *Interactive) Enter(ctx context.Context, source string) (count int, err 
 	if err != nil {
 		return 0, fmt.Errorf("enter a cell: %w", err)
 	}
-	n.s.state.Enter(source, cellgraph.Combine("entered"), cellgraph.Digest{})
+	n.s.state.Enter(cellgraph.Entered{Source: source}, cellgraph.Combine("entered"), cellgraph.Digest{})
 	return count, nil
 }
 
@@ -235,6 +235,9 @@ func (n *Interactive) outputs(ctx context.Context, t *cellgraph.Trace) ([]json.R
 	if err != nil {
 		return nil, nil, err
 	}
+	if shows(tagged, "error") {
+		return nil, nil, fmt.Errorf("it ended with an exception, which the kernel would not know")
+	}
 	if showsResult(tagged) && (t.Effect.Result == nil || *t.Effect.Result == (cellgraph.Result{})) {
 		return nil, nil, fmt.Errorf("what it showed as its result was not captured")
 	}
@@ -253,12 +256,15 @@ func (s *Session) recorded(ctx context.Context, blob cellgraph.Digest) (tagged [
 	return tagged, nil
 }
 
-func showsResult(outputs []json.RawMessage) bool {
+func showsResult(outputs []json.RawMessage) bool { return shows(outputs, "execute_result") }
+
+// shows reports whether there is an output of a type.
+func shows(outputs []json.RawMessage, kind string) bool {
 	return slices.ContainsFunc(outputs, func(raw json.RawMessage) bool {
 		var head struct {
 			Type string `json:"output_type"`
 		}
-		return json.Unmarshal(raw, &head) == nil && head.Type == "execute_result"
+		return json.Unmarshal(raw, &head) == nil && head.Type == kind
 	})
 }
 
