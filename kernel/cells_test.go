@@ -133,3 +133,12 @@ func TestAShutdownWaitsForWhatIsTakenFromTheKernel(t *testing.T) {
 	}
 	reply(t, control, stop.Header.MsgID)
 }
+
+func TestAClientThatComesWhileTheProxyEndsHarmsNothing(t *testing.T) {
+	p := &Proxy{}
+	p.part(t.Context()) // nobody is there
+	p.enter()
+	p.leave()
+	p.enter()
+	p.leave()
+}

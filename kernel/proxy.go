@@ -170,8 +170,10 @@ func (p *Proxy) supervise(ctx context.Context) error {
 func (p *Proxy) part(ctx context.Context) {
 	p.mu.Lock()
 	gone := make(chan struct{})
-	if p.gone = gone; p.clients == 0 {
+	if p.clients == 0 {
 		close(gone)
+	} else {
+		p.gone = gone
 	}
 	p.mu.Unlock()
 	select {
