@@ -8,19 +8,21 @@ import (
 func TestNotebooksInALiveKernel(t *testing.T) {
 	f := newFront(t)
 	for test, name := range map[string]string{
-		"RestartsAndEdits":        "notebook",
-		"Errors":                  "errors",
-		"DisplayIDs":              "displays",
-		"RequestsThatAreNoCells":  "requests",
-		"Interrupts":              "interrupted",
-		"AClientThatLeaves":       "leaves",
-		"VSCode":                  "vscode",
-		"StepsThatComeLate":       "late",
-		"Magics":                  "magics",
-		"NbclientSendsNoMetadata": "client",
-		"NbconvertAndPapermill":   "commands",
-		"JupyterServer":           "server",
-		"AStoreThatCannotBeUsed":  "unusable",
+		"RestartsAndEdits":         "notebook",
+		"Errors":                   "errors",
+		"DisplayIDs":               "displays",
+		"RequestsThatAreNoCells":   "requests",
+		"Interrupts":               "interrupted",
+		"AClientThatLeaves":        "leaves",
+		"VSCode":                   "vscode",
+		"StepsThatComeLate":        "late",
+		"Magics":                   "magics",
+		"NbclientSendsNoMetadata":  "client",
+		"NbconvertAndPapermill":    "commands",
+		"JupyterServer":            "server",
+		"AKernelThatEndsInACell":   "dies",
+		"KedgeRunSharesWhatIsKept": "run",
+		"AStoreThatCannotBeUsed":   "unusable",
 	} {
 		t.Run(test, func(t *testing.T) { f.live(t, name, "kedge-python3", "python3") })
 	}
@@ -47,6 +49,6 @@ func (f *front) live(t *testing.T, args ...string) {
 func (f *front) with(t *testing.T) *front {
 	t.Helper()
 	g := *f
-	g.t, g.env = t, append(g.env[:len(g.env):len(g.env)], "KEDGE_HOME="+t.TempDir(), "TMPDIR="+t.TempDir())
+	g.t, g.env = t, append(g.env[:len(g.env):len(g.env)], "KEDGE_HOME="+t.TempDir(), "TMPDIR="+t.TempDir(), "KEDGE_TEST_BINARY="+f.kedge)
 	return &g
 }

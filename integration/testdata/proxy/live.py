@@ -372,6 +372,40 @@ def commands(kedge, _):
     assert other == run(*papermill, "-p", "alpha", "2")
 
 
+def dies(kedge, plain):
+    """A kernel that ends in a cell: what was kept before is there after the restart."""
+    d = Desk([A, ("b", ["step:two"], "import os\nos._exit(3)"), C], kedge, plain)
+    d.run("a", "ran")
+    d.kedge.send(d.cells["b"][2], d.metadata("b"))
+    assert d.kedge.km.provisioner.process.wait(TIMEOUT) == 3
+    d.restart()
+    d.run("a", "restored")
+    d.run("c", "ran")
+    d.close()
+
+
+def run(kedge, plain):
+    """kedge run, plan and log share what a live kernel keeps, and the other way round."""
+    d = Desk([A, B, C, ("e", ["step:four"], "import numpy as np\nnp.arange(3)")], kedge, plain)
+    program = os.environ["KEDGE_TEST_BINARY"]
+
+    def kedge_json(command):
+        out = subprocess.run([program, command, "--json", d.kedge.notebook], stdout=subprocess.PIPE, check=True).stdout
+        return json.loads(out)
+
+    for cell in "abc":
+        d.run(cell, "ran")
+    d.kedge.close()
+    report = kedge_json("run")
+    assert [c["status"] for c in report["cells"]] == ["restored"] * 3 + ["ran"], report
+    d.kedge.start()
+    d.plain.restart()
+    for cell in "abce":
+        d.run(cell, "restored")
+    assert {s["cell"] for s in kedge_json("log")} == set("abce")
+    d.close()
+
+
 def server(kedge, _):
     """Through Jupyter's server: it names the notebook, and drops what it gets too fast, but nothing of a restored cell."""
     import socket
