@@ -130,6 +130,33 @@ func TestDeclaredEdge(t *testing.T) {
 	}
 }
 
+func TestDeclaredEdgeInALiveKernel(t *testing.T) {
+	load := trace("load", nil, cellgraph.Effect{Groups: []cellgraph.Group{group("1", "a")}})
+	more := trace("more", nil, cellgraph.Effect{Groups: []cellgraph.Group{group("2", "b")}})
+	more.Step = load.Step
+	s := cellgraph.NewState(whole{})
+	s.Apply(load)
+	s.Apply(more)
+	once, early := s.ObserveStep(load.Step), s.Clone()
+	s.Apply(load)
+	if s.ObserveStep(load.Step) != once {
+		t.Error("a cell that does the same again is another effect of its step")
+	}
+	load.Effect.Groups[0] = group("3", "a")
+	s.Apply(load)
+	if s.ObserveStep(load.Step) == once {
+		t.Error("a cell that does something else is no other effect of its step")
+	}
+	if early.ObserveStep(load.Step) != once {
+		t.Error("a clone follows the state that it was made of")
+	}
+	renamed := *load.In(load.Cell, "fetch")
+	s.Apply(renamed)
+	if s.ObserveStep("fetch").ID.IsZero() || load.Step == "fetch" {
+		t.Error("a hit in a renamed step is no effect of that step")
+	}
+}
+
 func TestPlan(t *testing.T) {
 	load := trace("load", nil, cellgraph.Effect{Groups: []cellgraph.Group{group("1", "a")}})
 	s := stateWith(group("1", "a"))

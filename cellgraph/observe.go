@@ -186,7 +186,15 @@ func (s *State) ObserveAmbient(name string) Observation {
 
 // ObserveStep says what a step's cells have done so far; zero if none has run.
 func (s *State) ObserveStep(name string) Observation {
-	return Observation{Kind: KindStep, Name: name, ID: s.steps[name]}
+	effects := s.steps[name]
+	if len(effects) == 0 {
+		return Observation{Kind: KindStep, Name: name}
+	}
+	var parts []string
+	for _, e := range effects {
+		parts = append(parts, e.effect.String())
+	}
+	return Observation{Kind: KindStep, Name: name, ID: Combine(parts...)}
 }
 
 // ObserveText says how the last cell with a code reads, or every cell that

@@ -14,7 +14,7 @@ const (
 
 // PlanCell is a cell as the plan sees it.
 type PlanCell struct {
-	ID string
+	ID, Step string
 	// Traces are those of the cell's present code, newest first.
 	Traces []Trace
 	// Last is the newest trace that a cell of this id left, whatever its code; nil if it never ran.
@@ -95,6 +95,7 @@ func forecast(c PlanCell, state *State, world World, tainted map[string]string) 
 		v := Look(c.Traces, state, world)
 		f.Hit, f.Why, f.Status = v.Hit, v.Why, Stale
 		if v.Hit != nil {
+			f.Hit = v.Hit.In(c.ID, c.Step)
 			f.Status, f.Seconds = Fresh, v.Hit.Seconds
 		}
 	}

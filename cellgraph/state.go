@@ -17,10 +17,10 @@ type State struct {
 	files   map[string]FileChange
 	ambient map[string]Ambient
 	modules []string
-	loaded  map[string]Observation // versions and sources of the modules imported, by kind and name
-	steps   map[string]Digest      // composed effect of each step so far
-	history Digest                 // what was entered and shown so far
-	texts   []Entered              // cells so far, without what they showed
+	loaded  map[string]Observation  // versions and sources of the modules imported, by kind and name
+	steps   map[string][]cellEffect // what the cells of each step last did, in the order in which they first ran
+	history Digest                  // what was entered and shown so far
+	texts   []Entered               // cells so far, without what they showed
 }
 
 // Entered is a cell as it was entered.
@@ -55,7 +55,7 @@ func NewState(parts Parter) *State {
 		files:   map[string]FileChange{},
 		ambient: map[string]Ambient{},
 		loaded:  map[string]Observation{},
-		steps:   map[string]Digest{},
+		steps:   map[string][]cellEffect{},
 	}
 }
 
@@ -76,11 +76,29 @@ func (s *State) Clone() *State {
 	}
 }
 
+// cellEffect is what a cell last did.
+type cellEffect struct {
+	cell   string
+	effect Digest
+}
+
+// compose notes the effect of a cell of a step. One that runs again does not
+// count twice: a person who runs the notebook again has the same steps again.
+func (s *State) compose(t *Trace) {
+	effects := slices.Clone(s.steps[t.Step]) // a clone of s may hold the old ones
+	i := slices.IndexFunc(effects, func(e cellEffect) bool { return e.cell == t.Cell })
+	if i < 0 {
+		i, effects = len(effects), append(effects, cellEffect{cell: t.Cell})
+	}
+	effects[i].effect = t.Effect.ID()
+	s.steps[t.Step] = effects
+}
+
 // Apply moves s past a cell that had the effect of t.
 func (s *State) Apply(t Trace) {
 	e := t.Effect
 	touched := s.touch(&t)
-	s.steps[t.Step] = Combine(s.steps[t.Step].String(), e.ID().String())
+	s.compose(&t)
 	for _, name := range e.Deleted {
 		delete(s.names, name)
 		delete(s.opaque, name)

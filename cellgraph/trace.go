@@ -164,6 +164,16 @@ func (t *Trace) Key() Digest {
 	return Combine(parts...)
 }
 
+// In is t as the trace of another cell with the same code, which may stand in another step.
+func (t *Trace) In(cell, step string) *Trace {
+	if t.Cell == cell && t.Step == step {
+		return t
+	}
+	own := *t
+	own.Cell, own.Step = cell, step
+	return &own
+}
+
 // ID identifies what the effect changed: values, files and ambient state, not outputs.
 func (e *Effect) ID() Digest {
 	var parts []string

@@ -70,7 +70,7 @@ func (s *Session) planCells(ctx context.Context) (cells []cellgraph.PlanCell, sk
 			skipped[cell.ID] = "after --to " + s.cfg.To
 			continue
 		}
-		p := cellgraph.PlanCell{ID: cell.ID, Entered: s.entered(cell), Binds: s.cfg.Sources[cell.ID].Binds}
+		p := cellgraph.PlanCell{ID: cell.ID, Step: cell.Step, Entered: s.entered(cell), Binds: s.cfg.Sources[cell.ID].Binds}
 		traces, err := s.cfg.Store.Traces(ctx, s.code(cell))
 		if err != nil {
 			s.fault("look up cell "+cell.ID, err)

@@ -332,6 +332,7 @@ func (s *Session) look(ctx context.Context, cell notebook.CodeCell) cellgraph.Ve
 	traces = fitting(traces, cell)
 	v := cellgraph.Look(traces, s.state, s.world)
 	if v.Hit != nil {
+		v.Hit = v.Hit.In(cell.ID, cell.Step)
 		why := cmp.Or(s.tainted(ctx, v.Hit), s.repeatable(ctx, v.Hit), expired(cell, v.Hit.Created, s.world.now()))
 		if why != "" {
 			v = cellgraph.Verdict{Why: why}
