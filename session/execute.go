@@ -23,6 +23,7 @@ func (s *Session) execute(ctx context.Context, cell notebook.CodeCell, count int
 	}
 	if cell.Step == "" || s.blind != "" { // nothing is recorded; the kernel holds what it holds
 		res, err := s.kernel.Execute(ctx, s.request(cell))
+		s.counted = res.ExecutionCount
 		return s.finish(cell, count, res, err)
 	}
 	if err := s.bring(ctx, count); err != nil {

@@ -101,8 +101,13 @@ func (s *Session) lay(ctx context.Context, r agent.Restore) (count int, err erro
 		}
 	}
 	r.Texts = s.untold()
-	if count, err = s.agent.Apply(ctx, r); err != nil {
-		return 0, err
+	if r.ExecutionCount == nil || *r.ExecutionCount != s.counted || !r.Empty() {
+		if count, err = s.agent.Apply(ctx, r); err != nil {
+			return 0, err
+		}
+	}
+	if r.ExecutionCount != nil {
+		s.counted = *r.ExecutionCount
 	}
 	s.spoken = len(s.past)
 	s.live = s.state.Clone()

@@ -96,6 +96,7 @@ type Session struct {
 	agent    *agent.Client
 	ring     *observe.Ring
 	live     *cellgraph.State // what the kernel holds
+	counted  int              // the execution count that the kernel gave last; 0 before the first cell, or if it is not known
 	past     []passed
 	told     map[int]bool     // which restored cells of the past the kernel's history has
 	retell   bool             // cells were run again since, which the history has at its end

@@ -45,6 +45,7 @@ func (s *Session) watched(ctx context.Context, o *seen, count int) (doubt, err e
 	doubt = s.beginWatch(ctx, o, count)
 	began := time.Now()
 	o.result, err = s.kernel.Execute(ctx, s.request(o.cell))
+	s.counted = o.result.ExecutionCount
 	o.seconds = time.Since(began).Seconds()
 	return errors.Join(doubt, s.endWatch(o)), err
 }

@@ -165,6 +165,11 @@ type Restore struct {
 	Changed []string `json:"changed"`
 }
 
+// Empty reports whether r lays nothing but an execution count.
+func (r *Restore) Empty() bool {
+	return len(r.Groups)+len(r.Delete)+len(r.Modules)+len(r.Ambient)+len(r.History)+len(r.Changed)+len(r.Texts) == 0 && r.Entered == nil && r.Result == nil
+}
+
 // Normalise gives the normal form of a cell's code, as normalise.py does, and the names that it binds.
 func (c *Client) Normalise(ctx context.Context, code string) (normal string, binds []string, err error) {
 	var r struct {

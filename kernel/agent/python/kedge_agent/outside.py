@@ -189,8 +189,8 @@ class Outside:
 
     def lead(self, states: dict[str, bytes]) -> Callable[[], None]:
         """Put in place what importing modules depends on. Returns what undoes it."""
-        before, _ = ambient.capture()
         folder, applied = os.getcwd(), [n for n in ambient.LEADING if n in states]
+        before, _ = ambient.capture(applied)
         ambient.restore({n: states[n] for n in applied})
 
         def undo() -> None:
@@ -204,9 +204,9 @@ class Outside:
 
         Returns what undoes it; if it raises, it is undone.
         """
-        before, _ = ambient.capture()
-        held = {**self._places.entries(), **{n: self.local.value(n) for n in values if self.local.owns(n)}}
         folder, applied = os.getcwd(), [n for n in states if n in ambient.ADAPTERS]
+        before, _ = ambient.capture(applied)
+        held = {**self._places.entries(), **{n: self.local.value(n) for n in values if self.local.owns(n)}}
 
         def undo() -> None:
             os.chdir(folder)

@@ -27,6 +27,8 @@ _FOLDERS = {"getcwd", "getcwdb", "cwd", "abspath", "realpath", "resolve", "pwd"}
 _MAGICS = {"time", "timeit", "capture", "matplotlib", "config", "load_ext", "autoreload", "cd",
            "pwd", "env", "pip", "bash", "sh", "writefile", "system", "sx"}
 _BODIES = {"time", "timeit", "capture"}  # magics whose cell is code that they run
+_LINES = {"time", "timeit"}  # magics whose line is
+_OPTIONS = re.compile(r"^(\s*-\S+(\s+\d+)?)+")  # of those
 _RESULTS = re.compile(r"_{1,3}|_\d+|_oh|Out")  # what was shown before may share with any name
 _WORD = re.compile(r"\b[^\W\d]\w*")
 _RUNNING = {types.GeneratorType: "gi_code", types.CoroutineType: "cr_code", types.AsyncGeneratorType: "ag_code"}
@@ -106,9 +108,14 @@ class Reads:
             texts = [a.value for a in call.args if isinstance(a, ast.Constant) and isinstance(a.value, str)]
             magic = call.func.attr.startswith("run_")
             known = known and (not magic or texts[:1] != [] and texts[0] in _MAGICS)
+            body = ""
             if call.func.attr == "run_cell_magic" and texts[:1] != [] and texts[0] in _BODIES and len(texts) == 3:
+                body = texts.pop()
+            elif call.func.attr == "run_line_magic" and texts[:1] != [] and texts[0] in _LINES and len(texts) == 2:
+                body = _OPTIONS.sub("", texts[1])
+            if body:
                 try:
-                    self.cell(texts.pop())
+                    self.cell(body)
                 except SyntaxError:
                     continue  # it fails before it reads anything
             words = {w for text in texts for w in _WORD.findall(text)}

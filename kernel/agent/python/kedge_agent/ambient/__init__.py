@@ -7,6 +7,7 @@ that holds objects of the notebook is kept by the places (../places.py) instead.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from typing import Any
 
 from . import (
@@ -56,12 +57,12 @@ def start() -> None:
             adapter.start()
 
 
-def capture() -> tuple[dict[str, bytes], dict[str, str]]:
-    """(the state of every adapter where something differs, why others cannot be captured now)."""
+def capture(names: Iterable[str] = ADAPTERS) -> tuple[dict[str, bytes], dict[str, str]]:
+    """(the state of each of these adapters where something differs, why others cannot be captured now)."""
     states, faults = {}, {}
-    for name, adapter in ADAPTERS.items():
+    for name in names:
         try:
-            state = adapter.capture()
+            state = ADAPTERS[name].capture()
         except Exception as err:
             faults[name] = f"{type(err).__name__}: {err}"
             continue
