@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -73,7 +74,21 @@ func (f *front) script(args ...string) {
 
 func TestProxyPassesWhatThePlainKernelSays(t *testing.T) {
 	f := newFront(t)
-	f.script("record.py", f.kedge, f.python)
+	const document = `{"nbformat": 4, "nbformat_minor": 5, "metadata": {}, "cells": [
+{"cell_type": "code", "id": "a", "metadata": {%s}, "outputs": [], "execution_count": null, "source": "never asked for"}]}`
+	for test, tags := range map[string]string{"NoNotebook": "", "NotebookWithoutSteps": `"tags": ["other"]`, "NoCellsOfItsSteps": `"tags": ["step:one"]`} {
+		t.Run(test, func(t *testing.T) {
+			g := f.with(t)
+			if tags != "" {
+				nb := filepath.Join(t.TempDir(), "nb.ipynb")
+				if err := os.WriteFile(nb, fmt.Appendf(nil, document, tags), 0o600); err != nil {
+					t.Fatal(err)
+				}
+				g.env = append(g.env, "KEDGE_NOTEBOOK="+nb)
+			}
+			g.script("record.py", g.kedge, g.python)
+		})
+	}
 }
 
 func TestProxyWithRealClients(t *testing.T) {
