@@ -22,6 +22,7 @@ func TestNotebooksInALiveKernel(t *testing.T) {
 		"JupyterServer":            "server",
 		"AKernelThatEndsInACell":   "dies",
 		"KedgeRunSharesWhatIsKept": "run",
+		"CallbacksOfWidgets":       "comms",
 		"AStoreThatCannotBeUsed":   "unusable",
 	} {
 		t.Run(test, func(t *testing.T) { f.live(t, name, "kedge-python3", "python3") })

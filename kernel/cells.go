@@ -33,8 +33,8 @@ type Session interface {
 	// waits next is what is interrupted. A shutdown waits a moment for the end of an Intercept. An error is logged;
 	// it is never seen by clients.
 	Intercept(ctx context.Context, r *ShellRequest, c *Cell) error
-	// Aside is told of a request that goes to a subshell or to the debugger, before the kernel gets it. It is called
-	// from any goroutine and must not block.
+	// Aside is told of a request that goes to the debugger, or to a subshell while something else than messages to
+	// comms runs, before the kernel gets it. It is called from any goroutine and must not block.
 	Aside(channel, msgType string, content json.RawMessage)
 }
 
@@ -113,10 +113,7 @@ func (g *gate) send(ctx context.Context, r *ShellRequest) error {
 	var h struct {
 		Subshell *string `json:"subshell_id"`
 	}
-	if json.Unmarshal(r.frames.Header, &h) == nil && h.Subshell != nil {
-		g.session.Aside("shell", r.Header.MsgType, r.Content)
-		return ignoreClosed(r.link.kernel.send(r.raw))
-	}
+	beside := json.Unmarshal(r.frames.Header, &h) == nil && h.Subshell != nil
 	for {
 		g.mu.Lock()
 		if len(g.held) < maxHeld {
@@ -130,6 +127,11 @@ func (g *gate) send(ctx context.Context, r *ShellRequest) error {
 		}
 	}
 	r.wanted = g.session.Wants(r)
+	if beside && !(r.wanted && g.onlyComms(r)) {
+		g.mu.Unlock()
+		g.session.Aside("shell", r.Header.MsgType, r.Content)
+		return ignoreClosed(r.link.kernel.send(r.raw))
+	}
 	if r.wanted || g.working || len(g.held) > 0 {
 		g.held = append(g.held, r)
 		g.mu.Unlock()
@@ -139,6 +141,19 @@ func (g *gate) send(ctx context.Context, r *ShellRequest) error {
 	g.note(r, nil, nil)
 	g.mu.Unlock()
 	return ignoreClosed(r.link.kernel.send(r.raw))
+}
+
+// onlyComms reports whether r and all that the kernel has and that waits are messages to comms. To a subshell these can
+// wait for each other; cells they would run beside. g.mu is held.
+func (g *gate) onlyComms(r *ShellRequest) bool {
+	comm := func(r *ShellRequest) bool { return strings.HasPrefix(r.Header.MsgType, "comm_") }
+	for _, in := range g.running {
+		if !comm(in.request) {
+			return false
+		}
+	}
+	return comm(r) && !slices.ContainsFunc(g.held, func(r *ShellRequest) bool { return !comm(r) }) &&
+		(g.now == nil || comm(g.now.cell.request))
 }
 
 // pass sends a request that has waited to the kernel. Where its client's connection is closed the client's next one

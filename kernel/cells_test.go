@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"kedge/kernel/wire"
+	"kedge/kernel/zmtp"
 )
 
 // taker is a session that, after the kernel has run "take", takes something from it for as long as a test wants.
@@ -61,57 +62,52 @@ func cellRequest(code string) wire.Message {
 }
 
 func TestAnInterruptBetweenCellsIsForTheNextOne(t *testing.T) {
-	session := newTaker()
-	d := proxy(t, session)
-	d.lives()
-	shell, control := d.socket("shell", "DEALER", "me"), d.socket("control", "DEALER", "me")
-	ask := func(code string) string {
-		m := cellRequest(code)
-		send(t, shell, wire.Encode(m, []byte("secret")))
-		return m.Header.MsgID
-	}
-	interrupt := func() {
-		m := request("interrupt_request", struct{}{})
-		send(t, control, wire.Encode(m, []byte("secret")))
-		if got := reply(t, control, m.Header.MsgID); !strings.Contains(string(got.Content), "ok") {
-			t.Errorf("the interrupt: %s", got.Content)
-		}
-	}
-	first := ask("1 # take")
-	reply(t, shell, first)
-	<-session.taking
-	interrupt() // nothing waits: it is for nobody, as in an idle kernel
-	next, behind := ask("2"), ask("3")
-	// A request of another kind behind them shows that all three have arrived.
-	last := request("is_complete_request", map[string]string{"code": "1"})
-	send(t, shell, wire.Encode(last, []byte("secret")))
-	close(session.goOn)
-	if got := reply(t, shell, next); !strings.Contains(string(got.Content), `"ok"`) {
-		t.Errorf("the cell after an interrupt that was for nobody: %s", got.Content)
-	}
-	reply(t, shell, behind)
-	reply(t, shell, last.Header.MsgID)
-	if session.took != nil || len(session.stopped) > 0 {
-		t.Errorf("taken: %v, stopped: %v", session.took, session.stopped)
-	}
-
-	session.taking, session.goOn, session.ended = make(chan struct{}), make(chan struct{}), make(chan struct{})
-	first = ask("4 # take")
-	next, behind = ask("5"), ask("6")
-	reply(t, shell, first)
-	<-session.taking
-	interrupt()
-	close(session.goOn)
-	if got := reply(t, shell, next); !strings.Contains(string(got.Content), "KeyboardInterrupt") {
-		t.Errorf("the cell that waited: %s", got.Content)
-	}
-	if got := reply(t, shell, behind); !strings.Contains(string(got.Content), "aborted") {
-		t.Errorf("the cell behind it: %s", got.Content)
-	}
-	session.mu.Lock()
-	defer session.mu.Unlock()
-	if session.took != nil || !slices.Equal(session.stopped, []string{"5"}) {
-		t.Errorf("taken: %v, stopped: %v", session.took, session.stopped)
+	for _, test := range []struct {
+		name         string
+		early        bool // the cells wait before the interrupt comes
+		next, behind string
+		stopped      []string
+	}{
+		{"NothingWaits", false, `"ok"`, `"ok"`, nil},
+		{"CellsWait", true, "KeyboardInterrupt", "aborted", []string{"2"}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			session := newTaker()
+			d := proxy(t, session)
+			d.lives()
+			shell, control := d.socket("shell", "DEALER", "me"), d.socket("control", "DEALER", "me")
+			ask := func(c *zmtp.Conn, m wire.Message) string {
+				send(t, c, wire.Encode(m, []byte("secret")))
+				return m.Header.MsgID
+			}
+			var next, behind string
+			both := func() { next, behind = ask(shell, cellRequest("2")), ask(shell, cellRequest("3")) }
+			first := ask(shell, cellRequest("1 # take"))
+			if test.early {
+				both()
+			}
+			reply(t, shell, first)
+			<-session.taking
+			if got := reply(t, control, ask(control, request("interrupt_request", struct{}{}))); !strings.Contains(string(got.Content), "ok") {
+				t.Errorf("the interrupt: %s", got.Content)
+			}
+			if !test.early {
+				both()
+			}
+			close(session.goOn)
+			<-session.ended
+			if got := reply(t, shell, next); !strings.Contains(string(got.Content), test.next) {
+				t.Errorf("the next cell: %s", got.Content)
+			}
+			if got := reply(t, shell, behind); !strings.Contains(string(got.Content), test.behind) {
+				t.Errorf("the cell behind it: %s", got.Content)
+			}
+			session.mu.Lock()
+			defer session.mu.Unlock()
+			if session.took != nil || !slices.Equal(session.stopped, test.stopped) {
+				t.Errorf("taken: %v, stopped: %v", session.took, session.stopped)
+			}
+		})
 	}
 }
 

@@ -372,6 +372,49 @@ def commands(kedge, _):
     assert other == run(*papermill, "-p", "alpha", "2")
 
 
+def comms(kedge, plain):
+    """What a widget's callback changes is seen by the next cell, on the main shell and in a subshell."""
+    d = Desk([("a", ["step:one"], "x = 1"), ("b", ["step:two"], "print(x)")], kedge, plain)
+    target = """from comm import get_comm_manager
+def opened(comm, _):
+    @comm.on_msg
+    def _(message):
+        global x
+        x = message['content']['data']['x']
+        comm.send({'done': True})
+get_comm_manager().register_target('t', opened)"""
+
+    def tell(k, kind, subshell, **content):
+        msg = k.kc.session.msg(kind, {"comm_id": "c", **content})
+        msg["header"]["subshell_id"] = subshell
+        k.kc.shell_channel.send(msg)
+        while True:
+            m = k.kc.get_iopub_msg(timeout=TIMEOUT)
+            if m["parent_header"].get("msg_id") == msg["header"]["msg_id"] and m["content"].get("execution_state") == "idle":
+                return
+
+    d.run("a", "ran")
+    d.run("b", "ran")
+    d.run("", None, target)
+    subshells = [None] * 2
+    if "kernel subshells" in d.plain.kc.kernel_info(reply=True, timeout=TIMEOUT)["content"].get("supported_features", []):
+        for i, k in enumerate((d.kedge, d.plain)):
+            k.kc.control_channel.send(k.kc.session.msg("create_subshell_request"))
+            subshells[i] = k.kc.get_control_msg(timeout=TIMEOUT)["content"]["subshell_id"]
+    for k in (d.kedge, d.plain):
+        tell(k, "comm_open", None, target_name="t", data={})
+    d.run("b", "restored")
+    for through in ([None] * 2, subshells):
+        for i, k in enumerate((d.kedge, d.plain)):
+            tell(k, "comm_msg", through[i], data={"x": 5})
+        d.run("b", "ran" if through == [None] * 2 else "restored")
+        for i, k in enumerate((d.kedge, d.plain)):
+            tell(k, "comm_msg", through[i], data={"x": 7})
+            tell(k, "comm_msg", through[i], data={"x": 1})
+        d.run("b", "restored")
+    d.close()
+
+
 def dies(kedge, plain):
     """A kernel that ends in a cell: what was kept before is there after the restart."""
     d = Desk([A, ("b", ["step:two"], "import os\nos._exit(3)"), C], kedge, plain)
@@ -490,6 +533,10 @@ def bash(kedge, _):
     for _ in range(2):
         seen, r = k.answer(k.send("echo $((6*7))", {"tags": ["step:one"], "cellId": "a"}))
         assert "42" in str(seen) and "kedge" not in r["metadata"], (seen, r)
+    seen, r = k.answer(k.send("%kedge status", {}))
+    assert "no snapshots for language bash yet" in seen[1][1]["text"], seen
+    seen, r = k.answer(k.send("echo $((6*7))", {}))
+    assert "42" in str(seen), seen
     k.close()
 
 
