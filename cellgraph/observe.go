@@ -1,6 +1,7 @@
 package cellgraph
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 )
@@ -197,19 +198,28 @@ func (s *State) ObserveStep(name string) Observation {
 	return Observation{Kind: KindStep, Name: name, ID: Combine(parts...)}
 }
 
+// Numbers is the name by which an output that names cells by their numbers observes them.
+const Numbers = "#"
+
 // ObserveText says how the last cell with a code reads, or every cell that
-// defines something, for [Everything]. Which cells do is in it: a definition may
+// defines something, for [Everything], or which number each has, for [Numbers]. Which cells do is in it: a definition may
 // come from another cell and be the same but for its text.
 func (s *State) ObserveText(code string) Observation {
 	parts, last := []string{"text"}, ""
-	for _, c := range s.texts {
+	if code == Numbers {
+		parts = append(parts, fmt.Sprint(len(s.texts)))
+	}
+	for i, c := range s.texts {
 		if c.Code.String() == code {
 			last = c.Source
 		}
 		if c.Defines {
 			parts = append(parts, c.Code.String())
-			if code == Everything {
+			switch code {
+			case Everything:
 				parts = append(parts, c.Source)
+			case Numbers:
+				parts = append(parts, fmt.Sprint(i))
 			}
 		}
 	}

@@ -25,7 +25,7 @@ const (
 	KindStep    Kind = "step"    // the composed effect of a step named in prev:
 	KindProgram Kind = "program" // content of a program; found through PATH if the name has no folder
 	KindPlace   Kind = "place"   // where on this machine a folder lies
-	KindText    Kind = "text"    // the text of the last cell whose code has this key, or of all cells
+	KindText    Kind = "text"    // the text of the last cell whose code has this key, of all cells, or their numbers
 	KindAmbient Kind = "ambient" // process state outside the namespace, by adapter
 )
 

@@ -83,16 +83,16 @@ func (s *Session) variables(o *seen) []cellgraph.Observation {
 			list = append(list, s.world.Observe(cellgraph.KindEnv, name))
 		}
 	}
-	if o.captured.Folder || s.shows(o, s.volume.base) {
+	if s.shows(o, s.volume.base) || o.captured.Folder && slices.ContainsFunc(components(s.volume.base), func(name string) bool { return s.shows(o, name) }) {
 		list = append(list, s.world.Observe(cellgraph.KindPlace, "."))
 	}
 	slices.SortFunc(list, func(a, b cellgraph.Observation) int { return strings.Compare(a.Name, b.Name) })
 	return list
 }
 
-// shows reports whether an output or a value of the cell contains a path.
+// shows reports whether an output or a value of the cell contains a path, or a part of one.
 func (s *Session) shows(o *seen, path string) bool {
-	if len(path) < 2 {
+	if path == "" || path == "/" {
 		return false
 	}
 	if slices.Contains(o.holds, path) {
@@ -106,7 +106,13 @@ func (s *Session) shows(o *seen, path string) bool {
 	return false
 }
 
-// paths are those of the notebook's folder and home whose path stands in a captured value.
+// components are the names of the folders in an absolute path.
+func components(path string) []string {
+	return strings.FieldsFunc(path, func(r rune) bool { return r == filepath.Separator })
+}
+
+// paths are the paths of the notebook's folder and home that stand in a captured value; if the cell asked where the
+// folder lies, also the names in it.
 func (s *Session) paths(o *seen, spool string) (found []string, err error) {
 	groups := o.captured.Groups
 	if o.captured.Result != nil && o.captured.Result.Group != nil {
@@ -114,6 +120,10 @@ func (s *Session) paths(o *seen, spool string) (found []string, err error) {
 	}
 	if len(groups) == 0 {
 		return nil, nil
+	}
+	wanted := []string{s.volume.base, s.volume.home}
+	if o.captured.Folder {
+		wanted = append(wanted, components(s.volume.base)...)
 	}
 	f, err := os.Open(spool)
 	if err != nil {
@@ -125,8 +135,8 @@ func (s *Session) paths(o *seen, spool string) (found []string, err error) {
 		if _, err := f.ReadAt(stream, g.Stream[0]); err != nil {
 			return nil, fmt.Errorf("read the capture: %w", err)
 		}
-		for _, path := range []string{s.volume.base, s.volume.home} {
-			if len(path) > 1 && bytes.Contains(stream, []byte(path)) && !slices.Contains(found, path) {
+		for _, path := range wanted {
+			if path != "" && path != "/" && bytes.Contains(stream, []byte(path)) && !slices.Contains(found, path) {
 				found = append(found, path)
 			}
 		}

@@ -3,6 +3,7 @@ package session
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"regexp"
 	"slices"
 	"strings"
@@ -14,6 +15,9 @@ import (
 
 // compiled is how the file is named that a cell is compiled as: the number is a hash of its text.
 var compiled = regexp.MustCompile(`ipykernel_\d+/\d+\.py|ipykernel/\d+\.py|<ipython-input-\d+-`)
+
+// numbered is how a traceback names the cell that a line of it stands in.
+var numbered = regexp.MustCompile(`In\[\d+\]`)
 
 // text is the digest of a cell's source if something looked at it, or asked
 // where code stands, or one of its outputs names its compiled file; else zero.
@@ -37,10 +41,13 @@ func fitting(traces []cellgraph.Trace, cell notebook.CodeCell) []cellgraph.Trace
 
 // texts observes the cells before this one whose text something looked at.
 func (s *Session) texts(o *seen) []cellgraph.Observation {
-	if o.captured.Placed {
-		return []cellgraph.Observation{s.state.ObserveText(cellgraph.Everything)}
-	}
 	var list []cellgraph.Observation
+	if slices.ContainsFunc(o.result.Outputs, func(raw json.RawMessage) bool { return numbered.Match(raw) }) {
+		list = append(list, s.state.ObserveText(cellgraph.Numbers))
+	}
+	if o.captured.Placed {
+		return append(list, s.state.ObserveText(cellgraph.Everything))
+	}
 	for _, source := range o.captured.Texts {
 		if source == o.cell.Source {
 			continue

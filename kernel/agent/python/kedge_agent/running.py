@@ -7,12 +7,21 @@ import threading
 from typing import Any
 
 
+def frames() -> dict[int, Any]:
+    """The innermost frames of the other threads.
+
+    With its own a frame would hold itself, and what its callers hold would live until a collection.
+    """
+    found = sys._current_frames()
+    del found[threading.get_ident()]
+    return found
+
+
 def threads(ns: dict[str, Any], before: set[int]) -> list[str]:
     """Threads that were not alive before and have a frame of the notebook's code."""
-    frames = sys._current_frames()
-    found = []
+    found, others = [], frames()
     for thread in threading.enumerate():
-        frame = frames.get(thread.ident or 0)
+        frame = others.get(thread.ident or 0)
         if thread.ident in before or thread is threading.current_thread():
             continue
         while frame is not None and frame.f_globals is not ns:

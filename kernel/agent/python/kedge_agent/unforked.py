@@ -21,7 +21,7 @@ import weakref
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from . import caches, frames, live, localmodules, memory, places, proof
+from . import caches, frames, live, localmodules, memory, places, proof, running
 from .functions import by_name
 
 MOST = 20_000  # objects looked at; a fork does not stop the program for more
@@ -221,15 +221,12 @@ def quiet(table: dict[str, Any], ns: dict[str, Any]) -> bool:
 
 def _alone(ns: dict[str, Any]) -> bool:
     """Whether the other threads are the kernel's, and at no code of the program."""
-    frames = sys._current_frames()
-    if len(frames) == 1:
+    others = running.frames()
+    if not others:
         return True
-    here = threading.get_ident()
     threads = {t.ident: t for t in threading.enumerate()}
     frame: Any
-    for ident, frame in frames.items():
-        if ident == here:
-            continue
+    for ident, frame in others.items():
         if _origin(threads.get(ident)).partition(".")[0] not in _KERNEL:
             return False
         while frame is not None:
