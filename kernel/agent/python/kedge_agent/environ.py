@@ -1,37 +1,62 @@
 """Record which environment variables the current cell reads."""
 from __future__ import annotations
 
-import functools
 import os
 import posix
+import sys
+from types import FunctionType
 from typing import Any
 
 read: set[str] = set()  # names since the last before; "*" stands for all
 
 
-def _wrap(cls: type, method: str, every: bool) -> None:
-    plain = getattr(cls, method)
-
-    @functools.wraps(plain)
-    def wrapper(self: Any, *args: Any, **kw: Any) -> Any:
-        if self is os.environ or self is os.environb:
-            if every:
-                read.add("*")
-            elif args and isinstance(args[0], (str, bytes)):
-                read.add(os.fsdecode(args[0]))
-        return plain(self, *args, **kw)
-
-    setattr(cls, method, wrapper)
-
-
 def install() -> None:
-    """Patch os._Environ once."""
+    """Note what os.environ and os.environb code and decode, which is all that is asked of them. Once.
+
+    Their methods stay as they are: a traceback through them shows no frame of ours.
+    """
     cls = type(os.environ)
-    if hasattr(cls.__getitem__, "__wrapped__"):
+    if hasattr(cls.__len__, "__wrapped__"):
         return
-    _wrap(cls, "__getitem__", False)
-    _wrap(cls, "__iter__", True)
-    _wrap(cls, "__len__", True)
+    for environ, kind in ((os.environ, str), (os.environb, bytes)):
+        environ.encodekey = _noting(environ.encodekey, kind)  # type: ignore[attr-defined]
+        environ.decodekey = _noting_all(environ.decodekey)  # type: ignore[attr-defined]
+    plain = cls.__len__
+
+    def length(self: Any) -> int:
+        read.add("*")
+        return plain(self)
+
+    length.__wrapped__ = plain  # type: ignore[attr-defined]
+    cls.__len__ = length  # type: ignore[method-assign]
+
+
+def _noting(plain: Any, kind: type) -> Any:
+    """plain, with a note of the names that it codes to be looked up; where it raises, the frame looks like plain's."""
+    looking_up = type(os.environ).__getitem__.__code__
+
+    def encode(value):  # type: ignore[no-untyped-def]
+        if not isinstance(value, kind):
+            raise TypeError(f"{kind.__name__} expected, not {type(value).__name__}")
+        if sys._getframe(1).f_code is looking_up:
+            read.add(os.fsdecode(value))
+        return plain(value)
+
+    if isinstance(plain, FunctionType):
+        code = plain.__code__
+        same = {"co_name": code.co_name, "co_filename": code.co_filename, "co_firstlineno": code.co_firstlineno}
+        if sys.version_info >= (3, 11):
+            same["co_qualname"] = code.co_qualname
+        encode.__code__ = encode.__code__.replace(**same)
+    return encode
+
+
+def _noting_all(plain: Any) -> Any:
+    def decode(value: Any) -> Any:
+        read.add("*")
+        return plain(value)
+
+    return decode
 
 
 def is_raw(obj: Any) -> bool:
