@@ -212,6 +212,7 @@ func (f *fuzzer) life(ctx context.Context, number uint64, length int) error {
 	}
 	defer play.Close()
 	var history []oracle.Step
+	var last oracle.Outcome
 	what := "cold"
 	for n := range length {
 		if n > 0 {
@@ -224,8 +225,8 @@ func (f *fuzzer) life(ctx context.Context, number uint64, length int) error {
 		}
 		all := len(got.Differences)
 		got.Differences = unknown(got)
-		f.total.count(l.world, history, step, got)
-		history = append(history, step)
+		f.total.count(l.world, history, step, last, got)
+		history, last = append(history, step), got
 		if got.Kedge.GaveUp != "" && len(got.Differences) < all { // what was recorded is wrong from here on
 			return nil
 		}

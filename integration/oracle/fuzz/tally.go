@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"kedge/integration/oracle"
+	"kedge/session"
 )
 
 // tally is what a fuzzer counts.
@@ -39,22 +40,30 @@ func (t *tally) add(o tally) {
 	t.Caught = cmp.Or(t.Caught, o.Caught)
 }
 
+// varying is what differs between two reasons of one kind.
+var varying = regexp.MustCompile(`\b[a-zA-Z]\d+\b|'[^']*'|\d+`)
+
 var detail = regexp.MustCompile(`\b[a-zA-Z]\d+\b|'[^']*'|\d+|:.*`)
 
-// count adds one action.
-func (t *tally) count(w world, history []oracle.Step, step oracle.Step, got oracle.Outcome) {
+// count adds one action; last is the outcome of the one before.
+func (t *tally) count(w world, history []oracle.Step, step oracle.Step, last, got oracle.Outcome) {
 	t.Actions++
 	t.KedgeSeconds += got.KedgeTime.Seconds()
 	t.StraightSeconds += got.StraightTime.Seconds()
 	t.Faults += len(got.Kedge.Faults)
 	if got.Kedge.GaveUp != "" {
 		t.GaveUp++
-		t.Why["GAVE UP "+detail.ReplaceAllString(strings.TrimPrefix(got.Kedge.GaveUp, "restoring is given up: "), "…")]++
+		t.Why["GAVE UP "+varying.ReplaceAllString(strings.TrimPrefix(got.Kedge.GaveUp, "restoring is given up: "), "…")]++
 	}
 	if len(history) == 0 {
 		return
 	}
 	expect := expected(history[len(history)-1], step)
+	for _, c := range last.Kedge.Cells {
+		if c.Status != session.Ran && c.Status != session.Restored {
+			expect[c.ID] = false // it failed, or another did before it
+		}
+	}
 	features := map[string][]string{}
 	for _, c := range w.cells {
 		features[c.ID] = c.features
