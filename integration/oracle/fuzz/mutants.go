@@ -133,7 +133,7 @@ func mutantTable(ctx context.Context, o options) error {
 		total := tally{Features: map[string]int{}, Why: map[string]int{}}
 		f := &fuzzer{options: o, servers: servers, root: root, out: os.Stdout, total: &total, mutant: m}
 		for number := o.first; total.Actions < o.actions && total.Caught == "" && ctx.Err() == nil; number++ {
-			if err := f.life(ctx, number, min(lifeLength, o.actions-total.Actions)); err != nil {
+			if err := f.life(ctx, number, min(shortLife, o.actions-total.Actions)); err != nil {
 				return fmt.Errorf("mutant %d: life %d: %w", i+1, number, err)
 			}
 		}

@@ -26,7 +26,7 @@ class Walk:
     def __init__(self, ns: dict[str, Any]) -> None:
         self.ns = ns
         self.met: dict[int, str] = {}
-        self.memory: list[tuple[int, int, str]] = []  # address, length, path
+        self.memory: list[tuple[int, int, str, bool]] = []  # start, end, path, whether pandas copies it on write
         self.keep: list[Any] = []
 
     def text(self, obj: Any, path: str) -> str:
@@ -117,16 +117,17 @@ class Walk:
         parts = repr((code.co_code, code.co_names, code.co_varnames, code.co_freevars, code.co_cellvars, code.co_flags, consts))
         return hashlib.sha256(parts.encode()).hexdigest()[:12]
 
-    def array(self, arr: Any, path: str, name: str) -> str:
+    def array(self, arr: Any, path: str, name: str, lazy: bool = False) -> str:
+        """An array; lazy is one that pandas copies on write, so that sharing with another such one cannot be seen."""
         address = arr.__array_interface__["data"][0]
         place = path
         low, high = sys.modules["numpy"].lib.array_utils.byte_bounds(arr)
-        for start, end, first in self.memory:
-            if low < end and start < high:
+        for start, end, first, other in self.memory:
+            if low < end and start < high and not (lazy and other):
                 place = f"{first}{address - start:+d}"
                 break
         else:
-            self.memory.append((low, high, path))
+            self.memory.append((low, high, path, lazy))
         if arr.dtype.hasobject:
             data = self.each(arr.ravel().tolist()[:1000], path)
         else:
@@ -136,13 +137,14 @@ class Walk:
         return f"{name} {arr.dtype!r} {arr.shape} {arr.strides} {flags} at {place}: {data} {more}"
 
     def frame(self, obj: Any, path: str, name: str) -> str:
-        manager = obj._mgr
+        manager, lazy = obj._mgr, int(sys.modules["pandas"].__version__.split(".")[0]) >= 3
         blocks = []
         for i, block in enumerate(manager.blocks):
             values = block.values
-            shown = self.array(values, f"{path}.block{i}", "array") if hasattr(values, "__array_interface__") else \
+            shown = self.array(values, f"{path}.block{i}", "array", lazy) if hasattr(values, "__array_interface__") else \
                 f"{type(values).__qualname__} {self.each(list(obj.iloc[:, block.mgr_locs.as_array[0]] if obj.ndim > 1 else obj)[:1000], path)}"
-            blocks.append(f"{list(block.mgr_locs)} {block.refs.has_reference()} {shown}")
+            shared = "" if lazy else block.refs.has_reference()
+            blocks.append(f"{list(block.mgr_locs)} {shared} {shown}")
         axes = " ".join(self.text(a, f"{path}.axis{i}") for i, a in enumerate(manager.axes))
         extra = {k: v for k, v in vars(obj).items() if k not in ("_mgr", "_attrs", "_flags", "_name", "_item_cache", "_is_copy", "_typ", "_metadata")}
         return (f"{name} {getattr(obj, 'name', '')!r} {axes} {self.text(obj.attrs, path + '.attrs')} "
