@@ -1,6 +1,7 @@
 package integration
 
 import (
+	"path/filepath"
 	"testing"
 	"time"
 )
@@ -46,10 +47,15 @@ func (f *front) live(t *testing.T, args ...string) {
 	f.with(t).script(append([]string{"live.py"}, args...)...)
 }
 
-// with is f for one test, with a store of its own.
+// with is f for one test, with a store and a temporary folder of its own, in which kernels leave nothing.
 func (f *front) with(t *testing.T) *front {
 	t.Helper()
-	g := *f
-	g.t, g.env = t, append(g.env[:len(g.env):len(g.env)], "KEDGE_HOME="+t.TempDir(), "TMPDIR="+t.TempDir(), "KEDGE_TEST_BINARY="+f.kedge)
+	g, temp := *f, t.TempDir()
+	g.t, g.env = t, append(g.env[:len(g.env):len(g.env)], "KEDGE_HOME="+t.TempDir(), "TMPDIR="+temp, "KEDGE_TEST_BINARY="+f.kedge)
+	t.Cleanup(func() {
+		if left, _ := filepath.Glob(filepath.Join(temp, "kedge-[0-9]*")); len(left) > 0 {
+			t.Errorf("left behind: %v", left)
+		}
+	})
 	return &g
 }
