@@ -32,14 +32,13 @@ type failure struct {
 	Traceback []string `json:"traceback"`
 }
 
-// shown is an nbformat output.
+// shown is an nbformat output; none is an error, for cells that end with one really run.
 type shown struct {
 	Type     string          `json:"output_type"`
 	Name     string          `json:"name"`
 	Text     string          `json:"text"`
 	Data     json.RawMessage `json:"data"`
 	Metadata json.RawMessage `json:"metadata"`
-	failure
 }
 
 // replay answers for a cell that was restored, as the kernel would for one that it ran.
@@ -52,7 +51,6 @@ func (n *Notebook) replay(ctx context.Context, a asked, answer session.Answer, c
 	c.Shows(answer.DisplayIDs)
 	c.Status("busy")
 	c.Publish("execute_input", map[string]any{"code": a.Code, "execution_count": answer.Count}, nil, nil)
-	reply := map[string]any{"status": "ok", "execution_count": answer.Count, "user_expressions": struct{}{}, "payload": []any{}}
 	var damaged error
 	for i, raw := range answer.Outputs {
 		var out shown
@@ -77,14 +75,11 @@ func (n *Notebook) replay(ctx context.Context, a asked, answer session.Answer, c
 				content["transient"] = transient
 			}
 			c.Publish("execute_result", content, nil, nil)
-		case "error":
-			c.Publish("error", out.failure, nil, nil)
-			reply["status"], reply["ename"], reply["evalue"], reply["traceback"] = "error", out.EName, out.EValue, out.Traceback
 		}
 	}
-	metadata := c.Metadata(reply["status"].(string))
+	metadata := c.Metadata("ok")
 	metadata["kedge"] = mark(answer)
-	c.Reply(reply, metadata)
+	c.Reply(map[string]any{"status": "ok", "execution_count": answer.Count, "user_expressions": struct{}{}, "payload": []any{}}, metadata)
 	c.Status("idle")
 	return damaged
 }

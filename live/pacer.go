@@ -9,8 +9,8 @@ import (
 
 const (
 	free  = 5 << 19   // bytes of one cell's streams that are not paced
-	burst = 1 << 20   // bytes that go at once where they are
-	piece = 256 << 10 // bytes of a message there
+	burst = 512 << 10 // bytes that go at once where they are
+	piece = 128 << 10 // bytes of a message there
 )
 
 // pacer spreads the text of one cell's streams over time. A server that sees

@@ -43,8 +43,9 @@ example:
   kedge kernel -f /tmp/kernel.json --python .venv/bin/python &
   jupyter console --existing /tmp/kernel.json`
 
-// serverRate, with what live lets go at once, stays below what jupyter_server lets through by default: 1 MB/s over 3 s.
-const serverRate = 600_000
+// serverRate, with what live lets go at once, stays well below what jupyter_server lets through by default, 1 MB/s over
+// 3 s: a busy server sees what has waited for it at once.
+const serverRate = 500_000
 
 func kernelCommand() command {
 	return command{name: "kernel", short: "be a Jupyter kernel, in front of another one", usage: kernelUsage, run: runKernel}
