@@ -4,7 +4,9 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
+	"regexp"
 	"slices"
+	"strings"
 
 	"kedge/integration/oracle"
 )
@@ -58,11 +60,18 @@ func (l *life) act() string {
 func (l *life) change() string {
 	n := len(l.cells)
 	i := 1 + l.dice.IntN(n-1)
-	what := pick(l.dice, []string{"edit", "edit", "edit", "edit", "extend", "shorten", "comment", "revert", "revert", "undo", "delete", "insert", "insert", "move",
+	what := pick(l.dice, []string{"tweak", "tweak", "tweak", "tweak", "tweak", "tweak", "edit", "edit", "edit", "edit", "extend", "shorten", "comment", "revert", "revert", "undo", "delete", "insert", "insert", "move", "values", "values",
 		"copy", "again", "again", "parameter", "data", "helper", "variable", "folder"})
+	if about, named := surroundingsOf[what]; named && !slices.ContainsFunc(l.cells, func(c written) bool { return about.MatchString(c.Source) }) {
+		what = "tweak" // nobody would notice
+	}
 	switch what {
+	case "tweak":
+		l.tweak()
 	case "edit":
 		l.fill(&l.cells[i], l.cells[:i])
+	case "values":
+		l.values()
 	case "extend":
 		f := l.fragment(l.cells[:i+1])
 		if code := l.cells[i].Source + "\n" + l.expand(f.code, l.cells[:i+1]); excluded(code) == "" {
@@ -110,6 +119,55 @@ func (l *life) change() string {
 	}
 	return what
 }
+
+// surroundingsOf says which cells may notice an action on what is around the notebook.
+var surroundingsOf = map[string]*regexp.Regexp{"data": regexp.MustCompile(`alpha|beta|gamma|glob|iterdir`), "helper": regexp.MustCompile(`helper`),
+	"variable": regexp.MustCompile(`ORACLE_|environ`), "parameter": regexp.MustCompile(`knob`)}
+
+var (
+	number = regexp.MustCompile(`\b\d\b`)
+	bound  = regexp.MustCompile(`\b[a-zK][1-4]\b`)
+)
+
+// tweak changes one number, if there is one: mostly in a cell whose names
+// stand in others too, which so get another value.
+func (l *life) tweak() {
+	var all, shared []int
+	for i, c := range l.cells {
+		if !number.MatchString(c.Source) {
+			continue
+		}
+		all = append(all, i)
+		if i == 0 || slices.ContainsFunc(bound.FindAllString(c.Source, -1), func(name string) bool {
+			return slices.ContainsFunc(l.cells[i+1:], func(later written) bool { return strings.Contains(later.Source, name) })
+		}) {
+			shared = append(shared, i)
+		}
+	}
+	if len(shared) > 0 && l.dice.IntN(4) > 0 {
+		all = shared
+	}
+	if len(all) == 0 {
+		return
+	}
+	c := &l.cells[pick(l.dice, all)]
+	at := pick(l.dice, number.FindAllStringIndex(c.Source, -1))
+	c.Source = c.Source[:at[0]] + fmt.Sprint(1+l.dice.IntN(9)) + c.Source[at[1]:]
+}
+
+// values changes one of those that the head binds.
+func (l *life) values() {
+	top := &l.cells[0]
+	was := top.Source
+	for top.Source == was {
+		n := l.dice.IntN(9)
+		now := pick(l.dice, []string{fmt.Sprintf("%d, [1, 2], {'k': [0]}, 'abc'", n), fmt.Sprintf("3, [%d, 2], {'k': [0]}, 'abc'", n),
+			fmt.Sprintf("3, [1, 2], {'k': [%d]}, 'abc'", n), fmt.Sprintf("3, [1, 2], {'k': [0]}, 'ab%d'", n)})
+		top.Source = bindings.ReplaceAllString(was, "i1, l1, d1, w1 = "+now+"\n")
+	}
+}
+
+var bindings = regexp.MustCompile(`i1, l1, d1, w1 = .*\n`)
 
 func (l *life) data() {
 	switch l.dice.IntN(4) {

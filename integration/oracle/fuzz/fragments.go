@@ -12,11 +12,15 @@ type fragment struct {
 var kinds = map[string]string{"int": "i", "list": "l", "dict": "d", "set": "s", "arr": "v", "df": "t", "fun": "f", "cls": "K", "obj": "o",
 	"gen": "g", "str": "w", "rng": "r", "clo": "c", "mix": "m"}
 
-const head = "import os, sys, random, json\nimport numpy as np\nimport pandas as pd\n" +
-	"i1, l1, d1, w1 = 3, [1, 2], {'k': [0]}, 'abc'\nrandom.seed(3); np.random.seed(4)"
-
-// The head of notebooks that load no library.
-const bareHead = "import os, sys, random, json\ni1, l1, d1, w1 = 3, [1, 2], {'k': [0]}, 'abc'\nrandom.seed(3)"
+// What every notebook begins with: names of the first kinds, and
+// seeded streams.
+const (
+	imports = "import os, sys, random, json\n"
+	values  = "i1, l1, d1, w1 = 3, [1, 2], {'k': [0]}, 'abc'\n"
+	head    = imports + "import numpy as np\nimport pandas as pd\n" + values + "random.seed(3); np.random.seed(4)"
+	// The head of notebooks that load no library.
+	bareHead = imports + values + "random.seed(3)"
+)
 
 // fragments is the grammar. Those with np, pd or v, t, r names need the libraries.
 var fragments = []fragment{

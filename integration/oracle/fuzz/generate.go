@@ -46,7 +46,7 @@ func (w *writer) leave() {
 	w.left = map[string]bool{}
 	for _, f := range fragments {
 		if _, decided := w.left[f.feature]; !decided {
-			w.left[f.feature] = f.feature != "shows" && w.dice.IntN(2) == 0
+			w.left[f.feature] = f.feature != "shows" && w.dice.IntN(5) < 3
 		}
 	}
 }
