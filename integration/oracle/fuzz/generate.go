@@ -170,6 +170,9 @@ func (w *writer) expand(code string, above []written) string {
 		}
 		known := names(m[2], above)
 		if m[1] == "" && len(known) > 0 && w.dice.IntN(40) > 0 {
+			if w.dice.IntN(2) == 0 { // the newest, so that cells stand on each other
+				return known[len(known)-1]
+			}
 			return pick(w.dice, known)
 		}
 		return fmt.Sprint(kinds[m[2]], 1+w.dice.IntN(3))
