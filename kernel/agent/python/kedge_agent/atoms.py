@@ -7,7 +7,6 @@ interned. Whether equal ones inside of containers are one object is not kept.
 from __future__ import annotations
 
 import ctypes
-import math
 import sys
 from collections.abc import Iterable
 from typing import Any
@@ -15,9 +14,11 @@ from typing import Any
 from . import live, named
 
 _STATE = 4 * ctypes.sizeof(ctypes.c_ssize_t)  # offset in a str: after its head, length and hash
+_SHARED = ("nan", "inf", "pi", "e")  # numbers of math and numpy
 _INTERNED = 3  # its lowest bits
 _DISTINCT = {"builtins.complex", "builtins.range", "datetime.datetime", "datetime.date", "datetime.time",
              "datetime.timedelta", "decimal.Decimal", "fractions.Fraction", "uuid.UUID",
+             "pathlib.PosixPath", "pathlib.PurePosixPath", "pathlib._local.PosixPath", "pathlib._local.PurePosixPath",
              "pandas._libs.tslibs.timestamps.Timestamp", "pandas._libs.tslibs.timedeltas.Timedelta"}
 
 
@@ -56,11 +57,14 @@ def interned(value: str) -> str:
 
 
 def _held(value: Any) -> tuple[str, str] | None:
-    """The module and name of the NaN that programs share."""
-    if value is math.nan:
-        return "math", "nan"
-    numpy = sys.modules.get("numpy")
-    return ("numpy", "nan") if numpy is not None and value is vars(numpy).get("nan") else None
+    """The module and name of a number that programs share."""
+    if type(value) is float:
+        for module in ("math", "numpy"):
+            space = vars(sys.modules[module]) if module in sys.modules else {}
+            for name in _SHARED:
+                if value is space.get(name):
+                    return module, name
+    return None
 
 
 def nan(value: Any) -> bool:
@@ -95,6 +99,8 @@ def stand_ins(values: dict[str, Any]) -> dict[str, Any]:
     for value in values.values():
         if type(value) is str and is_interned(value):
             made[id(value)] = Interned(value)
+        elif _held(value) is not None:
+            made[id(value)] = One(value)
     return {n: made.get(id(v), v) for n, v in values.items()}
 
 

@@ -5,6 +5,7 @@ import copyreg
 import functools
 import importlib
 import io
+import re
 import sys
 import types
 import typing
@@ -25,6 +26,8 @@ def reduce(obj: Any, kind: type) -> Any:
         return kind, (obj.__func__,)
     if kind is property:
         return property, (obj.fget, obj.fset, obj.fdel, obj.__doc__)
+    if kind is re.Pattern:  # with the flags that it was given, by which re finds it again
+        return re.compile, (obj.pattern, obj.flags & ~re.UNICODE if type(obj.pattern) is str else obj.flags)
     if kind is types.MappingProxyType:
         return make_proxy, (dict(obj),)
     if kind is functools.cached_property:

@@ -16,7 +16,8 @@ def attributes(codes: Iterable[types.CodeType]) -> set[str]:
     found: set[str] = set()
     for code in codes:
         if _INDIRECT.intersection(code.co_names):
-            found |= {c for c in code.co_consts if isinstance(c, str) and c.isidentifier()}
+            words = (part for c in code.co_consts if isinstance(c, str) for part in c.split("."))  # "os.path.exists"
+            found |= {word for word in words if word.isidentifier()}
         raw, extended = code.co_code, 0
         for i in range(0, len(raw), 2):
             if raw[i] == dis.EXTENDED_ARG:

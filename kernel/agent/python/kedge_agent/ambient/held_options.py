@@ -1,6 +1,8 @@
 """The places of options whose values are objects of the notebook: those of pandas, numpy and plotly."""
 from __future__ import annotations
 
+import importlib
+import sys
 from typing import Any
 
 from . import numpy_options, pandas_options, plotly_defaults
@@ -30,7 +32,7 @@ class Pandas:
 
 
 class Numpy:
-    """The functions of ``np.set_printoptions(formatter=…)``."""
+    """The functions of ``np.set_printoptions(formatter=…)``, and what ``np.seterrcall`` was given."""
 
     NAME = "numpy"
 
@@ -39,16 +41,21 @@ class Numpy:
 
     def entries(self) -> dict[str, Any]:
         """See places.Place."""
-        value = numpy_options.formatter()
-        return {"print formatter": value} if value else {}
+        value, numpy = numpy_options.formatter(), sys.modules.get("numpy")
+        found = {"print formatter": value} if value else {}
+        called = numpy.geterrcall() if hasattr(numpy, "geterrcall") else None
+        return found if called is None else {**found, "error callback": called}
 
     def bind(self, name: str, value: Any) -> None:
         """See places.Place."""
-        numpy_options.set_formatter(value)
+        if name == "error callback":
+            importlib.import_module("numpy").seterrcall(value)
+        else:
+            numpy_options.set_formatter(value)
 
     def unbind(self, name: str) -> None:
         """See places.Place."""
-        numpy_options.set_formatter(None)
+        self.bind(name, None)
 
 
 class Plotly:

@@ -16,7 +16,8 @@ NAME = "process"
 _PRIORITY = os.getpriority(os.PRIO_PROCESS, 0)
 _TIMERS = (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF)
 # Functions that change what cannot be looked at: a cell whose code names one is not cached.
-CALLS = {"addaudithook", "putenv", "unsetenv", "install_opener", "setrlimit", "sched_setaffinity", "stack_size"}
+CALLS = {"addaudithook", "putenv", "unsetenv", "install_opener", "setrlimit", "sched_setaffinity", "stack_size",
+         "clearcache", "set_custom_exc", "register_logger"}
 
 
 def describe() -> dict[str, Any]:
