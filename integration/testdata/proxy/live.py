@@ -221,6 +221,12 @@ def requests(kedge, plain):
     d.run("", None, "")
     d.run("", None, "x = 7")
     d.run("b", "ran")
+    d.restart()
+    d.run("", None, "'under the number of the next cell, before IPython 9'", store_history=False)
+    d.run("a", "ran", "x = 2")
+    d.restart()
+    d.run("a", "restored", "x = 2")
+    d.run("", None, "print(sorted(Out))")
     d.close()
 
 

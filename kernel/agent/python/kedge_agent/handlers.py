@@ -75,6 +75,7 @@ class Agent:
             self._touched |= touched
             texts.begin(content["code"], int(self.shell.execution_count))
             return found.reply(user, binds, {})
+        self.history.begin()
         self._ids, self._touched = {k: id(v) for k, v in user.items()}, touched
         self._modules = list(sys.modules)
         self._imports = {n for n in found.mentioned if "." in n or n == "modules"}

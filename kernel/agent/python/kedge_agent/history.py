@@ -14,16 +14,23 @@ class History:
 
     def __init__(self, shell: Any) -> None:
         self.shell = shell
+        self._stale: tuple[int, Any] = (-1, _ABSENT)  # what a request outside the history left under a cell's number
         self.broken = ""  # why what it holds is not what a straight run would hold; "" if it is
 
     def count(self) -> int:
         """The number that the last cell had."""
         return int(self.shell.execution_count) - 1
 
+    def begin(self) -> None:
+        """A cell comes. Before IPython 9 a request outside the history leaves its result under that cell's number."""
+        number = int(self.shell.execution_count)
+        self._stale = number, self.shell.user_ns.get("_oh", {}).get(number, _ABSENT)
+
     def result(self) -> dict[str, Any]:
         """{RESULT: value} if the last cell showed one, else {}."""
         value = self.shell.user_ns.get("_oh", {}).get(self.count(), _ABSENT)
-        return {} if value is _ABSENT else {RESULT: value}
+        stale = self._stale[0] == self.count() and self._stale[1] is value
+        return {} if value is _ABSENT or stale else {RESULT: value}
 
     def enter(self, code: str, found: dict[str, Any]) -> int:
         """A cell with this code counts as run, with the result in found if there is one. Returns its number."""
