@@ -63,6 +63,9 @@ class History:
         ns, manager, hook = self.shell.user_ns, self.shell.history_manager, self.shell.displayhook
         last = ["", "", "", *manager.input_hist_raw[1:]][-3:]
         manager._i00, manager._i, manager._ii = reversed(last)
+        results = sorted(ns["_oh"].items())
+        ns["_oh"].clear()
+        ns["_oh"].update(results)
         last = [ns["_oh"][n] for n in sorted(ns["_oh"])][-3:]
         for name, value in zip(("_", "__", "___"), reversed(["", "", "", *last][-3:]), strict=True):
             if ns.get(name) is getattr(hook, name, None):

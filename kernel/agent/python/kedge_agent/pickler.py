@@ -264,15 +264,28 @@ def capture(values: dict[str, Any], where: live.Live, plain: set[Hashable], file
     sink = Sink(file, most)
     buffers, odd = dump(values, where, plain, sink, layouts)
     walk = proof.Walk(where.ns)
-    why = _differs(walk, values, sink, buffers, where)
+    why = _differs(walk, values, sink, _lent(buffers, most), where)
     if walk.sets and not layouts:
         sink.clear()
         buffers, odd = dump(values, where, plain, sink, layouts=True)
-        why = _differs(proof.Walk(where.ns), values, sink, buffers, where)
+        why = _differs(proof.Walk(where.ns), values, sink, _lent(buffers, most), where)
     if why:
         raise Uncapturable(why)
     file.seek(sink.start + sink.length)
     return sink.length, buffers, odd
+
+
+def _lent(buffers: list[Any], most: int) -> list[Any]:
+    """What the proof reads the buffers from: in a fork (most is 0) the buffers themselves.
+
+    Elsewhere copies, of most bytes at most: a cycle among what is read back would hold the program's memory until a
+    collection. Uncapturable if they are longer.
+    """
+    if most == 0:
+        return buffers
+    if sum(b.nbytes for b in buffers) > most:
+        raise Uncapturable("is too large to be copied")
+    return [bytes(b) if b.readonly else bytearray(b) for b in buffers]
 
 
 def _differs(walk: proof.Walk, values: dict[str, Any], sink: Sink, buffers: list[Any], where: live.Live) -> str:

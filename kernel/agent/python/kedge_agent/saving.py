@@ -208,6 +208,6 @@ class _Task:
             file.write(b)
         file.flush()
         return {"names": names, "stream": [at, length], "buffers": extents, "odd": odd,
-                "bytes": length + sum(b.nbytes for b in buffers), "vars": [describe(n, values[n]) for n in names]}
+                "bytes": length + sum(size for _, size, _ in extents), "vars": [describe(n, values[n]) for n in names]}
 
 

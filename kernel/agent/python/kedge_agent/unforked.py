@@ -25,7 +25,7 @@ from . import caches, frames, live, localmodules, memory, places, proof, running
 from .functions import by_name
 
 MOST = 20_000  # objects looked at; a fork does not stop the program for more
-LONGEST = 32 << 20  # bytes of strings, and of one stream, which the proof holds a second time
+LONGEST = 32 << 20  # bytes of strings, of one stream, and of its buffers, which the proof holds a second time
 _DEEPEST = 5_000  # recursions that the stack of any thread holds
 
 _HEAP, _CONSTANT = 1 << 9, 1 << 8  # of a type's flags: made at run time; its attributes cannot be set

@@ -185,3 +185,21 @@ def test_the_collector_is_as_it_was(book):
         gc.enable()
     book.save("x = 1")
     assert gc.isenabled()
+
+
+def test_arrays_are_let_go(book, forks):
+    np = pytest.importorskip("numpy")
+    book.save("import numpy as np\nx = [np.zeros(10000)]; x.append(x)\nclass K: w = x[0]\nk = [1, K()]")
+    assert not forks
+    x = book.ns["x"][0]
+    book.ns["x"].clear()
+    del book.ns["K"].w
+    x.resize(20000)  # refuses if anything refers to it
+    assert type(x) is np.ndarray
+
+
+def test_large_arrays_take_a_fork(book, forks, monkeypatch):
+    pytest.importorskip("numpy")
+    monkeypatch.setattr(unforked, "LONGEST", 50_000)
+    book.save("import numpy as np\nx = np.zeros(10000)")
+    assert forks
