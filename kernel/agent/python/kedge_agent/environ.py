@@ -1,6 +1,7 @@
 """Record which environment variables the current cell reads."""
 from __future__ import annotations
 
+import functools
 import os
 import posix
 import sys
@@ -11,24 +12,17 @@ read: set[str] = set()  # names since the last before; "*" stands for all
 
 
 def install() -> None:
-    """Note what os.environ and os.environb code and decode, which is all that is asked of them. Once.
+    """Note what os.environ and os.environb are asked for. Once.
 
-    Their methods stay as they are: a traceback through them shows no frame of ours.
+    The methods that fail for a missing name stay as they are: a traceback through them shows no frame of ours.
     """
     cls = type(os.environ)
-    if hasattr(cls.__len__, "__wrapped__"):
+    if hasattr(cls.__iter__, "__wrapped__"):
         return
     for environ, kind in ((os.environ, str), (os.environb, bytes)):
         environ.encodekey = _noting(environ.encodekey, kind)  # type: ignore[attr-defined]
-        environ.decodekey = _noting_all(environ.decodekey)  # type: ignore[attr-defined]
-    plain = cls.__len__
-
-    def length(self: Any) -> int:
-        read.add("*")
-        return plain(self)
-
-    length.__wrapped__ = plain  # type: ignore[attr-defined]
-    cls.__len__ = length  # type: ignore[method-assign]
+    for method in ("__iter__", "__len__", "__repr__"):
+        setattr(cls, method, _noting_all(getattr(cls, method)))
 
 
 def _noting(plain: Any, kind: type) -> Any:
@@ -48,15 +42,19 @@ def _noting(plain: Any, kind: type) -> Any:
         if sys.version_info >= (3, 11):
             same["co_qualname"] = code.co_qualname
         encode.__code__ = encode.__code__.replace(**same)
+        for name in ("__name__", "__qualname__", "__module__"):
+            setattr(encode, name, getattr(plain, name))
     return encode
 
 
 def _noting_all(plain: Any) -> Any:
-    def decode(value: Any) -> Any:
-        read.add("*")
-        return plain(value)
+    @functools.wraps(plain)
+    def noted(self: Any) -> Any:
+        if self is os.environ or self is os.environb:
+            read.add("*")
+        return plain(self)
 
-    return decode
+    return noted
 
 
 def is_raw(obj: Any) -> bool:
