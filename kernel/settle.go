@@ -38,12 +38,7 @@ func (g *gate) replied(channel string, f wire.Frames) []byte {
 	in.replied = true
 	g.settle(parent.MsgID, in)
 	if !in.idle {
-		time.AfterFunc(idleWait, func() {
-			g.mu.Lock()
-			defer g.mu.Unlock()
-			in.idle = true
-			g.settle(parent.MsgID, in)
-		})
+		g.presume(parent.MsgID, in, &in.idle)
 	}
 	if in.mark == nil {
 		return nil
@@ -80,14 +75,19 @@ func (g *gate) published(f wire.Frames) {
 		in.idle = true
 		g.settle(parent.MsgID, in)
 		if !in.replied { // its reply is on the way, or nobody is there to get it
-			time.AfterFunc(idleWait, func() {
-				g.mu.Lock()
-				defer g.mu.Unlock()
-				in.replied = true
-				g.settle(parent.MsgID, in)
-			})
+			g.presume(parent.MsgID, in, &in.replied)
 		}
 	}
+}
+
+// presume sets half, what a request still lacks to be finished, if it has not come within idleWait.
+func (g *gate) presume(id string, in *inflight, half *bool) {
+	time.AfterFunc(idleWait, func() {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		*half = true
+		g.settle(id, in)
+	})
 }
 
 // message is f decoded, without parts that are not JSON.

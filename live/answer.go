@@ -41,47 +41,72 @@ type shown struct {
 	Metadata json.RawMessage `json:"metadata"`
 }
 
+// answer answers a request in the kernel's place: show publishes its outputs,
+// failed is what it ends with, or nil, and marked says what became of a cell of
+// a step, if it is one.
+func answer(c *kernel.Cell, code string, count int, show func(), failed *failure, marked json.RawMessage) {
+	c.Status("busy")
+	c.Publish("execute_input", map[string]any{"code": code, "execution_count": count}, nil, nil)
+	show()
+	status := "ok"
+	content := map[string]any{"execution_count": count, "user_expressions": struct{}{}, "payload": []any{}}
+	if failed != nil {
+		c.Publish("error", failed, nil, nil)
+		status = "error"
+		content["ename"], content["evalue"], content["traceback"] = failed.EName, failed.EValue, failed.Traceback
+	}
+	content["status"] = status
+	metadata := c.Metadata(status)
+	if marked != nil {
+		metadata["kedge"] = marked
+	}
+	c.Reply(content, metadata)
+	c.Status("idle")
+}
+
 // replay answers for a cell that was restored, as the kernel would for one that it ran.
-func (n *Notebook) replay(ctx context.Context, a asked, answer session.Answer, c *kernel.Cell) error {
+func (n *Notebook) replay(ctx context.Context, a asked, of session.Answer, c *kernel.Cell) (damaged error) {
 	total := 0
-	for _, raw := range answer.Outputs {
+	for _, raw := range of.Outputs {
 		total += len(raw)
 	}
 	pace := newPacer(n.cfg.StreamRate, total)
-	c.Shows(answer.DisplayIDs)
-	c.Status("busy")
-	c.Publish("execute_input", map[string]any{"code": a.Code, "execution_count": answer.Count}, nil, nil)
-	var damaged error
-	for i, raw := range answer.Outputs {
-		var out shown
-		if err := json.Unmarshal(raw, &out); err != nil {
-			damaged = fmt.Errorf("show output %d again: %w", i, err)
-			continue
-		}
-		transient := map[string]string{}
-		if id, ok := answer.DisplayIDs[i]; ok {
-			transient["display_id"] = id
-		}
-		switch out.Type {
-		case "stream":
-			pace.each(ctx, out.Text, func(part string) {
-				c.Publish("stream", map[string]string{"name": out.Name, "text": part}, nil, nil)
-			})
-		case "display_data":
-			c.Publish("display_data", map[string]any{"data": out.Data, "metadata": out.Metadata, "transient": transient}, nil, nil)
-		case "execute_result":
-			content := map[string]any{"data": out.Data, "metadata": out.Metadata, "execution_count": answer.Count}
-			if len(transient) > 0 {
-				content["transient"] = transient
+	c.Shows(of.DisplayIDs)
+	answer(c, a.Code, of.Count, func() {
+		for i, raw := range of.Outputs {
+			if err := showAgain(ctx, c, raw, of.DisplayIDs[i], of.Count, pace); err != nil {
+				damaged = fmt.Errorf("show output %d again: %w", i, err)
 			}
-			c.Publish("execute_result", content, nil, nil)
 		}
-	}
-	metadata := c.Metadata("ok")
-	metadata["kedge"] = mark(answer)
-	c.Reply(map[string]any{"status": "ok", "execution_count": answer.Count, "user_expressions": struct{}{}, "payload": []any{}}, metadata)
-	c.Status("idle")
+	}, nil, mark(of))
 	return damaged
+}
+
+// showAgain publishes an output of a restored cell; displayID is "" if it has none.
+func showAgain(ctx context.Context, c *kernel.Cell, raw json.RawMessage, displayID string, count int, pace *pacer) error {
+	var out shown
+	if err := json.Unmarshal(raw, &out); err != nil {
+		return err
+	}
+	transient := map[string]string{}
+	if displayID != "" {
+		transient["display_id"] = displayID
+	}
+	switch out.Type {
+	case "stream":
+		pace.each(ctx, out.Text, func(part string) {
+			c.Publish("stream", map[string]string{"name": out.Name, "text": part}, nil, nil)
+		})
+	case "display_data":
+		c.Publish("display_data", map[string]any{"data": out.Data, "metadata": out.Metadata, "transient": transient}, nil, nil)
+	case "execute_result":
+		content := map[string]any{"data": out.Data, "metadata": out.Metadata, "execution_count": count}
+		if len(transient) > 0 {
+			content["transient"] = transient
+		}
+		c.Publish("execute_result", content, nil, nil)
+	}
+	return nil
 }
 
 // answerInterrupted answers for a cell that was interrupted before the kernel
@@ -91,12 +116,6 @@ func (n *Notebook) answerInterrupted(ctx context.Context, a asked, c *kernel.Cel
 	if err != nil {
 		return err // the proxy forwards it
 	}
-	stop := failure{"KeyboardInterrupt", "", []string{"KeyboardInterrupt: "}}
-	c.Status("busy")
-	c.Publish("execute_input", map[string]any{"code": a.Code, "execution_count": count}, nil, nil)
-	c.Publish("error", stop, nil, nil)
-	c.Reply(map[string]any{"status": "error", "execution_count": count, "user_expressions": struct{}{}, "payload": []any{},
-		"ename": stop.EName, "evalue": stop.EValue, "traceback": stop.Traceback}, c.Metadata("error"))
-	c.Status("idle")
+	answer(c, a.Code, count, func() {}, &failure{"KeyboardInterrupt", "", []string{"KeyboardInterrupt: "}}, nil)
 	return nil
 }

@@ -32,11 +32,9 @@ func (n *Notebook) magic(ctx context.Context, a asked, c *kernel.Cell) error {
 		return err // the proxy forwards it: the kernel says what it thinks of it
 	}
 	text := n.say(strings.TrimSpace(strings.TrimPrefix(strings.TrimSpace(a.Code), "%kedge")))
-	c.Status("busy")
-	c.Publish("execute_input", map[string]any{"code": a.Code, "execution_count": count}, nil, nil)
-	c.Publish("stream", map[string]string{"name": "stdout", "text": text}, nil, nil)
-	c.Reply(map[string]any{"status": "ok", "execution_count": count, "user_expressions": struct{}{}, "payload": []any{}}, c.Metadata("ok"))
-	c.Status("idle")
+	answer(c, a.Code, count, func() {
+		c.Publish("stream", map[string]string{"name": "stdout", "text": text}, nil, nil)
+	}, nil, nil)
 	return nil
 }
 

@@ -134,9 +134,7 @@ func child(spec kernel.Spec, logger *slog.Logger) (kernel.Config, *live.Notebook
 		return cfg, live.New(live.Config{Logger: logger})
 	}
 	cfg.Argv = slices.Concat(command, []string{launcher}, args)
-	if seed, ok := env["PYTHONHASHSEED"]; !ok && os.Getenv("PYTHONHASHSEED") == "" || ok && seed == "" {
-		cfg.Env = append(cfg.Env, "PYTHONHASHSEED=0", "KEDGE_HIDE=PYTHONHASHSEED")
-	}
+	cfg.Env = append(cfg.Env, hashSeed(env)...)
 	nb := live.Config{Path: live.Find(os.LookupEnv, os.Getppid()), Agent: true, Logger: logger}
 	if os.Getenv("JPY_SESSION_NAME") != "" {
 		nb.StreamRate = serverRate

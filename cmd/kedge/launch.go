@@ -50,6 +50,24 @@ func (e *environment) blind() string {
 	return "the kernel " + e.Python + " has no snapshots yet"
 }
 
+// observingLibrary is the library that is preloaded into kernels, which lies beside the agent that launcher belongs to.
+func observingLibrary(launcher string) (string, error) {
+	return observe.Library(filepath.Join(filepath.Dir(filepath.Dir(launcher)), "lib"))
+}
+
+// hashSeed are the variables that make the hashes of strings the same in every kernel, and that the agent hides. There
+// are none if the user, or the kernelspec by given, has set the seed.
+func hashSeed(given map[string]string) []string {
+	seed, ok := given["PYTHONHASHSEED"]
+	if !ok {
+		seed = os.Getenv("PYTHONHASHSEED")
+	}
+	if seed != "" {
+		return nil
+	}
+	return []string{"PYTHONHASHSEED=0", "KEDGE_HIDE=PYTHONHASHSEED"}
+}
+
 // launch returns a function that starts the notebook's kernel in dir.
 func (e *environment) launch(launcher, dir, runtime string) func(context.Context, *observe.Ring) (session.Kernel, error) {
 	return func(ctx context.Context, ring *observe.Ring) (session.Kernel, error) {
@@ -58,14 +76,11 @@ func (e *environment) launch(launcher, dir, runtime string) func(context.Context
 			cfg.Env = append(cfg.Env, name+"="+value)
 		}
 		if e.foreign == nil {
-			library, err := observe.Library(filepath.Join(filepath.Dir(filepath.Dir(launcher)), "lib"))
+			library, err := observingLibrary(launcher)
 			if err != nil {
 				return nil, fmt.Errorf("%w: %w", kernel.ErrKernelStart, err)
 			}
-			if seed, ok := e.env["PYTHONHASHSEED"]; !ok && os.Getenv("PYTHONHASHSEED") == "" || ok && seed == "" {
-				cfg.Env = append(cfg.Env, "PYTHONHASHSEED=0", "KEDGE_HIDE=PYTHONHASHSEED")
-			}
-			cfg.Env = ring.Env(library, cfg.Env)
+			cfg.Env = ring.Env(library, append(cfg.Env, hashSeed(e.env)...))
 			cfg.Argv = slices.Concat([]string{e.Python}, e.command[1:], []string{launcher}, e.args)
 		}
 		k, err := kernel.Start(ctx, cfg)

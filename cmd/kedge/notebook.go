@@ -18,7 +18,7 @@ import (
 // observed makes the kernel start so that what it does to files is seen, and nb able to restore and keep the cells of
 // its notebook. What that needs lies in a folder of its own, which goes with the kernel.
 func observed(cfg *kernel.Config, nb *live.Config, launcher string, spec kernel.Spec) error {
-	library, err := observe.Library(filepath.Join(filepath.Dir(filepath.Dir(launcher)), "lib"))
+	library, err := observingLibrary(launcher)
 	if err != nil {
 		return err
 	}

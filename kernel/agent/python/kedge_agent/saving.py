@@ -111,12 +111,9 @@ class _Task:
             file.seek(0, os.SEEK_END)
             forked.deny()
             parts = groups.partition(self._user, self._live.ns)
-            changed, tokens = self._changed(parts)
-            wanted = self._wanted | {n for n, found in parts.classes.items() if changed & found.keys()}
-            report({"tokens": tokens[0], "definitions": tokens[1]})
-            for names in parts.groups:
-                if wanted.isdisjoint(names) or self._done.intersection(names):
-                    continue
+            due, tokens, definitions = self._due(parts)
+            report({"tokens": tokens, "definitions": definitions})
+            for names in due:
                 report({"begin": names})
                 try:
                     report({"group": self._group(file, names, parts, self._user)})
@@ -154,12 +151,10 @@ class _Task:
                 self._beside_here(report, file, watch)
 
     def _groups_here(self, report: Report, file: Any, parts: groups.Parts) -> None:
-        changed, tokens = self._changed(parts)
-        wanted = self._wanted | {n for n, found in parts.classes.items() if changed & found.keys()}
-        for names in parts.groups:
-            if not wanted.isdisjoint(names) and self._done.isdisjoint(names):
-                report({"group": self._plain(file, names, parts, self._user)})
-        report({"definitions": tokens[1]})
+        due, _, definitions = self._due(parts)
+        for names in due:
+            report({"group": self._plain(file, names, parts, self._user)})
+        report({"definitions": definitions})
 
     def _beside_here(self, report: Report, file: Any, watch: unforked.Watch) -> None:
         table = {**self._user, **self._apart}
@@ -175,8 +170,15 @@ class _Task:
             raise unforked.Needed
         return self._group(file, names, parts, table, unforked.LONGEST)
 
-    def _changed(self, parts: groups.Parts) -> tuple[set[int], tuple[dict[int, str], dict[str, str]]]:
-        """(addresses of the classes whose token or definition is not the one last saved, (tokens, definitions)).
+    def _due(self, parts: groups.Parts) -> tuple[list[list[str]], dict[int, str], dict[str, str]]:
+        """(the groups to be saved, tokens of the classes by address, definitions by token)."""
+        changed, tokens, definitions = self._changed(parts)
+        wanted = self._wanted | {n for n, found in parts.classes.items() if changed & found.keys()}
+        due = [g for g in parts.groups if not wanted.isdisjoint(g) and self._done.isdisjoint(g)]
+        return due, tokens, definitions
+
+    def _changed(self, parts: groups.Parts) -> tuple[set[int], dict[int, str], dict[str, str]]:
+        """(addresses of the classes whose token or definition is not the one last saved, tokens, definitions).
 
         Only the classes that wanted names reach can have changed.
         """
@@ -193,7 +195,7 @@ class _Task:
             if found[token] != self._live.definitions.get(token):
                 changed.add(i)
         tokens = self._live.tokens()
-        return changed | {i for i, t in tokens.items() if before.get(i, t) != t}, (tokens, found)
+        return changed | {i for i, t in tokens.items() if before.get(i, t) != t}, tokens, found
 
     def _group(self, file: Any, names: list[str], parts: groups.Parts, table: dict[str, Any],
                most: int = 0) -> dict[str, Any]:

@@ -1,14 +1,14 @@
 """Settings of IPython: how much of a cell is shown, precision, traceback style."""
 from __future__ import annotations
 
-import pickle
 import sys
 from typing import Any
+
+from .baseline import Baseline
 
 NAME = "IPython.settings"
 _SHELL = ("ast_node_interactivity", "autocall", "autoawait", "automagic", "colors", "xmode", "show_rewritten_input")
 _TEXT = ("float_format", "float_precision", "pprint", "max_width", "max_seq_length", "newline", "verbose")
-_START: dict[str, Any] = {}
 
 
 def shell() -> Any:
@@ -29,26 +29,15 @@ def _now() -> dict[str, Any]:
     return found
 
 
-def start() -> None:
-    """What is set now is the baseline."""
-    _START.update(_now())
-
-
-def capture() -> bytes:
-    """Those that differ from the baseline."""
-    changed = sorted((k, v) for k, v in _now().items() if _START.get(k) != v)
-    return pickle.dumps(changed, 5) if changed else b""
+_BASE = Baseline(_now)
+start, capture = _BASE.start, _BASE.capture
 
 
 def restore(state: bytes) -> None:
     """Set the baseline and what differs from it."""
     ip = shell()
-    now, changed = _now(), dict(pickle.loads(state)) if state else {}
     text = ip.display_formatter.formatters["text/plain"]
-    for name, start_value in _START.items():
-        value = changed.get(name, start_value)
-        if now.get(name) == value:
-            continue
+    for name, value in _BASE.missing(state).items():
         if name == "enabled":
             for mime, formatter in ip.display_formatter.formatters.items():
                 formatter.enabled = mime in value

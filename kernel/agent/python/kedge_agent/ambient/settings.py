@@ -5,14 +5,14 @@ import decimal
 import gc
 import locale
 import os
-import pickle
 import socket
 import sys
 import time
 from typing import Any
 
+from .baseline import Baseline
+
 NAME = "settings"
-_START: dict[str, Any] = {}
 _CONTEXTS = (decimal.DefaultContext, decimal.BasicContext, decimal.ExtendedContext)
 
 
@@ -33,24 +33,14 @@ def _now() -> dict[str, Any]:
     }
 
 
-def start() -> None:
-    """What is set now is the baseline."""
-    _START.update(_now())
-
-
-def capture() -> bytes:
-    """Those that differ from the baseline, in order of names."""
-    changed = sorted((k, v) for k, v in _now().items() if _START.get(k) != v)
-    return pickle.dumps(changed, 5) if changed else b""
+_BASE = Baseline(_now)
+start, capture = _BASE.start, _BASE.capture
 
 
 def restore(state: bytes) -> None:
     """Set the baseline and what differs from it."""
-    now, changed = _now(), dict(pickle.loads(state)) if state else {}
-    for name, start_value in _START.items():
-        value = changed.get(name, start_value)
-        if now[name] != value:
-            _SET[name](value)
+    for name, value in _BASE.missing(state).items():
+        _SET[name](value)
     if capture() != state:
         raise ValueError("a setting of the interpreter could not be restored")
 
