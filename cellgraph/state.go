@@ -1,6 +1,7 @@
 package cellgraph
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 	"strings"
@@ -12,6 +13,7 @@ import (
 type State struct {
 	parts   Parter
 	names   map[string]*Group
+	left    map[string]int // the cell that last left each of names, as a number of Passed
 	opaque  map[string]Opaque
 	passed  int // cells so far
 	files   map[string]FileChange
@@ -51,6 +53,7 @@ func NewState(parts Parter) *State {
 	return &State{
 		parts:   parts,
 		names:   map[string]*Group{},
+		left:    map[string]int{},
 		opaque:  map[string]Opaque{},
 		files:   map[string]FileChange{},
 		ambient: map[string]Ambient{},
@@ -65,6 +68,7 @@ func (s *State) Clone() *State {
 		parts:   s.parts,
 		passed:  s.passed,
 		names:   maps.Clone(s.names),
+		left:    maps.Clone(s.left),
 		opaque:  maps.Clone(s.opaque),
 		files:   maps.Clone(s.files),
 		ambient: maps.Clone(s.ambient),
@@ -106,7 +110,7 @@ func (s *State) Apply(t Trace) {
 	for i := range e.Groups {
 		g := &e.Groups[i]
 		for _, name := range g.Names {
-			s.names[name] = g
+			s.names[name], s.left[name] = g, s.passed
 			delete(s.opaque, name)
 		}
 	}
@@ -153,6 +157,13 @@ func IsHistory(name string) bool {
 
 // Names are the captured names, sorted.
 func (s *State) Names() []string { return slices.Sorted(maps.Keys(s.names)) }
+
+// InOrder are the captured names in the order in which cells last left them.
+func (s *State) InOrder() []string {
+	names := s.Names()
+	slices.SortStableFunc(names, func(a, b string) int { return cmp.Compare(s.left[a], s.left[b]) })
+	return names
+}
 
 // Passed is how many cells the state has been moved past.
 func (s *State) Passed() int { return s.passed }

@@ -58,7 +58,7 @@ func (s *Session) bring(ctx context.Context, count int) error {
 // of the cell that r enters.
 func (s *Session) lay(ctx context.Context, r agent.Restore) (count int, err error) {
 	seen := map[*cellgraph.Group]bool{}
-	for _, name := range s.state.Names() {
+	for _, name := range s.state.InOrder() { // a class that has no name is what was captured last
 		g := s.state.Group(name)
 		if old := s.live.Group(name); seen[g] || old != nil && old.ID == g.ID && old.Payload == g.Payload {
 			continue

@@ -116,6 +116,11 @@ func (s *Session) names(o *seen, e *cellgraph.Effect) []cellgraph.Observation {
 	if len(bound) > 1 {
 		list = append(list, s.state.ObserveNames(bound))
 	}
+	for _, name := range slices.Sorted(maps.Keys(e.InPlace())) {
+		if now := s.state.Observe(name); !now.ID.IsZero() && !slices.Contains(bound, name) {
+			list, bound = append(list, now), append(bound, name) // what the effect holds of it is more than the cell made
+		}
+	}
 	touched := e.Names()
 	for _, name := range o.captured.Bound {
 		touched[name] = true

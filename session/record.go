@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -58,7 +59,7 @@ func (s *Session) varies(ctx context.Context, t *cellgraph.Trace) bool {
 func (s *Session) capture(ctx context.Context, o *seen) (e cellgraph.Effect, err error) {
 	spool := filepath.Join(s.cfg.Runtime, "spool")
 	defer os.Remove(spool)
-	if o.captured, err = s.agent.After(ctx, spool, true); err != nil {
+	if o.captured, err = s.agent.After(ctx, spool, s.mates(o), true); err != nil {
 		return e, err
 	}
 	if o.after, err = s.volume.scan(); err != nil {
@@ -69,6 +70,21 @@ func (s *Session) capture(ctx context.Context, o *seen) (e cellgraph.Effect, err
 	}
 	o.changed = s.touched(o)
 	return s.effect(ctx, o, spool)
+}
+
+// mates are the names that shared with what the cell may have touched before
+// it ran: it may have changed them in place and then have bound the name by
+// which it reached them to something else.
+func (s *Session) mates(o *seen) []string {
+	found := map[string]bool{}
+	for _, name := range slices.Concat(slices.Collect(maps.Keys(o.reads.Reads)), o.reads.Binds) {
+		if s.state.Group(name) != nil {
+			for _, mate := range s.state.Mates(name) {
+				found[mate] = true
+			}
+		}
+	}
+	return slices.Sorted(maps.Keys(found))
 }
 
 // pass moves the state past a cell.

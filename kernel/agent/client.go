@@ -195,11 +195,12 @@ func (c *Client) More(ctx context.Context, code string) (Reads, error) {
 	return r, c.call(ctx, "kedge_before", map[string]any{"code": code, "more": true}, &r)
 }
 
-// After captures what the cell announced by Before read or bound, into the
-// file at spool, and its result if that is asked for.
-func (c *Client) After(ctx context.Context, spool string, result bool) (Captured, error) {
+// After captures what the cell announced by Before read or bound, and mates,
+// which shared with some of that before, into the file at spool, and the cell's
+// result if that is asked for.
+func (c *Client) After(ctx context.Context, spool string, mates []string, result bool) (Captured, error) {
 	var r Captured
-	return r, c.call(ctx, "kedge_after", map[string]any{"spool": spool, "result": result}, &r)
+	return r, c.call(ctx, "kedge_after", map[string]any{"spool": spool, "mates": mates, "result": result}, &r)
 }
 
 // Apply lays captured state over the kernel. It returns the execution count of

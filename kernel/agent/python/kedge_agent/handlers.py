@@ -103,7 +103,7 @@ class Agent:
         shown = self._shows(user) if content.get("result") else None
         left = self.outside.after(not getattr(self.shell, "last_execution_succeeded", True))
         table = {**user, **left.table}
-        wanted = self._touched | classes | changed | left.wanted
+        wanted = self._touched | classes | changed | left.wanted | set(content.get("mates") or ())
         reply = self._saver.save(wanted & table.keys(), table, content["spool"],
                                  self.history.result() if shown == {} else {})
         if reply["apart"]:
@@ -161,9 +161,7 @@ class Agent:
             with self.shell.builtin_trap:  # libraries ask get_ipython, while imported, where they are
                 for name in content.get("modules") or []:
                     importlib.import_module(name)
-                for group in content.get("groups") or []:
-                    loaded = self._read(group)
-                    values.update((n, loaded[n]) for n in group.get("bind", loaded))
+                self._groups(content.get("groups") or [], gone, values)
             outer = {n: values.pop(n) for n in list(values) if places.is_pseudo(n)}
             result = self._shown(content.get("result"), values)
             held = {n: self.ns[n] for n in values if n in self.ns}
@@ -192,6 +190,22 @@ class Agent:
         entered = self.history.enter(content["entered"], result) if content.get("entered") is not None else 0
         return {"bound": sorted({**values, **outer}), "execution_count": entered}
 
+    def _groups(self, wanted: list[dict[str, Any]], gone: list[str], values: dict[str, Any]) -> None:
+        """Read groups into values. A class that has a name is what the group with that name makes of it.
+
+        Others hold it too, and may have been captured when it was another.
+        """
+        named = {n: id(v) for n, v in self.user().items() if issubclass(type(v), type) and n not in gone}
+        for group in wanted:
+            mine = set(group.get("bind") or group["names"])
+            with self.live.keeping(lambda mine=mine: {i for n, i in named.items() if n not in mine}):  # type: ignore
+                loaded = self._read(group)
+            for name in group.get("bind", loaded):
+                values[name] = loaded[name]
+                named.pop(name, None)
+                if issubclass(type(loaded[name]), type):
+                    named[name] = id(loaded[name])
+
     def _check(self, pairs: list[tuple[Any, Any]], content: dict[str, Any]) -> None:
         """Whether results can follow what changes in place; where nobody may ever look, that is only noted."""
         try:
@@ -214,7 +228,9 @@ class Agent:
         if "is" in result:
             name = result["is"]
             return {history.RESULT: values[name] if name in values else self.ns[name]}
-        return self._read(result["group"])
+        known = self.live.tokens()
+        with self.live.keeping(lambda: known):  # it may have been captured when they were others
+            return self._read(result["group"])
 
     def _read(self, group: dict[str, Any]) -> dict[str, Any]:
         stream = gather(group["stream"]["ranges"])

@@ -5,7 +5,7 @@ import contextlib
 import hashlib
 import types
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Container, Iterator
 from typing import Any
 
 SKIPPED = {"__dict__", "__weakref__", "__module__", "__qualname__", "__firstlineno__", "__slots__",
@@ -98,13 +98,31 @@ class Live:
 
     def end(self, undo: bool) -> None:
         """Stop noting; undo what was done to classes since begin, if so asked."""
-        for cls, held in reversed(self.journal or []) if undo else ():
+        if undo:
+            self._undo(self.journal or [])
+        self.journal = None
+
+    @contextlib.contextmanager
+    def keeping(self, kept: Callable[[], Container[int]]) -> Iterator[None]:
+        """What is read meanwhile leaves classes as they are whose addresses are in what kept gives afterwards."""
+        outer, self.journal = self.journal, []
+        try:
+            yield
+            addresses = kept()
+            self._undo([entry for entry in self.journal if id(entry[0]) in addresses])
+        finally:
+            if outer is not None:
+                outer.extend(self.journal)
+            self.journal = outer
+
+    @staticmethod
+    def _undo(journal: list[tuple[type, dict[str, Any]]]) -> None:
+        for cls, held in reversed(journal):
             for key in [k for k in vars(cls) if k not in SKIPPED and k not in held]:
                 type.__delattr__(cls, key)
             for key, value in held.items():
                 if vars(cls).get(key, held) is not value:
                     type.__setattr__(cls, key, value)
-        self.journal = None
 
 
 _live: list[Live] = []  # the innermost is in force while unpickling
