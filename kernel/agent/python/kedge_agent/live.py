@@ -117,8 +117,9 @@ class Live:
 
     @staticmethod
     def _undo(journal: list[tuple[type, dict[str, Any]]]) -> None:
+        from . import classes
         for cls, held in reversed(journal):
-            for key in [k for k in vars(cls) if k not in SKIPPED and k not in held]:
+            for key in classes.held(cls).keys() - held.keys():
                 type.__delattr__(cls, key)
             for key, value in held.items():
                 if vars(cls).get(key, held) is not value:
