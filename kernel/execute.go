@@ -30,8 +30,9 @@ type Update struct {
 
 // Result is what running a cell gave. Outputs are nbformat outputs; consecutive stream parts of one name are one
 // output. Times has nbclient's keys of metadata.execution. Status is "ok", "error", "aborted", or empty if no
-// reply came. DisplayIDs maps an output's index to its display id. Widgets, if the cell sent comm messages, is the state
-// of all widgets so far as nbclient writes it under metadata.widgets.
+// reply came. DisplayIDs maps an output's index to its display id. StrayUpdate says that an update of a display was for
+// no output. Widgets, if the cell sent comm messages, is the state of all widgets so far as nbclient writes it under
+// metadata.widgets.
 type Result struct {
 	Outputs        []json.RawMessage
 	ExecutionCount int
@@ -45,6 +46,7 @@ type Result struct {
 	Times          map[string]string
 	Widgets        json.RawMessage
 	Displays       []Update
+	StrayUpdate    bool
 	DisplayIDs     map[int]string
 }
 
@@ -202,7 +204,7 @@ func (e *execution) taken(kind string, msg wire.Message, m content) bool {
 
 // finish encodes the outputs and adds their display ids to those of earlier cells.
 func (e *execution) finish(displays map[string]bool) Result {
-	e.res.Displays = e.updates
+	e.res.Displays, e.res.StrayUpdate = e.updates, e.stray
 	if e.res.Comms {
 		e.res.Widgets = e.widgets.metadata()
 	}

@@ -71,6 +71,7 @@ type collector struct {
 	pending bool // clear before the next output
 	earlier map[string]bool
 	updates []Update
+	stray   bool // an update was for an id that no output has
 }
 
 // content holds the fields of all the iopub messages we act on.
@@ -91,7 +92,8 @@ type content struct {
 // apply handles one message and returns the output it added, nil if none.
 func (c *collector) apply(kind string, m content) *output {
 	if id := m.Transient.DisplayID; id != "" {
-		c.update(Update{id, object(m.Data), object(m.Metadata)})
+		found := c.update(Update{id, object(m.Data), object(m.Metadata)})
+		c.stray = c.stray || kind == "update_display_data" && !found
 	}
 	o := &output{kind: kind, data: object(m.Data), meta: object(m.Metadata), display: m.Transient.DisplayID}
 	switch kind {
@@ -135,23 +137,25 @@ func (c *collector) apply(kind string, m content) *output {
 	return o
 }
 
-// update changes every output with the id, here and, by report, in earlier cells. The last update of an id wins.
-func (c *collector) update(u Update) {
+// update changes every output with the id, here and, by report, in earlier cells. The last update of an id wins. It
+// reports whether there is such an output.
+func (c *collector) update(u Update) (found bool) {
 	for _, o := range c.outs {
 		if o.display == u.DisplayID {
-			o.data, o.meta = u.Data, u.Metadata
+			o.data, o.meta, found = u.Data, u.Metadata, true
 		}
 	}
 	if !c.earlier[u.DisplayID] {
-		return
+		return found
 	}
 	for i := range c.updates {
 		if c.updates[i].DisplayID == u.DisplayID {
 			c.updates[i] = u
-			return
+			return true
 		}
 	}
 	c.updates = append(c.updates, u)
+	return true
 }
 
 func object(raw json.RawMessage) json.RawMessage {

@@ -41,6 +41,8 @@ func (s *Session) forbidden(o *seen) string {
 		return "asked for input: not cached"
 	case len(o.result.Displays) > 0:
 		return "updated the output of an earlier cell: not cached"
+	case o.result.StrayUpdate:
+		return "updated an output that no cell had: not cached"
 	case o.result.Comms:
 		return "talked to the front end (a widget): not cached"
 	case o.access.Lost:

@@ -19,6 +19,7 @@ type outputs struct {
 	pending bool            // clear before the next output
 	earlier map[string]bool // display ids of earlier cells
 	updates []kernel.Update
+	stray   bool // an update was for an id that no output has
 }
 
 func (o *outputs) add(m message) {
@@ -43,7 +44,8 @@ func (o *outputs) add(m message) {
 		return
 	}
 	if made.display != "" {
-		o.update(made.display, c)
+		found := o.update(made.display, c)
+		o.stray = o.stray || made.fields == nil && !found
 	}
 	if made.fields == nil {
 		return
@@ -58,17 +60,19 @@ func (o *outputs) add(m message) {
 	o.list = append(o.list, made)
 }
 
-// update changes every output with the id, here and, by report, in earlier cells.
-func (o *outputs) update(id string, c content) {
+// update changes every output with the id, here and, by report, in earlier cells, and reports whether there is one.
+func (o *outputs) update(id string, c content) (found bool) {
 	for _, out := range o.list {
 		if out.display == id {
-			out.fields["data"], out.fields["metadata"] = c.Data, object(c.Metadata)
+			out.fields["data"], out.fields["metadata"], found = c.Data, object(c.Metadata), true
 		}
 	}
 	if o.earlier[id] {
 		o.updates = slices.DeleteFunc(o.updates, func(u kernel.Update) bool { return u.DisplayID == id })
 		o.updates = append(o.updates, kernel.Update{DisplayID: id, Data: c.Data, Metadata: object(c.Metadata)})
+		found = true
 	}
+	return found
 }
 
 func object(raw json.RawMessage) json.RawMessage {

@@ -107,7 +107,7 @@ func (s *Shell) Execute(ctx context.Context, req kernel.Request) (kernel.Result,
 	for _, id := range res.DisplayIDs {
 		s.shown[id] = true
 	}
-	res.Displays = outs.updates
+	res.Displays, res.StrayUpdate = outs.updates, outs.stray
 	return res, nil
 }
 
