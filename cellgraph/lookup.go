@@ -16,6 +16,9 @@ type World interface {
 	// Standing is Observe with what earlier runs of the notebook left in the
 	// folder: a cell that really runs sees that too.
 	Standing(kind Kind, name string) Observation
+	// Stand notes that the run stands on an observation: whatever of earlier
+	// runs it is of is there for all cells from here on, or for none.
+	Stand(o Observation)
 }
 
 // Verdict is the answer of a look-up: the trace that holds, or why none does.
@@ -40,6 +43,24 @@ func Look(traces []Trace, state *State, world World) Verdict {
 		}
 	}
 	return verdict
+}
+
+// Settle tells the world what a restored trace stands on.
+func Settle(t *Trace, world World) {
+	for _, o := range t.Observed {
+		if !ofState(o.Kind) {
+			world.Stand(o)
+		}
+	}
+}
+
+// ofState reports whether observations of a kind are answered by a State, not by a World.
+func ofState(kind Kind) bool {
+	switch kind {
+	case KindName, KindNames, KindGroup, KindAmbient, KindStep, KindText:
+		return true
+	}
+	return false
 }
 
 // differs names the first observation of t that no longer holds, or "".
@@ -82,6 +103,8 @@ func change(was, now Observation) string {
 		return was.Name + " appeared"
 	case now.ID.IsZero() && (was.Kind == KindFile || was.Kind == KindStat || was.Kind == KindSource || was.Kind == KindDefines):
 		return was.Name + " is gone"
+	case was.Kind == KindMode:
+		return "the permissions of " + was.Name + " changed"
 	case was.Kind == KindList:
 		return "the entries of " + was.Name + " changed"
 	case was.Kind == KindImport:

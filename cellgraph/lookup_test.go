@@ -17,6 +17,8 @@ func (w world) Observe(kind cellgraph.Kind, name string) cellgraph.Observation {
 	return o
 }
 
+func (w world) Stand(cellgraph.Observation) {}
+
 func (w world) Standing(kind cellgraph.Kind, name string) cellgraph.Observation {
 	if o := w.Observe(kind, "left "+name); !o.ID.IsZero() {
 		o.Name = name

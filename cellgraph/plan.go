@@ -50,6 +50,7 @@ func Plan(cells []PlanCell, state *State, over func(*State) World) []Forecast {
 		f := forecast(c, state, world, tainted)
 		forecasts = append(forecasts, f)
 		if f.Hit != nil {
+			Settle(f.Hit, world)
 			state.Apply(*f.Hit)
 			state.Enter(c.Entered, f.Hit.Key(), f.Hit.Effect.Outputs)
 			for _, key := range writes(&f.Hit.Effect) {
@@ -117,7 +118,7 @@ func writes(e *Effect) []string {
 		keys = append(keys, string(KindName)+" "+u.Name)
 	}
 	for _, file := range e.Files {
-		for _, kind := range []Kind{KindFile, KindStat} {
+		for _, kind := range []Kind{KindFile, KindStat, KindMode} {
 			keys = append(keys, string(kind)+" "+file.Path)
 		}
 	}

@@ -16,6 +16,7 @@ const (
 	KindGroup   Kind = "group"   // all names that share with a name that the cell changes in place
 	KindFile    Kind = "file"    // content of a regular file; path relative to the volume, or absolute outside it
 	KindStat    Kind = "stat"    // existence and type of a path
+	KindMode    Kind = "mode"    // the permissions that a file has before it is written again
 	KindList    Kind = "list"    // the sorted entries of a folder
 	KindEnv     Kind = "env"     // an environment variable, as a keyed digest
 	KindSource  Kind = "source"  // the source of a local module that was imported

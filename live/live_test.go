@@ -81,9 +81,13 @@ func TestFindsTheNotebook(t *testing.T) {
 	env := func(values map[string]string) func(string) (string, bool) {
 		return func(name string) (string, bool) { v, ok := values[name]; return v, ok }
 	}
-	cmd := exec.Command("/bin/sh", "-c", "read -r _", "execute", "--flag", filepath.Base(path))
+	cmd := exec.Command("/bin/sh", "-c", "echo; read -r _", "execute", "--flag", filepath.Base(path))
 	cmd.Dir = filepath.Dir(path)
 	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -91,6 +95,9 @@ func TestFindsTheNotebook(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { in.Close(); _ = cmd.Wait() }()
+	if _, err := out.Read(make([]byte, 1)); err != nil { // until then its command line may be that of nothing
+		t.Fatal(err)
+	}
 	for name, test := range map[string]struct {
 		env    map[string]string
 		parent int

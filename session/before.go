@@ -89,7 +89,7 @@ func (s *Session) before(kind cellgraph.Kind, name string, o *seen) (cellgraph.O
 		return obs, true
 	}
 	if !o.wrote(name) {
-		if o.made(s.volume.path(name)) {
+		if o.rewrote(s.volume.path(name)) {
 			return s.world.Observe(kind, name), true
 		}
 		return s.world.Standing(kind, name), true
@@ -109,7 +109,7 @@ func (s *Session) before(kind cellgraph.Kind, name string, o *seen) (cellgraph.O
 		obs.ID = d
 		return obs, known
 	}
-	if s.wasLeftover(o, name) {
+	if s.wasLeftover(o, name) && o.rewrote(s.volume.path(name)) {
 		return obs, true
 	}
 	obs.ID = statOfFile(d, e.Mode)
@@ -134,12 +134,12 @@ func (s *Session) undo(folder string, entries map[string]bool, o *seen) bool {
 	for _, name := range o.changed {
 		if filepath.Dir(name) == filepath.Clean(folder) {
 			_, there := o.before[name]
-			entries[filepath.Base(name)] = there && !s.wasLeftover(o, name)
+			entries[filepath.Base(name)] = there && !(s.wasLeftover(o, name) && o.rewrote(s.volume.path(name)))
 		}
 	}
 	for entry, there := range entries {
 		name := filepath.Join(folder, entry)
-		if _, existed := o.before[name]; !there || !existed || !o.made(s.volume.path(name)) {
+		if _, existed := o.before[name]; !there || !existed || !o.rewrote(s.volume.path(name)) {
 			continue
 		}
 		if _, ours := s.state.File(name); !ours && s.wasLeftover(o, name) {
@@ -165,7 +165,7 @@ func (s *Session) touched(o *seen) []string {
 		}
 		was, before := o.before[name]
 		now, after := o.after[name]
-		inodes[[2]uint64{now.Dev, now.Inode}] = after && now.Mode.IsRegular()
+		inodes[now.file()] = after && now.Mode.IsRegular()
 		switch {
 		case !before && !after:
 		case before && after && was.Mode.IsDir() && now.Mode == was.Mode:
@@ -176,7 +176,7 @@ func (s *Session) touched(o *seen) []string {
 	}
 	for _, name := range changed(o.before, o.after) {
 		now := o.after[name]
-		if inodes[[2]uint64{now.Dev, now.Inode}] || slices.ContainsFunc(o.access.Moved, func(m string) bool { return within(s.volume.path(name), m) }) {
+		if inodes[now.file()] || slices.ContainsFunc(o.access.Moved, func(m string) bool { return within(s.volume.path(name), m) }) {
 			names[name] = true
 		}
 	}

@@ -82,18 +82,24 @@ func TestARewriteWithinATickIsSeen(t *testing.T) {
 func TestWhatWasThereBeforeIsObserved(t *testing.T) {
 	root := tree(t)
 	old := cellgraph.Sum([]byte("old"))
-	for _, name := range []string{"rewritten", "left", "removed"} {
+	for _, name := range []string{"rewritten", "left", "removed", "takenaway"} {
 		put(t, root, name, "old")
 	}
 	s, o := ran(t, root, func() {
 		put(t, root, "rewritten", "new")
 		put(t, root, "left", "new")
 		put(t, root, "made", "new")
-		if err := os.Remove(filepath.Join(root, "removed")); err != nil {
-			t.Fatal(err)
+		for _, name := range []string{"removed", "takenaway"} {
+			if err := os.Remove(filepath.Join(root, name)); err != nil {
+				t.Fatal(err)
+			}
 		}
 	})
 	s.world.leave("left", old)
+	s.world.leave("takenaway", old)
+	for _, name := range []string{"rewritten", "left", "made"} {
+		o.access.Written = append(o.access.Written, filepath.Join(root, name))
+	}
 	o.changed = changed(o.before, o.after)
 	for _, test := range []struct {
 		kind cellgraph.Kind
@@ -105,7 +111,8 @@ func TestWhatWasThereBeforeIsObserved(t *testing.T) {
 		{cellgraph.KindStat, "left", cellgraph.Digest{}},
 		{cellgraph.KindStat, "made", cellgraph.Digest{}},
 		{cellgraph.KindStat, "removed", statOfFile(old, 0o600)},
-		{cellgraph.KindList, ".", cellgraph.Combine("list", "removed", "rewritten")},
+		{cellgraph.KindList, ".", cellgraph.Combine("list", "removed", "rewritten", "takenaway")},
+		{cellgraph.KindStat, "takenaway", statOfFile(old, 0o600)},
 	} {
 		if got, known := s.before(test.kind, test.name, o); !known || got.ID != test.want {
 			t.Errorf("%s %s: known %t, another identity: %t", test.kind, test.name, known, got.ID != test.want)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"kedge/cellgraph"
 	"kedge/kernel"
 	"kedge/kernel/agent"
 	"kedge/notebook"
@@ -51,6 +52,9 @@ func (s *Session) execute(ctx context.Context, cell notebook.CodeCell, count int
 	}
 	blind, err := s.watched(ctx, o, count)
 	doubt = errors.Join(doubt, blind)
+	if path := s.sees(o); path != "" {
+		return nil, s.foundOut(o, path)
+	}
 	failure, err := s.finish(cell, count, o.result, err)
 	if err != nil || failure != nil {
 		return failure, err
@@ -103,6 +107,22 @@ func (s *Session) announce(ctx context.Context, o *seen) (err error) {
 		}
 	}
 	return nil
+}
+
+// foundOut gives up restoring: a cell saw what an earlier run left at name, and
+// a restored one stands on its absence.
+func (s *Session) foundOut(o *seen, name string) error {
+	why := fmt.Errorf("%w: cell %s finds %s, which an earlier run left and a restored cell took for absent", ErrRestore, o.cell.ID, name)
+	var err error
+	if o.after, err = s.volume.scan(); err != nil {
+		return errors.Join(why, err)
+	}
+	var e cellgraph.Effect
+	for _, path := range s.touched(o) {
+		e.Files = append(e.Files, cellgraph.FileChange{Path: path})
+	}
+	s.keepPrior(o, &e)
+	return why
 }
 
 // lose ends restoring: what the cell did is not known, so nothing after it may hit.

@@ -196,6 +196,7 @@ func (n *Interactive) apply(ctx context.Context, cell notebook.CodeCell, t *cell
 	if err != nil {
 		return Answer{}, err
 	}
+	cellgraph.Settle(t, s.world)
 	before, next := s.state, s.state.Clone()
 	next.Apply(*t)
 	s.use(next)
@@ -285,6 +286,7 @@ func (n *Interactive) End(ctx context.Context, res kernel.Result) Answer {
 	c := CellReport{ID: o.cell.ID}
 	err := s.endWatch(o)
 	if err == nil {
+		s.sees(o)
 		err = s.record(ctx, o, res.ExecutionCount, &c)
 	}
 	if err != nil {

@@ -47,6 +47,9 @@ func (o *seen) wrote(name string) bool {
 	return found
 }
 
+// rewrote reports whether what lies at path, which is absolute, is of the cell's own making.
+func (o *seen) rewrote(path string) bool { return slices.Contains(o.access.Written, path) }
+
 // made reports whether the cell wrote or removed path, which is absolute.
 func (o *seen) made(path string) bool {
 	return slices.Contains(o.access.Written, path) || slices.Contains(o.access.Deleted, path)
@@ -94,6 +97,7 @@ func (s *Session) observations(o *seen, e *cellgraph.Effect) []cellgraph.Observa
 	add(s.texts(o)...)
 	add(s.variables(o)...)
 	add(s.files(o)...)
+	add(s.modes(o)...)
 	add(s.programs(o)...)
 	return list
 }

@@ -121,7 +121,8 @@ func Open(ctx context.Context, cfg Config) (*Session, error) {
 		prior: map[string]cellgraph.FileChange{}, changed: map[string]bool{},
 		outputs: map[string]cellgraph.Digest{}, displays: map[string][]shownAt{}, writer: newWriter(), watch: newWatch(), blind: cfg.Blind}
 	s.world = &world{ctx: ctx, store: cfg.Store, volume: v, state: s.state, modules: cfg.Modules,
-		env: cfg.lookupEnv, environ: cfg.environ, secret: cfg.Secret, now: time.Now, outs: s.outs(ctx), leftover: map[string]map[cellgraph.Digest]bool{}}
+		env: cfg.lookupEnv, environ: cfg.environ, secret: cfg.Secret, now: time.Now, outs: s.outs(ctx), leftover: map[string]map[cellgraph.Digest]bool{}, absent: map[string]bool{},
+		umask: umask()}
 	s.findLeftovers(ctx)
 	return s, nil
 }
@@ -371,6 +372,7 @@ func (s *Session) restore(ctx context.Context, cell notebook.CodeCell, count int
 			return fmt.Errorf("value of %v: %w", g.Names, errors.Join(err, snapshotter.ErrNotFound))
 		}
 	}
+	cellgraph.Settle(&t, s.world)
 	if err := s.putFiles(ctx, t.Effect.Files); err != nil {
 		return err
 	}

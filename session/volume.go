@@ -37,6 +37,9 @@ func statEntry(info fs.FileInfo) entry {
 	return e
 }
 
+// file says where the content lies, whatever name it has.
+func (e entry) file() [2]uint64 { return [2]uint64{e.Dev, e.Inode} }
+
 // cookie names the content of a file by its stat.
 func (e entry) cookie() cellgraph.Digest {
 	return cellgraph.Combine("stat", fmt.Sprint(e.Dev, e.Inode, e.Size, e.MTime.UnixNano(), e.CTime.UnixNano(), e.Mode))

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -26,27 +27,22 @@ type world struct {
 	volume   *volume
 	state    *cellgraph.State
 	leftover map[string]map[cellgraph.Digest]bool // path → contents that earlier runs of this notebook wrote
+	absent   map[string]bool                      // leftovers that restored cells of this run have taken for absent
 	modules  map[string]string                    // distribution → version
 	env      func(string) (string, bool)
 	environ  func() []string // all of them, as NAME=value
-	secret   []byte          // key of the digests of environment values
+	umask    fs.FileMode
+	secret   []byte // key of the digests of environment values
 	now      func() time.Time
 	outs     map[string]bool // executed notebooks that we wrote, in no listing
 	mapped   map[string]bool // files that are mapped writably: their stat does not stand for the content
 }
 
-// over is w with another state laid over the folder.
+// over is w with another state laid over the folder, for a run that does not take place.
 func (w *world) over(state *cellgraph.State) cellgraph.World {
 	other := *w
-	other.state = state
+	other.state, other.leftover, other.absent = state, maps.Clone(w.leftover), maps.Clone(w.absent)
 	return &other
-}
-
-// Standing is Observe with leftovers in their place.
-func (w *world) Standing(kind cellgraph.Kind, name string) cellgraph.Observation {
-	as := *w
-	as.leftover = nil
-	return as.Observe(kind, name)
 }
 
 func (w *world) Observe(kind cellgraph.Kind, name string) cellgraph.Observation {
@@ -56,6 +52,8 @@ func (w *world) Observe(kind cellgraph.Kind, name string) cellgraph.Observation 
 		o.ID = w.content(name)
 	case cellgraph.KindStat:
 		o.ID = w.stat(name)
+	case cellgraph.KindMode:
+		o.ID = w.mode(name)
 	case cellgraph.KindList:
 		o.ID = w.listing(name, nil)
 	case cellgraph.KindProgram:
@@ -77,31 +75,15 @@ func (w *world) Observe(kind cellgraph.Kind, name string) cellgraph.Observation 
 }
 
 // content is the digest of a regular file's bytes, zero if there is none. A
-// leftover is there to be read: only what looks for it takes it for absent.
+// leftover is there to be read, unless a restored cell took it for absent.
 func (w *world) content(name string) cellgraph.Digest {
 	if f, ok := w.state.File(name); ok {
 		return f.Content
 	}
+	if w.absent[name] && w.isLeftover(name) {
+		return cellgraph.Digest{}
+	}
 	return w.onDisk(name)
-}
-
-// leave notes that an earlier run may have left content at name.
-func (w *world) leave(name string, content cellgraph.Digest) {
-	if w.leftover[name] == nil {
-		w.leftover[name] = map[cellgraph.Digest]bool{}
-	}
-	w.leftover[name][content] = true
-}
-
-// isLeftover reports whether what lies at name was left by an earlier run of
-// this notebook and has not been changed since.
-func (w *world) isLeftover(name string) bool {
-	contents := w.leftover[name]
-	if contents == nil {
-		return false
-	}
-	info, err := os.Lstat(w.volume.path(name))
-	return err == nil && (!info.Mode().IsRegular() || contents[w.onDisk(name)])
 }
 
 // onDisk digests the file as it lies there now. A digest is remembered by the

@@ -22,6 +22,8 @@ type Step struct {
 	Env        map[string]string `json:"env,omitempty"`   // "" for a variable that is not set
 	Folder     string            `json:"folder,omitempty"`
 	Clean      bool              `json:"clean,omitempty"` // the user has removed what earlier runs left
+	// Live cells are requests to one kernel, in their order, instead of a notebook that is run.
+	Live bool `json:"live,omitempty"`
 }
 
 // Outcome is what came of one step.
@@ -66,13 +68,13 @@ func (p *Play) Do(ctx context.Context, s Step) (o Outcome, err error) {
 		defer removeAll(before)
 	}
 	began := time.Now()
-	if o.Kedge, err = p.lab.Kedge(ctx, s.Cells, s.Parameters); err != nil {
+	if o.Kedge, err = p.kedge(ctx, s); err != nil {
 		return o, fmt.Errorf("run with kedge: %w", err)
 	}
 	o.KedgeTime = time.Since(began)
 	began = time.Now()
 	fresh := func(dir string) error { return Lay(dir, s.Files) }
-	if o.Straight, err = p.lab.Straight(ctx, s.Cells, s.Parameters, fresh); err != nil {
+	if o.Straight, err = p.plain(ctx, s, fresh); err != nil {
 		return o, fmt.Errorf("run straight: %w", err)
 	}
 	o.StraightTime = time.Since(began)
@@ -81,13 +83,27 @@ func (p *Play) Do(ctx context.Context, s Step) (o Outcome, err error) {
 		return o, nil
 	}
 	// Cells that really run see the leftovers: the folder as it stood is as good a reference.
-	other, err := p.lab.Straight(ctx, s.Cells, s.Parameters, func(dir string) error { return copyTree(before, dir) })
+	other, err := p.plain(ctx, s, func(dir string) error { return copyTree(before, dir) })
 	if err != nil {
 		return o, fmt.Errorf("run straight: %w", err)
 	}
 	o.Leftovers = len(Differences(other, o.Straight)) > 0
 	o.Differences = both(o.Differences, Differences(o.Kedge, other))
 	return o, nil
+}
+
+func (p *Play) kedge(ctx context.Context, s Step) (Run, error) {
+	if s.Live {
+		return p.lab.Live(ctx, s.Cells)
+	}
+	return p.lab.Kedge(ctx, s.Cells, s.Parameters)
+}
+
+func (p *Play) plain(ctx context.Context, s Step, lay func(dir string) error) (Run, error) {
+	if s.Live {
+		return p.lab.LivePlain(ctx, s.Cells, lay)
+	}
+	return p.lab.Straight(ctx, s.Cells, s.Parameters, lay)
 }
 
 // both are the differences of a whose subject is in b too.

@@ -210,6 +210,12 @@ func (l *Lab) Straight(ctx context.Context, cells []Cell, parameters map[string]
 	if err != nil {
 		return run, err
 	}
+	return l.aside(ctx, lay, func(s *shell.Shell, run *Run) error { return straight(ctx, s, doc, outline, run) })
+}
+
+// aside lets work use a fresh shell without Kedge, at the same path as Kedge's
+// folder, in a folder that lay fills, and looks at what it leaves.
+func (l *Lab) aside(ctx context.Context, lay func(dir string) error, work func(s *shell.Shell, run *Run) error) (run Run, err error) {
 	aside := l.Folder() + ".aside"
 	if err := os.Rename(l.Folder(), aside); err != nil {
 		return run, err
@@ -223,7 +229,7 @@ func (l *Lab) Straight(ctx context.Context, cells []Cell, parameters map[string]
 		return run, err
 	}
 	defer func() { _ = s.Shutdown(ctx) }()
-	if err := straight(ctx, s, doc, outline, &run); err != nil {
+	if err := work(s, &run); err != nil {
 		return run, err
 	}
 	if sight, err := s.Look(ctx); err == nil {

@@ -14,6 +14,8 @@ type Cell struct {
 	Source string   `json:"source"`
 	Raises bool     `json:"raises,omitempty"` // raises-exception: the run goes on if it fails
 	Tags   []string `json:"tags,omitempty"`   // more tags
+	// Foreign code is no cell of a step: a console's, say. Only in live steps.
+	Foreign bool `json:"foreign,omitempty"`
 }
 
 // tail is a cell that is never restored: it has the kernel hold the whole

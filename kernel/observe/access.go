@@ -142,6 +142,7 @@ func (s *summary) add(r Record) {
 	case OpList:
 		s.list(path, r.Flags&FlagSubtree != 0)
 	case OpMkdir, OpSymlink:
+		s.enter(path)
 		s.input(s.missing, path) // it could only be made because it was absent
 		s.write(path)
 	case OpTruncate, OpChmod, OpUtime:
@@ -153,6 +154,7 @@ func (s *summary) add(r Record) {
 	case OpRename:
 		to := s.links.parent(r.Path2).path
 		s.input(s.read, path)
+		s.enter(to)
 		s.rename(path, to)
 		if r.Flags&unix.RENAME_EXCHANGE != 0 {
 			s.input(s.read, to)
@@ -160,6 +162,7 @@ func (s *summary) add(r Record) {
 		}
 	case OpLink:
 		s.input(s.read, path)
+		s.enter(s.links.parent(r.Path2).path)
 		s.write(s.links.parent(r.Path2).path)
 	}
 }
@@ -190,6 +193,12 @@ func (s *summary) failed(r Record, path string) {
 	switch r.Errno {
 	case unix.ENOENT, unix.ENOTDIR:
 		s.input(s.missing, path)
+		switch {
+		case r.Op == OpMkdir, r.Op == OpSymlink, r.Op == OpOpen && r.Flags&unix.O_CREAT != 0:
+			s.enter(path)
+		case r.Op == OpRename, r.Op == OpLink:
+			s.enter(s.links.parent(r.Path2).path)
+		}
 	case unix.EBADF, unix.EFAULT, unix.EINTR:
 	default: // it is there, or may be: the answer depends on it
 		s.input(s.stat, path)
@@ -222,6 +231,7 @@ func (s *summary) open(r Record, path string) {
 		s.input(s.missing, path)
 	}
 	if mode != unix.O_RDONLY || flags&unix.O_TRUNC != 0 || !existed {
+		s.enter(path)
 		s.write(path)
 	}
 }
@@ -243,6 +253,14 @@ func (s *summary) contents(path string, now Ident) {
 func (s *summary) look(path string) {
 	if !above(path, s.opt.Volume) && !above(path, s.library...) {
 		s.input(s.stat, path)
+	}
+}
+
+// enter notes that something was to be made at path, in a folder of the
+// notebook's that has to be there.
+func (s *summary) enter(path string) {
+	if folder := filepath.Dir(path); under(folder, s.opt.Volume) {
+		s.look(folder)
 	}
 }
 

@@ -16,6 +16,7 @@ type life struct {
 	writer
 	world
 	past []world
+	live bool // in a live kernel
 }
 
 func helper(n int) string {
@@ -44,6 +45,34 @@ func newLife(seed, number uint64) *life {
 func (w world) clone() world {
 	w.cells, w.files, w.env = slices.Clone(w.cells), maps.Clone(w.files), maps.Clone(w.env)
 	return w
+}
+
+// sit decides what a person asks a kernel for who goes through the notebook
+// from its top, and goes back now and then, tries something, or leaves a cell out.
+func (l *life) sit() {
+	l.asked = []written{}
+	for i := range l.cells {
+		switch c := l.cells[i]; l.dice.IntN(40) {
+		case 0:
+			continue
+		case 1, 2:
+			l.asked = append(l.asked, l.cells[l.dice.IntN(i+1)], c)
+		case 3:
+			l.asked = append(l.asked, c, c)
+		case 4:
+			foreign := l.cell(l.cells[:i])
+			foreign.Foreign = true
+			l.asked = append(l.asked, foreign, c)
+		case 5:
+			l.asked = append(l.asked, c)
+			if i > 0 {
+				l.fill(&l.cells[i], l.cells[:i])
+				l.asked = append(l.asked, l.cells[i])
+			}
+		default:
+			l.asked = append(l.asked, c)
+		}
+	}
 }
 
 // act changes the world; returns what was done.

@@ -41,12 +41,19 @@ type writer struct {
 	left map[string]bool // the features that this notebook does without: notebooks differ in what they are about
 }
 
+// ofLibraries are the features that need libraries.
+var ofLibraries = []string{"numpy random", "arrays", "views", "frames"}
+
 // leave chooses what a notebook does without.
 func (w *writer) leave() {
 	w.left = map[string]bool{}
 	for _, f := range fragments {
 		if _, decided := w.left[f.feature]; !decided {
-			w.left[f.feature] = f.feature != "shows" && w.dice.IntN(5) < 3
+			without := 3 // in five
+			if !w.bare && slices.Contains(ofLibraries, f.feature) {
+				without = 1 // half of the notebooks cannot have them
+			}
+			w.left[f.feature] = f.feature != "shows" && w.dice.IntN(5) < without
 		}
 	}
 }
@@ -187,11 +194,18 @@ type world struct {
 	env    map[string]string
 	folder string
 	clean  bool
+	asked  []written // of a live kernel: what it is asked for
 }
 
 // step is the world in the oracle's words.
 func (w world) step() oracle.Step {
-	s := oracle.Step{Files: w.files, Env: w.env, Folder: w.folder, Clean: w.clean}
+	s := oracle.Step{Files: w.files, Env: w.env, Folder: w.folder, Clean: w.clean, Live: w.asked != nil}
+	if s.Live {
+		for _, c := range w.asked {
+			s.Cells = append(s.Cells, c.Cell)
+		}
+		return s
+	}
 	for _, c := range w.cells {
 		s.Cells = append(s.Cells, c.Cell)
 	}

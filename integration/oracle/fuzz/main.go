@@ -209,6 +209,7 @@ type fuzzer struct {
 // life plays one notebook's life, until a mismatch at most.
 func (f *fuzzer) life(ctx context.Context, number uint64, length int) error {
 	l := newLife(f.seed, number)
+	l.live = number%4 == 3
 	play, err := oracle.NewPlay(ctx, f.of(l.step()), filepath.Join(f.root, "life"), f.mutant)
 	if err != nil {
 		return err
@@ -220,6 +221,9 @@ func (f *fuzzer) life(ctx context.Context, number uint64, length int) error {
 	for n := range length {
 		if n > 0 {
 			what = l.act()
+		}
+		if l.live {
+			l.sit()
 		}
 		step := l.world.clone().step()
 		got, err := play.Do(ctx, step)

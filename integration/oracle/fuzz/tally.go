@@ -58,14 +58,17 @@ func (t *tally) count(w world, history []oracle.Step, step oracle.Step, last, go
 	if len(history) == 0 {
 		return
 	}
-	expect := expected(history[len(history)-1], step)
+	expect := map[string]bool{}
+	if !step.Live { // there it depends on what has been asked for before
+		expect = expected(history[len(history)-1], step)
+	}
 	for _, c := range last.Kedge.Cells {
 		if c.Status != session.Ran && c.Status != session.Restored {
 			expect[c.ID] = false // it failed, or another did before it
 		}
 	}
 	features := map[string][]string{}
-	for _, c := range w.cells {
+	for _, c := range append(slices.Clip(w.cells), w.asked...) {
 		features[c.ID] = c.features
 	}
 	for _, c := range got.Kedge.Cells {

@@ -147,8 +147,8 @@ class Child:
         os.chdir(request["dir"])
         if request.get("agent"):
             agent = sys.modules["kedge_agent"]
-            for name in ("cwd", "environ", "sys_path", "log_handlers"):  # they note what the process started with
-                importlib.reload(sys.modules["kedge_agent.ambient." + name])
+            for space, code in server.noting:
+                exec(code, space)
             if request.get("patch"):
                 exec(request["patch"], {"agent": agent, "sys": sys})
             sys.modules["kedge_agent.handlers"].register(self.kernel)
@@ -200,6 +200,9 @@ class Server:
         sys.path.insert(0, agent)
         importlib.import_module("kedge_agent.handlers")
         sys.path.remove(agent)
+        # What notes how the process started has to begin again in each child; compiling it there would take long.
+        noting = [vars(sys.modules["kedge_agent.ambient." + n]) for n in ("cwd", "environ", "sys_path", "log_handlers")]
+        self.noting = [(space, space["__loader__"].get_code(space["__name__"])) for space in noting]
         self.sent: list[tuple[str, dict[str, Any]]] = []
         self.stash, self.probe = load("stash"), load("probe")
         self.kernel = kernel(self.sent)

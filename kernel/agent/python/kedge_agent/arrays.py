@@ -54,6 +54,18 @@ def view_of(base: Any, start: int, step: int, shape: tuple[int, ...], order: str
     return arr
 
 
+def empty(shape: tuple[int, ...], strides: tuple[int, ...] | None, dtype: Any, writeable: bool) -> Any:
+    """Rebuild an array without elements: one of its own without strides, else a view."""
+    import numpy as np
+    if strides is None:
+        arr = np.empty(shape, dtype)
+    else:
+        arr = np.ndarray(shape, dtype, buffer=bytearray(), strides=strides)
+    if not writeable:
+        arr.flags.writeable = False
+    return arr
+
+
 def of_class(plain: Any, cls: type) -> Any:
     """plain seen as an array of a subclass."""
     return plain.view(cls)
@@ -81,6 +93,8 @@ class Arrays:
             raise ValueError("is mapped from a file, which writing to it changes")
         if kind is not np.ndarray:
             return self._subclass(arr, np)
+        if arr.size == 0:
+            return _empty(arr)
         if arr.nbytes == 0:
             return NotImplemented
         bottom = root(arr)
@@ -124,6 +138,14 @@ class Arrays:
             return NotImplemented
         plain = self._plain.setdefault(id(arr), (np.ndarray.view(arr, np.ndarray), arr))[0]
         return of_class, (plain, type(arr)), dict(getattr(arr, "__dict__", {})), None, None, set_attributes
+
+
+def _empty(arr: Any) -> Any:
+    # An array that was unpickled has the strides that pickle's own way gives it again.
+    if arr.flags.owndata and any(arr.strides):
+        return NotImplemented
+    strides = None if arr.flags.owndata else arr.strides
+    return empty, (arr.shape, strides, arr.dtype, bool(arr.flags.writeable))
 
 
 def reduce_masked(arr: Any) -> Any:

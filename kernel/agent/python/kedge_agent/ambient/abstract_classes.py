@@ -16,8 +16,8 @@ _last: dict[str, Any] = {"token": None, "entries": {}}  # what was found, and ab
 
 
 def start() -> None:
-    """See places.Place."""
-    _last.update(token=None, entries={})
+    """See places.Place: the notebook has no classes yet."""
+    _last.update(token=abc.get_cache_token(), entries={})
 
 
 def entries() -> dict[str, Any]:

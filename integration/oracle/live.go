@@ -1,0 +1,140 @@
+package oracle
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"golang.org/x/sync/errgroup"
+
+	"kedge/integration/oracle/shell"
+	"kedge/kernel"
+	"kedge/kernel/observe"
+	"kedge/session"
+)
+
+// Live asks a kernel behind Kedge for the cells one by one, as a person does
+// through a front end, from the start of the kernel to its end. A cell may be
+// asked for more than once, each time with its text as it then is.
+func (l *Lab) Live(ctx context.Context, requests []Cell) (run Run, err error) {
+	runtime, err := os.MkdirTemp(filepath.Join(l.root, "runtime"), "live-")
+	if err != nil {
+		return run, err
+	}
+	defer os.RemoveAll(runtime)
+	ring, err := observe.Create(runtime)
+	if err != nil {
+		return run, err
+	}
+	defer ring.Close()
+	sh, err := l.Server.Fork(shell.Fork{Dir: l.Folder(), Env: environment(l), Agent: true, Patch: l.Mutant.Patch, Ring: ring})
+	if err != nil {
+		return run, err
+	}
+	defer func() { _ = sh.Shutdown(ctx) }()
+	modules := maps.Clone(l.Server.Environment.Modules)
+	modules["python"] = l.Server.Environment.Version
+	doc, outline, err := document(notebookOf(requests), nil)
+	if err != nil {
+		return run, err
+	}
+	nb, err := session.OpenInteractive(ctx, session.Config{Store: mutantStore{l.store, l.Mutant}, Path: filepath.Join(l.Folder(), "nb.ipynb"),
+		Document: doc, Outline: outline, Modules: modules, Library: l.Server.Environment.Prefixes, Runtime: runtime, Secret: []byte("oracle"),
+		KernelID: "oracle"}, sh, ring)
+	if err != nil {
+		return run, err
+	}
+	var writing errgroup.Group
+	writing.Go(func() error { nb.Run(ctx); return nil })
+	err = l.requests(ctx, nb, sh, requests, &run)
+	nb.Close()
+	err = errors.Join(err, writing.Wait())
+	if sight, lookErr := sh.Look(ctx); lookErr == nil {
+		run.Sight = &sight
+	}
+	run.OK, run.Faults, run.Absent = true, nb.Faults(), map[string]bool{}
+	files, treeErr := tree(l.Folder())
+	run.Files = files
+	return run, errors.Join(err, treeErr)
+}
+
+// notebookOf is the notebook whose cells are asked for: each as it is last.
+func notebookOf(requests []Cell) []Cell {
+	var cells []Cell
+	for _, r := range requests {
+		i := slices.IndexFunc(cells, func(c Cell) bool { return c.ID == r.ID })
+		switch {
+		case r.Foreign:
+		case i < 0:
+			cells = append(cells, r)
+		default:
+			cells[i] = r
+		}
+	}
+	return cells
+}
+
+func (l *Lab) requests(ctx context.Context, nb *session.Interactive, sh *shell.Shell, requests []Cell, run *Run) error {
+	for n, r := range requests {
+		if r.Foreign {
+			nb.Foreign(ctx, r.Source)
+			res, err := sh.Execute(ctx, kernel.Request{Code: r.Source})
+			if err != nil {
+				return fmt.Errorf("request %d: %w", n, err)
+			}
+			nb.EndForeign()
+			run.Cells = append(run.Cells, answered(r, session.Ran, "is no cell of a step", res))
+			continue
+		}
+		doc, outline, err := document(notebookOf(requests[:n+1]), nil)
+		if err != nil {
+			return err
+		}
+		nb.Know(doc, outline)
+		i := slices.IndexFunc(notebookOf(requests[:n+1]), func(c Cell) bool { return c.ID == r.ID })
+		answer, err := nb.Begin(ctx, outline.Cells[i])
+		if err != nil {
+			return fmt.Errorf("request %d: %w", n, err)
+		}
+		res := kernel.Result{Outputs: answer.Outputs, DisplayIDs: answer.DisplayIDs, ExecutionCount: answer.Count}
+		if answer.Status != session.Restored {
+			if res, err = sh.Execute(ctx, kernel.Request{Code: r.Source}); err != nil {
+				return fmt.Errorf("request %d: %w", n, err)
+			}
+			nb.End(ctx, res)
+		}
+		run.Cells = append(run.Cells, answered(r, answer.Status, answer.Why, res))
+	}
+	return nil
+}
+
+// answered is what a front end gets for a request: outputs, display ids, updates of earlier outputs.
+func answered(r Cell, status, why string, res kernel.Result) CellRun {
+	shown := readable(res.Outputs)
+	if len(res.DisplayIDs)+len(res.Displays) > 0 {
+		more, err := json.Marshal([]any{res.DisplayIDs, res.Displays})
+		shown += "\n" + string(more) + fmt.Sprint(err)
+	}
+	return CellRun{ID: r.ID, Status: status, Why: why, Count: res.ExecutionCount, Outputs: shown}
+}
+
+// LivePlain makes the same requests to a plain kernel, at the same path, in a
+// folder that lay fills.
+func (l *Lab) LivePlain(ctx context.Context, requests []Cell, lay func(dir string) error) (run Run, err error) {
+	return l.aside(ctx, lay, func(sh *shell.Shell, run *Run) error {
+		run.OK = true
+		for n, r := range requests {
+			res, err := sh.Execute(ctx, kernel.Request{Code: r.Source})
+			if err != nil {
+				return fmt.Errorf("plain request %d: %w", n, err)
+			}
+			run.Cells = append(run.Cells, answered(r, session.Ran, "", res))
+		}
+		return nil
+	})
+}

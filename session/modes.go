@@ -1,0 +1,78 @@
+package session
+
+import (
+	"fmt"
+	"io/fs"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+
+	"kedge/cellgraph"
+)
+
+// A file that is opened for writing keeps the permissions that it has; a new
+// one has those that the umask leaves. A cell that writes a file so depends on
+// them: two files that it would leave with the same are the same to it.
+
+// mode is the permissions that a file which is written at name would keep;
+// zero if there is none, or if they are those of a new one.
+func (w *world) mode(name string) cellgraph.Digest {
+	if f, ok := w.state.File(name); ok {
+		return w.permissions(fs.FileMode(f.Mode), !f.Deleted && !f.Dir && f.Link == "")
+	}
+	info, err := os.Stat(w.volume.path(name))
+	return w.permissions(perm(info), err == nil && info.Mode().IsRegular() && !w.isLeftover(name))
+}
+
+func perm(info fs.FileInfo) fs.FileMode {
+	if info == nil {
+		return 0
+	}
+	return info.Mode().Perm()
+}
+
+func (w *world) permissions(mode fs.FileMode, there bool) cellgraph.Digest {
+	if !there || mode == 0o666&^w.umask {
+		return cellgraph.Digest{}
+	}
+	return cellgraph.Combine("mode", fmt.Sprint(uint32(mode)))
+}
+
+// modes observes the permissions of the files that the cell wrote and did not
+// replace. A new one that has others than the umask leaves is observed as absent.
+func (s *Session) modes(o *seen) []cellgraph.Observation {
+	var list []cellgraph.Observation
+	for _, path := range o.access.Written {
+		name := s.volume.name(path)
+		was, before := o.before[name]
+		now, after := o.after[name]
+		if !s.volume.holds(name) || !after || !now.Mode.IsRegular() || slices.Contains(o.access.Moved, path) {
+			continue
+		}
+		obs := cellgraph.Observation{Kind: cellgraph.KindMode, Name: name}
+		switch {
+		case before && was.file() == now.file():
+			obs.ID = s.world.permissions(was.Mode.Perm(), true)
+		case before:
+			continue
+		case !s.world.permissions(now.Mode.Perm(), true).IsZero():
+			list = append(list, cellgraph.Observation{Kind: cellgraph.KindStat, Name: name})
+		}
+		list = append(list, obs)
+	}
+	return list
+}
+
+// umask is the process's, which the kernel starts with.
+func umask() fs.FileMode {
+	status, _ := os.ReadFile("/proc/self/status")
+	for line := range strings.Lines(string(status)) {
+		if text, ok := strings.CutPrefix(line, "Umask:"); ok {
+			if mask, err := strconv.ParseUint(strings.TrimSpace(text), 8, 32); err == nil {
+				return fs.FileMode(mask)
+			}
+		}
+	}
+	return 0o022
+}
