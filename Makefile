@@ -3,7 +3,7 @@ ROOT := $(patsubst %/,%,$(dir $(abspath $(lastword $(MAKEFILE_LIST)))))
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := build
-.PHONY: demo build test lint bench corpus lab fuzz setup lock
+.PHONY: demo build test lint bench corpus lab fuzz setup browser screenshot lock
 
 STATICCHECK_VERSION := v0.7.0
 STATICCHECK := $(ROOT)/.cache/bin/staticcheck-$(STATICCHECK_VERSION)
@@ -19,11 +19,14 @@ demo: setup build
 setup:
 	$(ROOT)/tools/setup.sh
 
+browser: setup
+	$(ROOT)/tools/setup.sh --browser
+
 build:
 	$(ROOT)/kernel/observe/build.sh
 	cd $(ROOT) && go build -o bin/kedge ./cmd/kedge
 
-test: setup build lint
+test: browser build lint
 	cd $(ROOT) && KEDGE_CLASSES=all go test -race -timeout 60m ./...
 	cd $(ROOT) && $(PYTHON) -m pytest -q kernel/agent/python/tests
 
@@ -43,6 +46,10 @@ $(STATICCHECK):
 lab: setup build
 	$(ROOT)/bin/kedge install --prefix $(ROOT)/.cache/lab --python $(PYTHON) --as python3
 	cd $(ROOT) && JUPYTER_PATH=$(ROOT)/.cache/lab/share/jupyter PATH=$(ROOT)/.venv/bin:$$PATH jupyter lab $(LAB_FLAGS) examples
+
+# Makes docs/taxi-jupyterlab.png again.
+screenshot: browser build
+	$(PYTHON) $(ROOT)/tools/screenshot.py
 
 # Compares kedge run with jupyter execute on the examples, side by side: some
 # ten minutes on a machine that does nothing else. KEDGE_BENCH_EXAMPLES=iris
