@@ -100,7 +100,7 @@ func (s *Session) before(kind cellgraph.Kind, name string, o *seen) (cellgraph.O
 	}
 	if !e.Mode.IsRegular() {
 		if kind == cellgraph.KindStat && e.Mode.IsDir() {
-			obs.ID = cellgraph.Combine("dir")
+			obs.ID = s.world.folder(e.Mode.Perm())
 		}
 		return obs, e.Mode.IsDir() // where a link led is not known
 	}

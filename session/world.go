@@ -175,7 +175,7 @@ func (w *world) stat(name string) cellgraph.Digest {
 		case f.Deleted:
 			return cellgraph.Digest{}
 		case f.Dir:
-			return cellgraph.Combine("dir")
+			return w.folder(fs.FileMode(f.Mode))
 		case f.Link != "":
 			return cellgraph.Combine("link", f.Link, w.behind(name))
 		}
@@ -187,7 +187,7 @@ func (w *world) stat(name string) cellgraph.Digest {
 	}
 	switch mode := info.Mode(); {
 	case mode.IsDir():
-		return cellgraph.Combine("dir")
+		return w.folder(mode.Perm())
 	case mode&os.ModeSymlink != 0:
 		target, _ := os.Readlink(w.volume.path(name))
 		return cellgraph.Combine("link", target, w.behind(name))
@@ -195,6 +195,15 @@ func (w *world) stat(name string) cellgraph.Digest {
 		return statOfFile(w.onDisk(name), mode)
 	}
 	return cellgraph.Combine("other", info.Mode().Type().String())
+}
+
+// folder is what a look at a folder shows: its permissions, where they are not
+// those that folders are made with here.
+func (w *world) folder(mode fs.FileMode) cellgraph.Digest {
+	if mode == 0o777&^w.umask {
+		return cellgraph.Combine("dir")
+	}
+	return cellgraph.Combine("dir", fmt.Sprint(uint32(mode)))
 }
 
 // found is what lies at name now, as a change.

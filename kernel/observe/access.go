@@ -3,6 +3,7 @@ package observe
 import (
 	"io/fs"
 	"maps"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -150,11 +151,17 @@ func (s *summary) add(r Record) {
 		s.write(path)
 	case OpUnlink, OpRmdir:
 		s.input(s.stat, path)
+		if r.Op == OpRmdir { // it had to be empty
+			s.input(s.listed, path)
+		}
 		s.remove(path)
 	case OpRename:
 		to := s.links.parent(r.Path2).path
 		s.input(s.read, path)
 		s.enter(to)
+		if info, err := os.Lstat(to); err == nil && info.IsDir() { // what lay there had to be empty
+			s.input(s.listed, to)
+		}
 		s.rename(path, to)
 		if r.Flags&unix.RENAME_EXCHANGE != 0 {
 			s.input(s.read, to)
@@ -200,6 +207,12 @@ func (s *summary) failed(r Record, path string) {
 			s.enter(s.links.parent(r.Path2).path)
 		}
 	case unix.EBADF, unix.EFAULT, unix.EINTR:
+	case unix.ENOTEMPTY:
+		s.input(s.stat, path)
+		if r.Op == OpRename {
+			path = s.links.parent(r.Path2).path
+		}
+		s.input(s.listed, path)
 	default: // it is there, or may be: the answer depends on it
 		s.input(s.stat, path)
 	}

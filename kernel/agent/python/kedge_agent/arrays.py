@@ -140,6 +140,12 @@ class Arrays:
         return of_class, (plain, type(arr)), dict(getattr(arr, "__dict__", {})), None, None, set_attributes
 
 
+def reduce_dtype(dtype: Any) -> Any:
+    """The reduction of a dtype that numpy has one of; NotImplemented for others."""
+    np = sys.modules["numpy"]
+    return (np.dtype, (dtype.str,)) if dtype.isbuiltin == 1 and np.dtype(dtype.str) is dtype else NotImplemented
+
+
 def _empty(arr: Any) -> Any:
     # An array that was unpickled has the strides that pickle's own way gives it again.
     if arr.flags.owndata and any(arr.strides):

@@ -88,6 +88,10 @@ def telling(value: Any) -> bool:
         return len(value) > (kind is bytes)
     if kind is float:
         return _held(value) is None
+    numpy = sys.modules.get("numpy")
+    if numpy is not None and issubclass(kind, numpy.generic):
+        # There are two objects of the first; those of the second can be changed.
+        return kind.__module__ == "numpy" and not issubclass(kind, (numpy.bool_, numpy.void))
     return f"{live.module(kind)}.{live.name(kind)}" in _DISTINCT
 
 

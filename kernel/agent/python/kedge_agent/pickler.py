@@ -85,6 +85,8 @@ class Pickler(pickle.Pickler):
         numpy = sys.modules.get("numpy")
         if numpy is not None and issubclass(kind, numpy.ndarray):
             return self._arrays.reduce(obj)
+        if numpy is not None and issubclass(kind, numpy.dtype):
+            return arrays.reduce_dtype(obj)
         if frames.is_block(obj) or frames.is_index(obj):
             return self._owners.reduce(obj)
         if kind.__name__ == "SingleBlockManager":  # its own way leaves out the block
