@@ -118,6 +118,15 @@ class Flow:
         self._branch(s.body, bound)
         self._branch(s.orelse, bound)
 
+    def _break(self, s: ast.Break | ast.Continue, bound: set[str]) -> None:
+        """It reads nothing, and by itself it is no code."""
+
+    _continue = _break
+
+    def _match(self, s: ast.stmt, bound: set[str]) -> None:
+        loop = ast.copy_location(ast.While(ast.copy_location(ast.Constant(True), s), [s], []), s)
+        self._other(loop, bound)  # a case may break off a loop
+
     def _if(self, s: ast.If, bound: set[str]) -> None:
         self._value(s.test, bound)
         bound |= self._branch(s.body, bound) & self._branch(s.orelse, bound)

@@ -29,6 +29,8 @@ def find(source, absent=(), **user):
     ("try: x = f()\nexcept E: x = 0\nprint(x)", set()),
     ("try: pass\nexcept E as x: pass\nprint(x)", {"x"}),
     ("x = 0\ntry: f()\nexcept E as x: pass\nprint(x)", {"x"}),
+    ("for v in a:\n    if v: break\n    elif y: continue\n    x = 1\nprint(x)", {"a", "x", "y"}),
+    ("while y:\n    match a:\n        case [x]: break", {"a", "y"}),
     ("[x for x in a]", {"a"}),
     ("b = [x + y for x in a]", {"a", "y"}),
     ("f = lambda x: x + y", {"y"}),
