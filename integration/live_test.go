@@ -24,6 +24,7 @@ func TestNotebooksInALiveKernel(t *testing.T) {
 		"AKernelThatEndsInACell":   "dies",
 		"KedgeRunSharesWhatIsKept": "run",
 		"CallbacksOfWidgets":       "comms",
+		"WidgetsThatOnlyShow":      "widgets",
 		"AStoreThatCannotBeUsed":   "unusable",
 	} {
 		t.Run(test, func(t *testing.T) { f.live(t, name, "kedge-python3", "python3") })

@@ -32,7 +32,9 @@ type Update struct {
 // output. Times has nbclient's keys of metadata.execution. Status is "ok", "error", "aborted", or empty if no
 // reply came. DisplayIDs maps an output's index to its display id. StrayUpdate says that an update of a display was for
 // no output. Widgets, if the cell sent comm messages, is the state of all widgets so far as nbclient writes it under
-// metadata.widgets.
+// metadata.widgets. Models, if these messages were all about widgets that the cell has made and that only show
+// something, are these widgets, each after those that it refers to. StrayComm says that a message was about a comm that
+// nothing here has opened.
 type Result struct {
 	Outputs        []json.RawMessage
 	ExecutionCount int
@@ -45,6 +47,8 @@ type Result struct {
 	Payload        json.RawMessage
 	Times          map[string]string
 	Widgets        json.RawMessage
+	Models         []Model
+	StrayComm      bool
 	Displays       []Update
 	StrayUpdate    bool
 	DisplayIDs     map[int]string
@@ -84,6 +88,7 @@ type execution struct {
 	res      Result
 	onOutput func(json.RawMessage)
 	widgets  *widgets
+	made     made
 	replied  bool
 	idle     bool
 }
@@ -151,7 +156,8 @@ func (e *execution) reply(in incoming) {
 func (e *execution) publish(kind string, in incoming) {
 	if strings.HasPrefix(kind, "comm_") {
 		e.res.Comms = true
-		e.widgets.comm(in.msg)
+		e.made.note(in.msg)
+		e.res.StrayComm = !e.widgets.comm(in.msg) || e.res.StrayComm
 		return
 	}
 	var m content
@@ -206,7 +212,7 @@ func (e *execution) taken(kind string, msg wire.Message, m content) bool {
 func (e *execution) finish(displays map[string]bool) Result {
 	e.res.Displays, e.res.StrayUpdate = e.updates, e.stray
 	if e.res.Comms {
-		e.res.Widgets = e.widgets.metadata()
+		e.res.Widgets, e.res.Models = e.widgets.metadata(), e.widgets.models(&e.made)
 	}
 	e.res.Outputs = make([]json.RawMessage, len(e.outs))
 	e.res.DisplayIDs = map[int]string{}

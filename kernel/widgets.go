@@ -14,18 +14,18 @@ type widgets struct {
 	send func(comm string, content any, parent wire.Message) error // a comm_msg to the kernel
 
 	mu      sync.Mutex
-	models  map[string]*widget         // by comm id
+	known   map[string]*widget         // by comm id
 	capture map[string][]*outputWidget // by the message id whose outputs they take, innermost last
 }
 
 type widget struct {
 	state   map[string]json.RawMessage
-	buffers []widgetBuffer
+	buffers []WidgetBuffer
 	output  *outputWidget // nil for other widgets
 }
 
-// widgetBuffer is a binary part of a state, at Path in it.
-type widgetBuffer struct {
+// WidgetBuffer is a binary part of a widget's state, at Path in it.
+type WidgetBuffer struct {
 	Data     []byte          `json:"data"` // in base64
 	Encoding string          `json:"encoding"`
 	Path     json.RawMessage `json:"path"`
@@ -40,11 +40,12 @@ type outputWidget struct {
 }
 
 func newWidgets(send func(comm string, content any, parent wire.Message) error) *widgets {
-	return &widgets{send: send, models: map[string]*widget{}, capture: map[string][]*outputWidget{}}
+	return &widgets{send: send, known: map[string]*widget{}, capture: map[string][]*outputWidget{}}
 }
 
-// comm takes a comm_open or comm_msg. What is no state of a widget is passed over.
-func (w *widgets) comm(msg wire.Message) {
+// comm takes a comm_open or comm_msg. What is no state of a widget is passed over. It reports whether msg is about a
+// widget that was opened before, or opens one.
+func (w *widgets) comm(msg wire.Message) (known bool) {
 	var m struct {
 		Comm   string `json:"comm_id"`
 		Target string `json:"target_name"`
@@ -53,21 +54,25 @@ func (w *widgets) comm(msg wire.Message) {
 			Paths []json.RawMessage          `json:"buffer_paths"`
 		} `json:"data"`
 	}
-	if json.Unmarshal(msg.Content, &m) != nil || m.Data.State == nil {
-		return
+	if json.Unmarshal(msg.Content, &m) != nil {
+		return true
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	model := w.models[m.Comm]
+	model := w.known[m.Comm]
+	known = model != nil || msg.Header.MsgType == "comm_open"
+	if m.Data.State == nil {
+		return known
+	}
 	if model == nil {
 		model = &widget{state: map[string]json.RawMessage{}}
-		w.models[m.Comm] = model
+		w.known[m.Comm] = model
 	}
 	for name, value := range m.Data.State {
 		model.state[name] = value
 	}
 	for i, path := range m.Data.Paths[:min(len(m.Data.Paths), len(msg.Buffers))] {
-		model.put(widgetBuffer{msg.Buffers[i], "base64", path})
+		model.put(WidgetBuffer{msg.Buffers[i], "base64", path})
 	}
 	switch {
 	case msg.Header.MsgType == "comm_open" && m.Target == "jupyter.widget" && model.is("@jupyter-widgets/output", "OutputModel"):
@@ -76,10 +81,11 @@ func (w *widgets) comm(msg wire.Message) {
 	case msg.Header.MsgType == "comm_msg" && model.output != nil:
 		w.redirect(model.output, m.Data.State["msg_id"])
 	}
+	return known
 }
 
-func (m *widget) put(b widgetBuffer) {
-	i := slices.IndexFunc(m.buffers, func(old widgetBuffer) bool { return string(old.Path) == string(b.Path) })
+func (m *widget) put(b WidgetBuffer) {
+	i := slices.IndexFunc(m.buffers, func(old WidgetBuffer) bool { return string(old.Path) == string(b.Path) })
 	if i < 0 {
 		m.buffers = append(m.buffers, b)
 		return
@@ -130,7 +136,7 @@ func (w *widgets) take(msg wire.Message, m content) bool {
 		outputs = append(outputs, out.encode())
 	}
 	state := map[string]json.RawMessage{"outputs": encode(append([]json.RawMessage{}, outputs...))}
-	w.models[o.comm].state["outputs"] = state["outputs"]
+	w.known[o.comm].state["outputs"] = state["outputs"]
 	// The kernel's own copy only matters to code that reads it; without it the widget is still shown.
 	_ = w.send(o.comm, map[string]any{"method": "update", "state": state, "buffer_paths": []string{}}, msg)
 	return true
@@ -138,20 +144,24 @@ func (w *widgets) take(msg wire.Message, m content) bool {
 
 // metadata is what nbclient writes under metadata.widgets; nil if there was no widget.
 func (w *widgets) metadata() json.RawMessage {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if len(w.known) == 0 {
+		return nil
+	}
+	return widgetState(w.known)
+}
+
+func widgetState(widgets map[string]*widget) json.RawMessage {
 	type model struct {
 		Name    json.RawMessage            `json:"model_name"`
 		Module  json.RawMessage            `json:"model_module"`
 		Version json.RawMessage            `json:"model_module_version"`
 		State   map[string]json.RawMessage `json:"state"`
-		Buffers []widgetBuffer             `json:"buffers,omitempty"`
-	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if len(w.models) == 0 {
-		return nil
+		Buffers []WidgetBuffer             `json:"buffers,omitempty"`
 	}
 	models := map[string]model{}
-	for id, m := range w.models {
+	for id, m := range widgets {
 		if name, ok := m.state["_model_name"]; ok {
 			models[id] = model{name, m.state["_model_module"], m.state["_model_module_version"], m.state, m.buffers}
 		}

@@ -73,9 +73,18 @@ func (n *Notebook) replay(ctx context.Context, a asked, of session.Answer, c *ke
 	pace := newPacer(n.cfg.StreamRate, total)
 	c.Shows(of.DisplayIDs)
 	answer(c, a.Code, of.Count, func() {
+		for i := range of.Widgets {
+			content, buffers := of.Widgets[i].Open()
+			c.Publish("comm_open", content, of.Widgets[i].Metadata, buffers)
+		}
 		for i, raw := range of.Outputs {
 			if err := showAgain(ctx, c, raw, of.DisplayIDs[i], of.Count, pace); err != nil {
 				damaged = fmt.Errorf("show output %d again: %w", i, err)
+			}
+		}
+		for _, w := range of.Widgets {
+			if w.Closed {
+				c.Publish("comm_close", map[string]any{"comm_id": w.ID, "data": struct{}{}}, nil, nil)
 			}
 		}
 	}, nil, mark(of))

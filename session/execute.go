@@ -51,6 +51,9 @@ func (s *Session) execute(ctx context.Context, cell notebook.CodeCell, count int
 		return nil, fmt.Errorf("%w: cell %s %s", ErrRestore, cell.ID, why)
 	}
 	blind, err := s.watched(ctx, o, count)
+	if o.result.StrayComm && s.reopened {
+		return nil, fmt.Errorf("%w: cell %s changes a widget of a cell that was restored", ErrRestore, cell.ID)
+	}
 	doubt = errors.Join(doubt, blind)
 	if path := s.sees(o); path != "" {
 		return nil, s.foundOut(o, path)
@@ -141,10 +144,8 @@ func (s *Session) finish(cell notebook.CodeCell, count int, res kernel.Result, e
 		return nil, fmt.Errorf("write outputs: %w", setErr)
 	}
 	s.show(cell.Index, res.DisplayIDs)
-	if res.Widgets != nil {
-		if setErr := s.cfg.Document.SetWidgets(res.Widgets); setErr != nil {
-			return nil, fmt.Errorf("write widgets: %w", setErr)
-		}
+	if setErr := s.showWidgets(res.Widgets); setErr != nil {
+		return nil, fmt.Errorf("write widgets: %w", setErr)
 	}
 	if len(res.Times) > 0 {
 		if setErr := s.cfg.Document.SetExecution(cell.Index, res.Times); setErr != nil {

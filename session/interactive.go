@@ -27,11 +27,12 @@ type Interactive struct {
 	s      *Session
 	open   *seen // the cell that runs
 	began  time.Time
-	last   asked          // the cell of a step that was asked for last
-	asked  int            // requests so far
-	dirty  *seen          // what ran since the last cell of a step and was no cell of one
-	rerun  bool           // the next cell of a step really runs
-	counts map[string]int // the last execution count of each cell
+	last   asked           // the cell of a step that was asked for last
+	asked  int             // requests so far
+	dirty  *seen           // what ran since the last cell of a step and was no cell of one
+	rerun  bool            // the next cell of a step really runs
+	counts map[string]int  // the last execution count of each cell
+	opened map[string]bool // ids of widgets that the kernel has, or had
 }
 
 // asked is a cell and its code.
@@ -48,8 +49,10 @@ type Answer struct {
 	Snapshot     string // 64 hex digits, or ""
 	Uncaptured   []UncapturedName
 	// Of a restored cell: its nbformat outputs, by display id where they have one, and its execution count.
+	// Widgets are those that the outputs show: the kernel has them, and front ends are to be told before the outputs.
 	Outputs    []json.RawMessage
 	DisplayIDs map[int]string
+	Widgets    []kernel.Model
 	Count      int
 }
 
@@ -63,7 +66,7 @@ func OpenInteractive(ctx context.Context, cfg Config, k Kernel, ring *observe.Ri
 	}
 	s.interactive = true
 	s.kernel, s.ring, s.agent = k, ring, agent.NewClient(k)
-	return &Interactive{s: s, counts: map[string]int{}}, nil
+	return &Interactive{s: s, counts: map[string]int{}, opened: map[string]bool{}}, nil
 }
 
 // Run makes records durable until Close; it blocks.
@@ -196,11 +199,19 @@ func (n *Interactive) apply(ctx context.Context, cell notebook.CodeCell, t *cell
 	if err != nil {
 		return Answer{}, err
 	}
+	models, err := s.storedWidgets(ctx, t.Effect.Widgets)
+	if err != nil {
+		return Answer{}, err
+	}
+	shown, widgets, err := n.anew(outputs, models)
+	if err != nil {
+		return Answer{}, err
+	}
 	cellgraph.Settle(t, s.world)
 	before, next := s.state, s.state.Clone()
 	next.Apply(*t)
 	s.use(next)
-	count, err := n.enter(ctx, cell, t)
+	count, err := n.enter(ctx, cell, t, widgets)
 	if err != nil {
 		s.use(before)
 		return Answer{}, fmt.Errorf("the kernel did not take it: %w", err)
@@ -211,8 +222,9 @@ func (n *Interactive) apply(ctx context.Context, cell notebook.CodeCell, t *cell
 	}
 	s.use(before)
 	n.write(cell, outputs, count)
+	_ = s.showWidgets(kernel.WidgetState(models)) // that of the file is for its next readers
 	s.pass(cell, count, *t)
-	answer := Answer{Status: Restored, Why: "nothing changed", Count: count, Outputs: renumber(outputs, count), DisplayIDs: displays}
+	answer := Answer{Status: Restored, Why: "nothing changed", Count: count, Outputs: renumber(shown, count), DisplayIDs: displays, Widgets: widgets}
 	if err := s.anchor(ctx, cell, *t, Restored); err != nil {
 		s.fault("record cell "+cell.ID, err)
 	}
@@ -221,8 +233,8 @@ func (n *Interactive) apply(ctx context.Context, cell notebook.CodeCell, t *cell
 }
 
 // enter lays the state after a trace over the kernel, history included.
-func (n *Interactive) enter(ctx context.Context, cell notebook.CodeCell, t *cellgraph.Trace) (count int, err error) {
-	r := agent.Restore{Entered: &cell.Source}
+func (n *Interactive) enter(ctx context.Context, cell notebook.CodeCell, t *cellgraph.Trace, widgets []kernel.Model) (count int, err error) {
+	r := agent.Restore{Entered: &cell.Source, Widgets: again(widgets)}
 	r.Changed = slices.Sorted(maps.Keys(t.Effect.InPlace()))
 	if r.Result, err = n.s.shownAgain(ctx, t.Effect.Result); err != nil {
 		return 0, err
@@ -283,6 +295,7 @@ func (n *Interactive) End(ctx context.Context, res kernel.Result) Answer {
 		return answer
 	}
 	n.write(o.cell, res.Outputs, res.ExecutionCount)
+	n.made(res.Models)
 	c := CellReport{ID: o.cell.ID}
 	err := s.endWatch(o)
 	if err == nil {

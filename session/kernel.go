@@ -46,11 +46,13 @@ func (s *Session) language() cellgraph.Digest {
 // bring lays over the kernel what differs from the state that the cells so far left.
 func (s *Session) bring(ctx context.Context, count int) error {
 	count--
-	r := agent.Restore{ExecutionCount: &count, Changed: slices.Sorted(maps.Keys(s.changed))}
+	r := agent.Restore{ExecutionCount: &count, Changed: slices.Sorted(maps.Keys(s.changed)), Widgets: s.closed}
 	if _, err := s.lay(ctx, r); err != nil {
 		return err
 	}
 	clear(s.changed)
+	s.reopened = s.reopened || len(s.closed) > 0
+	s.closed = nil
 	return nil
 }
 

@@ -118,6 +118,9 @@ func (s *Session) effect(ctx context.Context, o *seen, spool string) (e cellgrap
 	if e.Files, err = captureFiles(ctx, s.cfg.Store, s.volume, o.changed); err != nil {
 		return e, err
 	}
+	if e.Widgets, err = s.storeWidgets(ctx, o.result.Models); err != nil {
+		return e, err
+	}
 	tagged, err := tagDisplays(o.result.Outputs, o.result.DisplayIDs)
 	if err != nil {
 		return e, err

@@ -82,6 +82,9 @@ type Session struct {
 	leftover    leftovers                       // of all runs under this path
 	outputs     map[string]cellgraph.Digest     // cell id → blob of its outputs
 	displays    map[string][]shownAt            // the outputs so far, by display id
+	widgets     map[string]json.RawMessage      // the widgets so far as the document has them, by the id of their comm
+	closed      []agent.Widget                  // those of restored cells that the kernel does not have yet
+	reopened    bool                            // it has some of restored cells
 	parent      cellgraph.Digest                // the snapshot before the next cell
 	restored    bool                            // a cell was restored, so the kernel has not seen all cells
 	prior       map[string]cellgraph.FileChange // what the files that this run has changed were before it
@@ -119,7 +122,7 @@ func Open(ctx context.Context, cfg Config) (*Session, error) {
 	parts := &parter{ctx: ctx, store: cfg.Store, found: map[cellgraph.Digest][]cellgraph.Part{}}
 	s := &Session{cfg: cfg, volume: v, state: cellgraph.NewState(parts), live: cellgraph.NewState(parts), executed: map[int]bool{}, told: map[int]bool{},
 		prior: map[string]cellgraph.FileChange{}, changed: map[string]bool{},
-		outputs: map[string]cellgraph.Digest{}, displays: map[string][]shownAt{}, writer: newWriter(), watch: newWatch(), blind: cfg.Blind}
+		outputs: map[string]cellgraph.Digest{}, displays: map[string][]shownAt{}, widgets: map[string]json.RawMessage{}, writer: newWriter(), watch: newWatch(), blind: cfg.Blind}
 	s.world = &world{ctx: ctx, store: cfg.Store, volume: v, state: s.state, modules: cfg.Modules,
 		env: cfg.lookupEnv, environ: cfg.environ, secret: cfg.Secret, now: time.Now, outs: s.outs(ctx), leftover: map[string]map[cellgraph.Digest]bool{}, absent: map[string]bool{},
 		umask: umask()}
@@ -372,6 +375,10 @@ func (s *Session) restore(ctx context.Context, cell notebook.CodeCell, count int
 			return fmt.Errorf("value of %v: %w", g.Names, errors.Join(err, snapshotter.ErrNotFound))
 		}
 	}
+	models, err := s.storedWidgets(ctx, t.Effect.Widgets)
+	if err != nil {
+		return err
+	}
 	cellgraph.Settle(&t, s.world)
 	if err := s.putFiles(ctx, t.Effect.Files); err != nil {
 		return err
@@ -379,6 +386,10 @@ func (s *Session) restore(ctx context.Context, cell notebook.CodeCell, count int
 	if err := s.cfg.Document.SetOutputs(cell.Index, renumber(outputs, count), &count); err != nil {
 		return fmt.Errorf("write outputs: %w", err)
 	}
+	if err := s.showWidgets(kernel.WidgetState(models)); err != nil {
+		return fmt.Errorf("write widgets: %w", err)
+	}
+	s.closed = append(s.closed, again(models)...)
 	s.show(cell.Index, displays)
 	s.pass(cell, count, t)
 	s.restored = true

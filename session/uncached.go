@@ -43,8 +43,10 @@ func (s *Session) forbidden(o *seen) string {
 		return "updated the output of an earlier cell: not cached"
 	case o.result.StrayUpdate:
 		return "updated an output that no cell had: not cached"
-	case o.result.Comms:
+	case o.result.Comms && o.result.Models == nil:
 		return "talked to the front end (a widget): not cached"
+	case o.result.Comms && len(o.captured.Uncaptured) > 0:
+		return "made a widget and left " + o.captured.Uncaptured[0].Name + ", which may reach it: not cached"
 	case o.access.Lost:
 		return "did more file accesses than could be recorded: not cached"
 	case len(o.access.Connect) > 0 && cache != "enabled":

@@ -188,7 +188,11 @@ func (v *verification) traces(ctx context.Context, rows []traceRow) error {
 			continue
 		}
 		e := &t.Effect
-		if err := v.refer(ctx, "trace", t.Code, []cellgraph.Digest{e.Outputs}, e.Groups, e.Files, e.Ambient); err != nil {
+		refs := []cellgraph.Digest{e.Outputs}
+		if !e.Widgets.IsZero() {
+			refs = append(refs, e.Widgets)
+		}
+		if err := v.refer(ctx, "trace", t.Code, refs, e.Groups, e.Files, e.Ambient); err != nil {
 			return err
 		}
 	}

@@ -17,6 +17,7 @@ import (
 type example struct {
 	Name   string
 	Core   bool   // runs also in real kernels, without KEDGE_ORACLE=all
+	Kernel bool   // needs a real kernel: comms
 	Known  string // the fault that the case shows, if it is not mended yet
 	Cells  []string
 	Files  map[string]*string
@@ -219,6 +220,7 @@ func run(t *testing.T, kedge, python, dir string, env []string, home string, arg
 			Count   *int `json:"execution_count"`
 			Outputs []map[string]any
 		}
+		Metadata map[string]any `json:"metadata"`
 	}
 	if err := json.Unmarshal(data, &doc); err != nil {
 		t.Fatal(err)
@@ -227,13 +229,55 @@ func run(t *testing.T, kedge, python, dir string, env []string, home string, arg
 		for _, o := range c.Outputs {
 			delete(o, "metadata")
 			delete(o, "traceback") // holds addresses
+			showWidgets(o, doc.Metadata)
 		}
 	}
+	doc.Metadata = nil
 	shown, err := json.MarshalIndent(doc, "", " ")
 	if err != nil {
 		t.Fatal(err)
 	}
 	return string(shown), ran
+}
+
+// showWidgets puts what a reader sees of widgets in place of their ids, which are others each time.
+func showWidgets(output, metadata map[string]any) {
+	widgets, _ := metadata["widgets"].(map[string]any)
+	all, _ := widgets["application/vnd.jupyter.widget-state+json"].(map[string]any)
+	models, _ := all["state"].(map[string]any)
+	const view = "application/vnd.jupyter.widget-view+json"
+	if data, ok := output["data"].(map[string]any); ok && data[view] != nil {
+		data[view] = shownOf(models, data[view])
+	}
+}
+
+// shownOf is a value of a widget's state with the states of widgets in place of their ids.
+func shownOf(models map[string]any, value any) any {
+	switch v := value.(type) {
+	case string:
+		if id, ok := strings.CutPrefix(v, "IPY_MODEL_"); ok {
+			if model, ok := models[id].(map[string]any); ok {
+				return map[string]any{"state": shownOf(models, model["state"]), "buffers": model["buffers"]}
+			}
+			return "no model"
+		}
+	case []any:
+		items := []any{}
+		for _, item := range v {
+			items = append(items, shownOf(models, item))
+		}
+		return items
+	case map[string]any:
+		fields := map[string]any{}
+		for key, field := range v {
+			if id, ok := field.(string); ok && key == "model_id" {
+				field = "IPY_MODEL_" + id
+			}
+			fields[key] = shownOf(models, field)
+		}
+		return fields
+	}
+	return value
 }
 
 // treeOf lists what lies in dir, notebooks and caches apart, with mode and content.

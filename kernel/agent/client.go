@@ -163,11 +163,25 @@ type Restore struct {
 	Texts   []Text   `json:"texts,omitempty"`   // of cells that the agent has not heard of, in order
 	Result  *Shown   `json:"result,omitempty"`
 	Changed []string `json:"changed"`
+	Widgets []Widget `json:"widgets,omitempty"` // to be made again, each after those that it refers to
+}
+
+// Widget is a Jupyter widget: the id of its comm, its state, and binary parts of that by their paths in it.
+type Widget struct {
+	ID      string                     `json:"id"`
+	State   map[string]json.RawMessage `json:"state"`
+	Buffers []WidgetBuffer             `json:"buffers"`
+}
+
+// WidgetBuffer is a binary part of a widget's state.
+type WidgetBuffer struct {
+	Path json.RawMessage `json:"path"`
+	Data []byte          `json:"data"` // in base64
 }
 
 // Empty reports whether r lays nothing but an execution count.
 func (r *Restore) Empty() bool {
-	return len(r.Groups)+len(r.Delete)+len(r.Modules)+len(r.Ambient)+len(r.History)+len(r.Changed)+len(r.Texts) == 0 && r.Entered == nil && r.Result == nil
+	return len(r.Groups)+len(r.Delete)+len(r.Modules)+len(r.Ambient)+len(r.History)+len(r.Changed)+len(r.Texts)+len(r.Widgets) == 0 && r.Entered == nil && r.Result == nil
 }
 
 // Normalise gives the normal form of a cell's code, as normalise.py does, and the names that it binds.

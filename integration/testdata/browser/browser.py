@@ -13,6 +13,7 @@ CELLS = [
     ("b", ["step:model"], "fit = len(rows) + 1\nprint(time.time_ns())"),
     ("c", [], "from IPython.display import HTML\nprint('fit', fit, rows)\nHTML(f'<b>{fit}</b>')"),
     ("d", ["step:other"], "print(rows, time.time_ns())"),
+    ("e", ["step:bar"], "from tqdm.auto import tqdm\nfor i in tqdm(range(3), desc='{front}', bar_format='{desc} {n_fmt}{bar}'): pass"),
 ]
 EVERY = [c[0] for c in CELLS]
 
@@ -29,16 +30,19 @@ def expect(got, *want):
 
 
 def check(nb):
-    expect(nb.run_all(), *["ran"] * 4)
-    cold = nb.cells()
-    assert [c[1] for c in cold] == [1, 2, 3, 4] and all(c[2] for c in cold), cold
+    expect(nb.run_all(), *["ran"] * 5)
+    cold, bar = nb.cells(), nb.widget()
+    assert [c[1] for c in cold] == [1, 2, 3, 4, 5] and all(c[2] for c in cold), cold
+    assert bar.endswith("3"), bar
     nb.restart()
-    expect(nb.run_all(), *["restored"] * 4)
+    expect(nb.run_all(), *["restored"] * 5)
     assert nb.cells() == cold, (cold, nb.cells())
+    assert nb.widget() == bar
     nb.type(1, "fit = len(rows) + 2\nprint(time.time_ns())")
-    expect(nb.run_all(), "restored", "ran", "ran", "restored")
+    expect(nb.run_all(), "restored", "ran", "ran", "restored", "restored")
     edited = nb.cells()
-    assert [c[1] for c in edited] == [5, 6, 7, 8], edited
+    assert [c[1] for c in edited] == [6, 7, 8, 9, 10], edited
+    assert nb.widget() == bar
     assert edited[3][2] == cold[3][2] and edited[1][2] != cold[1][2]
     assert edited[2][2][0]["text"].startswith("fit 4 "), edited[2]
 

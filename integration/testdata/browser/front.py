@@ -108,6 +108,13 @@ class Notebook:
         self.page.keyboard.press("Control+A")
         self.page.keyboard.type(text)
 
+    def widget(self):
+        """What the only Jupyter widget shows, once it is there: nothing else may stand in its place."""
+        box = self.page.locator(".jp-OutputArea-output .widget-hbox")
+        box.wait_for()
+        assert box.count() == 1 and self.page.get_by_text("model not found").count() == 0
+        return box.inner_text().replace("\u2007", " ").strip()
+
     def cells(self):
         """The code cells as they would be saved: [(source, execution count, outputs)]."""
         saved = self.page.evaluate("() => jupyterapp.shell.currentWidget.context.model.toJSON()")["cells"]

@@ -121,9 +121,11 @@ def write(path, cells):
 
 def normal(messages):
     """Messages without what differs between any two kernels; parts of a stream joined, what is cleared left out."""
-    out = []
+    out, widgets = [], {}
     for kind, content in messages:
         content = dict(content)
+        if folded(kind, content, widgets):
+            continue
         if kind == "clear_output" and not content["wait"]:
             out = out[:1]  # the input
             continue
@@ -133,9 +135,36 @@ def normal(messages):
             out[-1][1]["text"] += content["text"]
         else:
             out.append([kind, content])
-    text = re.sub(r"0x[0-9a-f]{6,}|ipykernel_\d+", "ADDRESS", json.dumps(out, sort_keys=True))
+    text = re.sub(r"0x[0-9a-f]{6,}|ipykernel_\d+", "ADDRESS", json.dumps(resolved(out, widgets), sort_keys=True))
     ids = {}
     return re.sub(r"\b[0-9a-f]{32}\b", lambda m: ids.setdefault(m.group(), f"ID{len(ids)}"), text)
+
+
+def folded(kind, content, widgets):
+    """Take what a message says of a widget into widgets: only where it all ends is the same for one that is shown again."""
+    key, data = content.get("comm_id"), content.get("data", {})
+    if kind == "comm_open" and content["target_name"] == "jupyter.widget":
+        widgets[key] = {"state": data["state"]}
+    elif kind == "comm_msg" and key in widgets and data.get("method") == "update":
+        widgets[key]["state"].update(data["state"])
+    elif kind == "comm_close" and key in widgets:
+        widgets[key]["closed"] = True
+    else:
+        return False
+    return True
+
+
+def resolved(value, widgets):
+    """A part of messages with widgets in place of their ids."""
+    if isinstance(value, dict):
+        view = value.get("application/vnd.jupyter.widget-view+json")
+        known = isinstance(view, dict) and view["model_id"] in widgets
+        return {**{k: resolved(v, widgets) for k, v in value.items()}, **({"widget": resolved(widgets[view["model_id"]], widgets)} if known else {})}
+    if isinstance(value, list):
+        return [resolved(v, widgets) for v in value]
+    if isinstance(value, str) and value.startswith("IPY_MODEL_"):
+        return resolved(widgets.get(value[10:], value[10:]), widgets)
+    return value
 
 
 def reply(message):
@@ -421,6 +450,63 @@ get_comm_manager().register_target('t', opened)"""
             tell(k, "comm_msg", through[i], data={"x": 1})
         d.run("b", "restored")
     d.close()
+
+
+def widgets(kedge, plain):
+    """Widgets that only show something come back, in the front end and in the kernel; other ones are made anew."""
+    show = "from IPython.display import display\n"
+    d = Desk([("a", ["step:one"], "import ipywidgets as w\nfrom tqdm.auto import tqdm"),
+              ("b", ["step:two"], "for i in tqdm(range(3), bar_format='{n_fmt}{bar}'): pass\nprint('done')"),
+              ("c", ["step:three"], show + "display(w.HBox([w.Label('x'), w.IntProgress(3), w.Image(value=b'png')]))"),
+              ("d", ["step:four"], show + "display(w.IntSlider(4))"),
+              ("e", ["step:five"], show + "level = w.IntProgress(1)\ndisplay(level)"),
+              ("f", ["step:six"], "for i in tqdm(range(3), leave=False, bar_format='{bar}'): pass"),
+              ("g", ["step:seven"], "w.HTML('result')")], kedge, plain)
+    states = []
+
+    def check():
+        d.run("", None, "from ipywidgets.widgets.widget import _instances\nprint([type(i).__name__ for i in _instances.values()].__len__())")
+        for k in (d.kedge, d.plain):
+            states.append(manager(k))
+        assert states[-2] == states[-1], states[-2:]
+
+    for cell in "abcdefg":
+        d.run(cell, "ran")
+    check()
+    d.restart()
+    for life in range(2):  # the second time the kernel has had the widgets of the first
+        for cell, want in zip("abcdefg", ["restored"] * 3 + ["ran", "ran", "restored", "ran"], strict=True):
+            d.run(cell, want)
+        check()
+    d.run("", None, "level.value = 9")
+    d.run("", None, "next(i for i in _instances.values() if type(i) is w.Label).value = 'found'")
+    check()
+    d.run("", None, "w.Widget.close_all()")
+    check()
+    d.close()
+
+
+def manager(kernel):
+    """What the kernel tells a page that is loaded again of its widgets, and which comms it says there are."""
+    comm = os.urandom(16).hex()
+
+    def tell(kind, **content):
+        msg = kernel.kc.session.msg(kind, {"comm_id": comm, **content}, metadata={"version": "1.0.0"})
+        kernel.kc.shell_channel.send(msg)
+        got = []
+        while True:
+            m = kernel.kc.get_iopub_msg(timeout=TIMEOUT)
+            if m["parent_header"].get("msg_id") == msg["header"]["msg_id"]:
+                if m["content"].get("execution_state") == "idle":
+                    return got
+                got.append(m)
+
+    tell("comm_open", target_name="jupyter.widget.control", data={})
+    (told,) = [m["content"]["data"]["states"] for m in tell("comm_msg", data={"method": "request_states"}) if m["msg_type"] == "comm_msg"]
+    tell("comm_close", data={})
+    info = kernel.kc.comm_info(target_name="jupyter.widget", reply=True, timeout=TIMEOUT)["content"]["comms"]
+    assert set(told) == set(info), (set(told), set(info))
+    return sorted(json.dumps(resolved(s["state"], told), sort_keys=True) for s in told.values())
 
 
 def dies(kedge, plain):

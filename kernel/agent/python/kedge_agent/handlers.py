@@ -25,6 +25,7 @@ from . import (
     running,
     saving,
     texts,
+    widgets,
 )
 from .live import Live
 from .namespace import user_names
@@ -45,6 +46,7 @@ class Agent:
         self._modules: list[str] = []
         self._imports: set[str] = set()  # dotted names that the cell's code may import
         self._threads: set[int] = set()
+        self._widgets: set[str] = set()
         self._folder = False  # whether it asks where the working folder lies
         self._asks: list[str] = []  # what it asks for that no observation tells
         self._placed = False  # whether the cell's code asks where in its file code stands
@@ -82,6 +84,7 @@ class Agent:
         observed = self.outside.before(found)
         self._natives.before(content["code"], found, content.get("stateless") or ())
         self._threads = running.alive()
+        self._widgets = widgets.alive()
         environ.read.clear()
         if found.environment():
             environ.read.add("*")
@@ -110,7 +113,7 @@ class Agent:
             shown = {"group": reply["apart"][0]}
         self.outside.saved([n for g in reply["groups"] for n in g["names"]] + [u["name"] for u in reply["uncaptured"]])
         states, digests, refused = self.outside.changes()
-        refused += self._natives.after()
+        refused += self._natives.after() + widgets.refused(self._widgets)
         old = set(self._modules)
         new = [m for m in list(sys.modules) if m not in old and (m in self._imports or "." not in m)
                and not m.startswith("_") and m != "kedge_agent"]
@@ -162,6 +165,7 @@ class Agent:
                 for name in content.get("modules") or []:
                     importlib.import_module(name)
                 self._groups(content.get("groups") or [], gone, values)
+                undo.append(widgets.reopen(content.get("widgets") or []))
             outer = {n: values.pop(n) for n in list(values) if places.is_pseudo(n)}
             result = self._shown(content.get("result"), values)
             held = {n: self.ns[n] for n in values if n in self.ns}
