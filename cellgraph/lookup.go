@@ -57,7 +57,7 @@ func Settle(t *Trace, world World) {
 // ofState reports whether observations of a kind are answered by a State, not by a World.
 func ofState(kind Kind) bool {
 	switch kind {
-	case KindName, KindNames, KindGroup, KindAmbient, KindStep, KindText:
+	case KindName, KindNames, KindGroup, KindAmbient, KindStep, KindText, KindHidden:
 		return true
 	}
 	return false
@@ -83,6 +83,8 @@ func differs(t *Trace, state *State, world World) string {
 			now = state.ObserveStep(o.Name)
 		case KindText:
 			now = state.ObserveText(o.Name)
+		case KindHidden:
+			now = state.ObserveHidden()
 		default:
 			now = world.Observe(o.Kind, o.Name)
 			if !same(now.ID, o.ID) && same(world.Standing(o.Kind, o.Name).ID, o.ID) {
@@ -119,6 +121,8 @@ func change(was, now Observation) string {
 		return "the notebook's folder has another place, which an output shows"
 	case was.Kind == KindEnv:
 		return "environment variable " + was.Name + " changed"
+	case was.Kind == KindHidden:
+		return "an earlier cell changed something else that cannot be looked at"
 	case was.Kind == KindAmbient:
 		return was.Name + " state changed"
 	case was.ID == unknown || now.ID == unknown:

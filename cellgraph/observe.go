@@ -185,6 +185,9 @@ func (s *State) ObserveAmbient(name string) Observation {
 	return Observation{Kind: KindAmbient, Name: name, ID: s.ambient[name].ID}
 }
 
+// ObserveHidden says which runs of cells have changed what cannot be looked at; zero if none has.
+func (s *State) ObserveHidden() Observation { return Observation{Kind: KindHidden, ID: s.hidden} }
+
 // ObserveStep says what a step's cells have done so far; zero if none has run.
 func (s *State) ObserveStep(name string) Observation {
 	effects := s.steps[name]

@@ -22,6 +22,7 @@ type State struct {
 	loaded  map[string]Observation  // versions and sources of the modules imported, by kind and name
 	steps   map[string][]cellEffect // what the cells of each step last did, in the order in which they first ran
 	history Digest                  // what was entered and shown so far
+	hidden  Digest                  // the runs so far that changed what cannot be looked at
 	texts   []Entered               // cells so far, without what they showed
 }
 
@@ -76,6 +77,7 @@ func (s *State) Clone() *State {
 		loaded:  maps.Clone(s.loaded),
 		steps:   maps.Clone(s.steps),
 		history: s.history,
+		hidden:  s.hidden,
 		texts:   slices.Clip(s.texts),
 	}
 }
@@ -128,6 +130,9 @@ func (s *State) Apply(t Trace) {
 		if !slices.Contains(s.modules, m) {
 			s.modules = append(s.modules, m)
 		}
+	}
+	if t.Hidden {
+		s.hidden = Combine("hidden", s.hidden.String(), t.Key().String())
 	}
 	for _, o := range t.Observed {
 		if o.Kind == KindModule || o.Kind == KindSource || o.Kind == KindDefines {

@@ -27,6 +27,7 @@ const (
 	KindProgram Kind = "program" // content of a program; found through PATH if the name has no folder
 	KindPlace   Kind = "place"   // where on this machine a folder lies
 	KindText    Kind = "text"    // the text of the last cell whose code has this key, of all cells, or their numbers
+	KindHidden  Kind = "hidden"  // which cells have changed what cannot be looked at
 	KindAmbient Kind = "ambient" // process state outside the namespace, by adapter
 )
 
@@ -122,6 +123,8 @@ type Trace struct {
 	Created  time.Time     `json:"created"`
 	// Uncached says why this trace may never hit; empty for one that may.
 	Uncached string `json:"uncached,omitempty"`
+	// Hidden says that the cell changed what no later cell is seen to depend on: all do.
+	Hidden bool `json:"hidden,omitempty"`
 	// Bound are names that the cell's code binds, for the forecast of a plan.
 	Bound []string `json:"bound,omitempty"`
 }

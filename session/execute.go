@@ -78,8 +78,8 @@ func (s *Session) beyond(reads agent.Reads) string {
 		case s.executed[i]:
 		case reads.Failure && p.cell.RaisesException:
 			return "asks for the exception of a cell that was restored"
-		case reads.Sizes:
-			return "asks how much memory restored objects take"
+		case reads.Beyond != "":
+			return reads.Beyond + ", and others were restored"
 		}
 	}
 	return ""

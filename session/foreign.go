@@ -66,7 +66,7 @@ func (n *Interactive) settle(ctx context.Context) {
 		return
 	}
 	t := cellgraph.Trace{Code: cellgraph.Combine("foreign", o.cell.Source), Effect: effect}
-	t.Observed = s.names(o, &effect)
+	t.Observed, t.Hidden = s.names(o, &effect), o.captured.Hidden
 	s.state.Apply(t)
 	s.state.Enter(cellgraph.Entered{Code: t.Code, Source: o.cell.Source, Defines: true}, cellgraph.Combine("at", s.world.now().String()), effect.Outputs) // what it showed is not known
 	s.past = append(s.past, passed{cell: o.cell, trace: t})

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 
 	"kedge/cellgraph"
 )
@@ -18,11 +19,24 @@ import (
 // mode is the permissions that a file which is written at name would keep;
 // zero if there is none, or if they are those of a new one.
 func (w *world) mode(name string) cellgraph.Digest {
+	if w.linked(name) {
+		return cellgraph.Combine("another name")
+	}
 	if f, ok := w.state.File(name); ok {
 		return w.permissions(fs.FileMode(f.Mode), !f.Deleted && !f.Dir && f.Link == "")
 	}
 	info, err := os.Stat(w.volume.path(name))
 	return w.permissions(perm(info), err == nil && info.Mode().IsRegular() && !w.isLeftover(name))
+}
+
+// linked reports whether a file has more names than one: what is written to it is written to all.
+func (w *world) linked(name string) bool {
+	info, err := os.Lstat(w.volume.path(name))
+	if err != nil || !info.Mode().IsRegular() {
+		return false
+	}
+	st, ok := info.Sys().(*syscall.Stat_t)
+	return ok && st.Nlink > 1
 }
 
 func perm(info fs.FileInfo) fs.FileMode {

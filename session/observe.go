@@ -92,6 +92,7 @@ func (s *Session) observations(o *seen, e *cellgraph.Effect) []cellgraph.Observa
 	for _, prev := range s.step(o.cell.Step).Prev {
 		add(s.state.ObserveStep(prev))
 	}
+	add(s.state.ObserveHidden())
 	add(s.ambient(o)...)
 	add(s.modules(o)...)
 	add(s.texts(o)...)

@@ -24,7 +24,8 @@ func (s *Session) record(ctx context.Context, o *seen, count int, c *CellReport)
 		return err
 	}
 	t := cellgraph.Trace{Code: s.code(o.cell), Cell: o.cell.ID, Step: o.cell.Step, Seconds: o.seconds, Created: time.Now().UTC(),
-		Bound: o.reads.Binds, Effect: effect, Observed: s.observations(o, &effect), Uncached: s.uncached(o), Text: text(o)}
+		Bound: o.reads.Binds, Effect: effect, Observed: s.observations(o, &effect), Uncached: s.uncached(o), Text: text(o),
+		Hidden: o.captured.Hidden}
 	if s.varies(ctx, &t) {
 		c.Why += "; it does not do the same each time"
 	}

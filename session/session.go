@@ -338,7 +338,7 @@ func (s *Session) look(ctx context.Context, cell notebook.CodeCell) cellgraph.Ve
 	v := cellgraph.Look(traces, s.state, s.world)
 	if v.Hit != nil {
 		v.Hit = v.Hit.In(cell.ID, cell.Step)
-		why := cmp.Or(s.tainted(ctx, v.Hit), s.repeatable(ctx, v.Hit), expired(cell, v.Hit.Created, s.world.now()))
+		why := cmp.Or(s.tainted(ctx, v.Hit), s.definesAgain(v.Hit), s.repeatable(ctx, v.Hit), expired(cell, v.Hit.Created, s.world.now()))
 		if why != "" {
 			v = cellgraph.Verdict{Why: why}
 		}
@@ -353,6 +353,21 @@ func (s *Session) look(ctx context.Context, cell notebook.CodeCell) cellgraph.Ve
 		}
 	}
 	return v
+}
+
+// definesAgain says why a hit cannot be used: it would define a class that is
+// there, defined in the same words. The two are not one, and what was made by
+// the first stays its own; the state knows classes by their words.
+func (s *Session) definesAgain(t *cellgraph.Trace) string {
+	for _, g := range t.Effect.Groups {
+		for _, v := range g.Vars {
+			now := s.state.Group(v.Name)
+			if now != nil && now.ID == g.ID && strings.HasPrefix(v.Shown, "class ") && slices.Contains(t.Effect.Rebound, v.Name) {
+				return v.Shown + " is there already"
+			}
+		}
+	}
+	return ""
 }
 
 // restore lays a trace's outputs and files over the document and the folder.

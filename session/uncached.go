@@ -13,7 +13,7 @@ import (
 
 // uncached says why the trace of a cell may never hit, or "".
 func (s *Session) uncached(o *seen) string {
-	for _, reason := range []func(*seen) string{s.unseen, s.forbidden, escaped, leftRunning, refused, s.wroteElsewhere, s.changedByOthers, s.unknownBefore} {
+	for _, reason := range []func(*seen) string{s.unseen, s.forbidden, escaped, leftRunning, refused, s.wroteElsewhere, s.wroteLinked, s.changedByOthers, s.unknownBefore} {
 		if why := reason(o); why != "" {
 			return why
 		}
@@ -110,6 +110,16 @@ func (s *Session) wroteElsewhere(o *seen) string {
 			continue
 		}
 		return "wrote " + name + ", which is in no volume: not cached"
+	}
+	return ""
+}
+
+// wroteLinked is a file that has another name, which restoring would take from it.
+func (s *Session) wroteLinked(o *seen) string {
+	for _, path := range o.access.Written {
+		if name := s.volume.name(path); s.volume.holds(name) && s.world.linked(name) {
+			return "wrote " + name + ", which has another name too: not cached"
+		}
 	}
 	return ""
 }

@@ -80,10 +80,11 @@ func notebookOf(requests []Cell) []Cell {
 }
 
 func (l *Lab) requests(ctx context.Context, nb *session.Interactive, sh *shell.Shell, requests []Cell, run *Run) error {
+	var shown []string // display ids that a front end has from restored cells
 	for n, r := range requests {
 		if r.Foreign {
 			nb.Foreign(ctx, r.Source)
-			res, err := sh.Execute(ctx, kernel.Request{Code: r.Source})
+			res, err := sh.Execute(ctx, kernel.Request{Code: r.Source, Shown: shown})
 			if err != nil {
 				return fmt.Errorf("request %d: %w", n, err)
 			}
@@ -103,10 +104,12 @@ func (l *Lab) requests(ctx context.Context, nb *session.Interactive, sh *shell.S
 		}
 		res := kernel.Result{Outputs: answer.Outputs, DisplayIDs: answer.DisplayIDs, ExecutionCount: answer.Count}
 		if answer.Status != session.Restored {
-			if res, err = sh.Execute(ctx, kernel.Request{Code: r.Source}); err != nil {
+			if res, err = sh.Execute(ctx, kernel.Request{Code: r.Source, Shown: shown}); err != nil {
 				return fmt.Errorf("request %d: %w", n, err)
 			}
 			nb.End(ctx, res)
+		} else {
+			shown = slices.AppendSeq(shown, maps.Values(answer.DisplayIDs))
 		}
 		run.Cells = append(run.Cells, answered(r, answer.Status, answer.Why, res))
 	}

@@ -118,7 +118,7 @@ func tree(dir string) (map[string]string, error) {
 			if err != nil {
 				return err
 			}
-			text += " " + string(data)
+			text += " " + steady(string(data)) // a program may write what an object's repr is
 		}
 		found[name] = text
 		return nil

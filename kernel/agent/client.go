@@ -40,7 +40,7 @@ type Reads struct {
 	All       bool              `json:"all"`       // every name may be read
 	Unpickles bool              `json:"unpickles"` // definitions may be looked up by their names in a pickle: Captured.Classes
 	Failure   bool              `json:"failure"`   // the exception of an earlier cell may be asked for
-	Sizes     bool              `json:"sizes"`     // the memory that an object takes may be asked for
+	Beyond    string            `json:"beyond"`    // asks for what a restored cell does not leave, in words; "" if for nothing
 	Binds     []string          `json:"binds"`
 	Ambient   map[string]string `json:"ambient"` // adapter → hex digest of its state
 }
@@ -94,6 +94,7 @@ type Captured struct {
 	Search         []string               `json:"search"`        // sys.path, as absolute folders
 	Distributions  []string               `json:"distributions"` // folders in which installed distributions were looked for
 	Refused        []string               `json:"refused"`       // why the cell may not be cached, beyond what follows from the rest
+	Hidden         bool                   `json:"hidden"`        // it has changed what no later cell is seen to depend on; why is in Refused
 	Frames         bool                   `json:"frames"`        // something looked names up by way of a frame
 	Classes        []string               `json:"classes"`       // names that were looked up by unpickling, and what those reach
 	Definitions    []string               `json:"definitions"`   // files of local modules that only define things and that the cell reached or imported

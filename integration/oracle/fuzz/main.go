@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"kedge/integration/oracle"
@@ -39,7 +40,7 @@ type options struct {
 }
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	var o options
 	flag.Uint64Var(&o.seed, "seed", 1, "`seed` of everything")
@@ -94,11 +95,12 @@ func split(ctx context.Context, o options) error {
 		cmd := exec.CommandContext(ctx, os.Args[0], args...)
 		var stderr strings.Builder
 		cmd.Stdout, cmd.Stderr = os.Stdout, &stderr
+		cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) } // it still says what it has done
 		wg.Go(func() {
 			err := cmd.Run()
 			var part tally
-			if err == nil {
-				err = json.Unmarshal([]byte(stderr.String()), &part)
+			if told := json.Unmarshal([]byte(stderr.String()), &part); err == nil || ctx.Err() != nil {
+				err = told
 			}
 			mu.Lock()
 			defer mu.Unlock()

@@ -93,7 +93,7 @@ class Agent:
         texts.taken()
         self._placed, self._folder = found.placed(), found.folder()
         self._asks = (["asks for the exception of an earlier cell"] if found.failure() else []) + (
-            ["asks how much memory objects take"] if found.sizes() else [])
+            [found.beyond()] if found.beyond() else [])
         self.lookups.begin()
         return found.reply(user, binds, observed)
 
@@ -112,21 +112,21 @@ class Agent:
         if reply["apart"]:
             shown = {"group": reply["apart"][0]}
         self.outside.saved([n for g in reply["groups"] for n in g["names"]] + [u["name"] for u in reply["uncaptured"]])
-        states, digests, refused = self.outside.changes()
-        refused += self._natives.after() + widgets.refused(self._widgets)
+        states, digests, hidden = self.outside.changes()
         old = set(self._modules)
         new = [m for m in list(sys.modules) if m not in old and (m in self._imports or "." not in m)
                and not m.startswith("_") and m != "kedge_agent"]
         modules = [m for m in new if importing.importable(m)]
-        refused += self._asks
         if "modules" in self._imports:  # of sys
-            refused += [f"put {m} into sys.modules" for m in new if m not in modules]
+            hidden += [f"put {m} into sys.modules" for m in new if m not in modules]
+        refused = hidden + self._natives.after() + widgets.refused(self._widgets) + self._asks
         reply.update(
             deleted=sorted(set(self._ids) - set(user)) + left.deleted, bound=sorted(changed), modules=modules,
             module_versions=versions([m for m in modules if "." not in m],
                                      set(sys.modules) - old | self.outside.local.executed), env=env,
-            ambient_after=digests, reached=left.reached, search=importing.search(), refused=refused, frames=frames,
-            texts=texts.taken(), placed=self._placed or self.lookups.placed, folder=self._folder,
+            ambient_after=digests, reached=left.reached, search=importing.search(), frames=frames,
+            refused=refused, hidden=bool(hidden), texts=texts.taken(), folder=self._folder,
+            placed=self._placed or self.lookups.placed,
             distributions=distributions, classes=sorted(classes), result=shown, definitions=left.definitions,
             running=running.threads(self.ns, self._threads) + running.tasks(self.ns) + self.outside.hooks(),
             ambient=[{"name": n, "state": base64.b64encode(s).decode()} for n, s in sorted(states.items())])

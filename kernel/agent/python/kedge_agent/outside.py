@@ -127,7 +127,7 @@ class Outside:
         self._known = set(self.local.loaded())
         self.local.executed.clear()
         self._pieces = self.local.look(self._reached)
-        self._patches.before(found.stored(), found.targets)
+        self._patches.before(found.stored(), found.targets, found.roots)
         self._watched = process.describe()
         self._containers.before(found)
         self._calls = sorted(process.CALLS & found.mentioned)

@@ -7,6 +7,7 @@ from __future__ import annotations
 import builtins
 import sys
 import types
+from collections.abc import Iterable
 from typing import Any
 
 from . import localmodules
@@ -39,6 +40,8 @@ class Patches:
         self._owners: dict[str, Any] = {}  # "numpy:" or "numpy:ndarray." → its namespace
         self._names: set[str] = set()
         self._targets: list[list[str]] = []
+        self._roots: list[list[str]] = []
+        self._wide: set[str] = set()  # owners of which all attributes are looked at
         self._before: dict[tuple[str, str], Any] = {}
         self._open: dict[str, dict[str, Any]] = {}  # namespaces to which new names may come in any way
 
@@ -69,15 +72,19 @@ class Patches:
             raise ValueError(f"what was at {name} is not known")
         self._put(name, original)
 
-    def before(self, names: set[str], targets: list[list[str]]) -> None:
-        """A cell comes that may set attributes of these names, and that assigns to these dotted targets."""
-        self._names, self._targets = names - _CACHES, targets
-        self._before = self._values(self._scan()) if names else {}
+    def before(self, names: set[str], targets: list[list[str]], roots: list[list[str]]) -> None:
+        """A cell comes that may set attributes of these names, assigns to these dotted targets, and may set others of
+        these roots.
+        """
+        self._names, self._targets, self._roots = names - _CACHES, targets, roots
+        owners = self._scan() if names or roots else {}
+        self._wide = {self._resolve([*root, ""])[0] for root in roots} & owners.keys()
+        self._before = self._values(owners) if owners else {}
         self._open = extended()
 
     def after(self) -> None:
         """The cell has run: what it set counts as set from now on."""
-        now = self._values(self._owners) if self._names else {}
+        now = self._values(self._owners) if self._names or self._wide else {}
         for key in self._before.keys() | now.keys():
             was = self._before.get(key, GONE)
             if now.get(key, GONE) is was or was is GONE and isinstance(now[key], types.ModuleType):
@@ -87,6 +94,11 @@ class Patches:
             owner, name = self._resolve(target)
             if owner and owner + name not in self._original and owner not in self._owners:
                 self._note(owner + name, _UNKNOWN)
+        for root in self._roots:
+            owner, _ = self._resolve([*root, ""])
+            if owner and owner not in self._owners:  # the cell itself has imported it
+                for name in self._names & set(self._space(owner)):
+                    self._original.setdefault(owner + name, _UNKNOWN)
         for owner, names in extended().items():
             known = self._open.get(owner)
             fresh = {n for n in names if _own(names[n])} if known is None else names.keys() - known.keys()
@@ -129,7 +141,15 @@ class Patches:
         return self._owners
 
     def _values(self, owners: dict[str, Any]) -> dict[tuple[str, str], Any]:
-        return {(owner, n): space[n] for owner, space in owners.items() for n in self._names if n in space}
+        found = {(owner, n): space[n] for owner, space in owners.items() for n in self._names if n in space}
+        for owner in self._wide:
+            found.update(((owner, n), value) for n, value in owners[owner].items() if n not in _CACHES)
+        return found
+
+    @staticmethod
+    def _space(owner: str) -> Iterable[str]:
+        found = _owner(owner)[0]
+        return () if found is None else vars(found)
 
     def _resolve(self, target: list[str]) -> tuple[str, str]:
         """(owner, attribute) if the target lies on a library's module or class, else empty."""

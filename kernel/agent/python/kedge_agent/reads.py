@@ -14,7 +14,7 @@ from .groups import _ATOMS, children
 
 _EVERYTHING = {"eval", "exec", "globals", "locals", "vars", "dir", "_getframe", "currentframe", "__globals__",
                "__main__", "modules", "import_module", "__import__", "user_ns", "get_objects", "get_referrers",
-               "get_referents", "dill", "cloudpickle"}
+               "get_referents", "__subclasses__", "dill", "cloudpickle"}
 _SPELLED = {"__globals__", "__main__", "_getframe", "user_ns"}  # as strings too: getattr(f, "__globals__")
 # What looks definitions up in the notebook by the names in a pickle: by itself, or with load and loads.
 _PICKLES = {"Unpickler", "read_pickle"}
@@ -72,6 +72,7 @@ class Reads:
         self.modules: set[str] = set()  # modules that are reached, or whose objects are
         self.tree: ast.Module | None = None  # of the cell
         self.targets: list[list[str]] = []  # dotted targets of the cell's own assignments
+        self.roots: list[list[str]] = []  # what it may set attributes of by names that its code does not show
         self._raw = False  # whether the dict behind os.environ is reached
         self._words: set[str] = set()  # names that stand in strings
         self._texts: set[str] = set()  # words in the text of magics
@@ -89,6 +90,7 @@ class Reads:
         tree = compile(text, "<cell>", "exec", ast.PyCF_ONLY_AST | flow.FLAGS)
         self.tree = self.tree or tree
         self.targets += stores.targets(tree) if "." in text else []
+        self.roots += stores.roots(tree)
         known = "get_ipython" not in source and self._magics(tree)
         walk = flow.Flow(tree)
         for name, codes in walk.later.items():
@@ -152,7 +154,7 @@ class Reads:
         """The reply of kedge_before."""
         there = {n: n in user or places.is_pseudo(n) for n in sorted(self.names)}
         return {"reads": there, "weak": sorted(self.weak), "all": self.all,
-                "unpickles": self.unpickles, "failure": self.failure(), "sizes": self.sizes(), "binds": binds,
+                "unpickles": self.unpickles, "failure": self.failure(), "beyond": self.beyond(), "binds": binds,
                 "ambient": ambient}
 
     def stored(self) -> set[str]:
@@ -169,9 +171,13 @@ class Reads:
         return not _FAILURES.isdisjoint(self.mentioned | self._texts) or not (
             self._texts.isdisjoint(("tb", "debug")) and self.mentioned.isdisjoint(("pm", "print_last")))
 
-    def sizes(self) -> bool:
-        """Whether the code may ask how much memory an object takes: a list that was appended to takes more."""
-        return not {"getsizeof", "__sizeof__", "getrefcount"}.isdisjoint(self.mentioned)
+    def beyond(self) -> str:
+        """What the code may ask for that a restored cell does not leave; empty if nothing."""
+        if not {"getsizeof", "__sizeof__", "getrefcount"}.isdisjoint(self.mentioned):
+            return "asks how much memory objects take"  # a list that was appended to takes more
+        if "__annotations__" in self._loaded:
+            return "asks for the annotations of variables"
+        return ""
 
     def folder(self) -> bool:
         """Whether the code may ask where on this machine the working folder lies."""

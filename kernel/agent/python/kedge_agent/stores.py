@@ -16,8 +16,7 @@ def attributes(codes: Iterable[types.CodeType]) -> set[str]:
     found: set[str] = set()
     for code in codes:
         if _INDIRECT.intersection(code.co_names):
-            words = (part for c in code.co_consts if isinstance(c, str) for part in c.split("."))  # "os.path.exists"
-            found |= {word for word in words if word.isidentifier()}
+            found |= set(_words(code.co_consts))
         raw, extended = code.co_code, 0
         for i in range(0, len(raw), 2):
             if raw[i] == dis.EXTENDED_ARG:
@@ -26,6 +25,33 @@ def attributes(codes: Iterable[types.CodeType]) -> set[str]:
             if raw[i] in _STORES and extended | raw[i + 1] < len(code.co_names):
                 found.add(code.co_names[extended | raw[i + 1]])
             extended = 0
+    return found
+
+
+def _words(constants: Iterable[object]) -> Iterable[str]:
+    """The identifiers in strings among constants: those of "os.path.exists", and names of arguments."""
+    for value in constants:
+        if isinstance(value, tuple):
+            yield from _words(value)
+        elif isinstance(value, str):
+            yield from (part for part in value.split(".") if part.isidentifier())
+
+
+def roots(tree: ast.AST) -> list[list[str]]:
+    """The dotted names whose attributes a cell may set by other names than its code shows: setattr(numpy, …)."""
+    found = []
+    for node in ast.walk(tree):
+        obj: ast.AST | None = None
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in _INDIRECT and node.args:
+            obj = node.args[0]
+        elif isinstance(node, ast.Attribute) and node.attr in _INDIRECT:
+            obj = node.value
+        path: list[str] = []
+        while isinstance(obj, ast.Attribute):
+            path.insert(0, obj.attr)
+            obj = obj.value
+        if isinstance(obj, ast.Name):
+            found.append([obj.id, *path])
     return found
 
 

@@ -8,6 +8,7 @@ import functools
 import os
 import signal
 import sys
+import weakref
 from typing import Any
 
 from .. import live
@@ -33,6 +34,7 @@ def describe() -> dict[str, Any]:
         "a timer": any(signal.getitimer(n)[0] > 0 for n in _TIMERS),
         "faulthandler": faulthandler.is_enabled(),
         "tracemalloc": "tracemalloc" in sys.modules and sys.modules["tracemalloc"].is_tracing(),
+        "finalizers": sorted(_name(type(f.peek()[0])) for f in _finalizers()),
         "context variables": sorted(v.name for v in contextvars.copy_context() if not _known(v)),
         **_loaded(),
     }
@@ -72,6 +74,13 @@ def restore(state: bytes) -> None:
 
 def _name(obj: Any) -> str:
     return getattr(obj, "__qualname__", None) or (str(obj) if isinstance(obj, int) else type(obj).__qualname__)
+
+
+def _finalizers() -> list[Any]:
+    """Those that the notebook has left."""
+    table = list(weakref.finalize._registry)  # type: ignore[attr-defined]
+    return [f for f in table if (p := f.peek()) is not None
+            and ("__main__" in (getattr(p[1], "__module__", None), live.module(type(p[0]))))]
 
 
 def _known(variable: contextvars.ContextVar[Any]) -> bool:

@@ -13,12 +13,14 @@ from typing import Any
 from .baseline import Baseline
 
 NAME = "settings"
+_ARGUMENTS = list(sys.argv)  # those that the kernel has by itself: they name its own files
 _CONTEXTS = (decimal.DefaultContext, decimal.BasicContext, decimal.ExtendedContext)
 
 
 def _now() -> dict[str, Any]:
     context = decimal.getcontext()
     return {
+        "arguments": [_ARGUMENTS.index(a) if a in _ARGUMENTS else a for a in sys.argv],
         "decimal": (context.prec, context.rounding, context.Emin, context.Emax, context.capitals, context.clamp,
                     sorted(t.__name__ for t, on in context.traps.items() if on)),
         "decimal defaults": [(c.prec, c.rounding, c.Emin, c.Emax) for c in _CONTEXTS],
@@ -70,7 +72,12 @@ def _gc(value: Any) -> None:
     gc.set_threshold(*value[1])
 
 
+def _arguments(value: Any) -> None:
+    sys.argv[:] = [_ARGUMENTS[a] if type(a) is int else a for a in value]
+
+
 _SET = {
+    "arguments": _arguments,
     "decimal": _decimal,
     "decimal defaults": _defaults,
     "digits": lambda v: sys.set_int_max_str_digits(v),
