@@ -11,6 +11,7 @@ type Opaque struct {
 	Reason  string
 	With    []string // the names that share with it, itself included, sorted
 	History []Touch
+	Open    []string // the files that these hold open; nil if that is not known
 }
 
 // Touch is one cell in the history of an opaque thing.
@@ -55,7 +56,7 @@ func (s *State) touch(t *Trace) map[string]Opaque {
 		}
 		history := slices.Concat(s.opaque[u.Name].History, read, []Touch{now})
 		slices.SortFunc(history, func(a, b Touch) int { return a.Cell - b.Cell })
-		left[u.Name] = Opaque{Reason: u.Reason, With: with, History: slices.Compact(history)}
+		left[u.Name] = Opaque{Reason: u.Reason, With: with, History: slices.Compact(history), Open: u.Open}
 	}
 	return left
 }

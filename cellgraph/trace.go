@@ -65,6 +65,8 @@ type Uncaptured struct {
 	Name   string   `json:"name"`
 	Reason string   `json:"reason"`
 	With   []string `json:"with,omitempty"` // the names of its group, itself included; empty if it is alone
+	// Open are the files that its group holds open, named as in an Observation; nil if that is not known.
+	Open []string `json:"open"`
 }
 
 // FileChange is a file that a cell wrote or deleted, relative to the volume.

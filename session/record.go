@@ -63,6 +63,10 @@ func (s *Session) capture(ctx context.Context, o *seen) (e cellgraph.Effect, err
 	if o.captured, err = s.agent.After(ctx, spool, s.mates(o), true); err != nil {
 		return e, err
 	}
+	for _, name := range o.captured.Unused {
+		delete(o.reads.Ambient, name)
+		delete(o.reads.Reads, name)
+	}
 	if o.after, err = s.volume.scan(); err != nil {
 		return e, err
 	}
@@ -104,6 +108,11 @@ func (s *Session) effect(ctx context.Context, o *seen, spool string) (e cellgrap
 	e = cellgraph.Effect{Deleted: o.captured.Deleted, Opaque: o.captured.Uncaptured, Modules: o.captured.Modules}
 	if e.Groups, err = s.groups(ctx, o.captured.Groups, o.binds, spool); err != nil {
 		return e, err
+	}
+	for _, u := range e.Opaque {
+		for i, path := range u.Open {
+			u.Open[i] = s.volume.name(path)
+		}
 	}
 	e.Rebound = o.captured.Bound
 	if e.Result, err = s.result(ctx, o.captured.Result, spool); err != nil {

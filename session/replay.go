@@ -217,11 +217,13 @@ func (s *Session) repeatable(ctx context.Context, t *cellgraph.Trace) string {
 	return ""
 }
 
-// holder is an opaque thing that t does not touch and whose cells used a file.
+// holder is an opaque thing that t leaves alone, whose cells used a file, and
+// that may hold it open.
 func (s *Session) holder(path string, t *cellgraph.Trace) string {
+	own := t.Effect.Names()
 	for _, u := range s.state.Opaque() {
 		thing, _ := s.state.IsOpaque(u.Name)
-		if slices.ContainsFunc(t.Effect.Opaque, func(own cellgraph.Uncaptured) bool { return own.Name == u.Name }) {
+		if own[u.Name] || thing.Open != nil && !slices.Contains(thing.Open, path) {
 			continue
 		}
 		for _, touch := range thing.History {

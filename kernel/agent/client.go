@@ -99,6 +99,7 @@ type Captured struct {
 	Classes        []string               `json:"classes"`       // names that were looked up by unpickling, and what those reach
 	Definitions    []string               `json:"definitions"`   // files of local modules that only define things and that the cell reached or imported
 	Reached        []string               `json:"reached"`       // adapters that the cell observed, beyond those of Reads: nothing had come of them before
+	Unused         []string               `json:"unused"`        // adapters and names of Reads that the cell turned out not to observe
 	Running        []string               `json:"running"`       // threads and tasks of the notebook's own that go on
 	Texts          []string               `json:"texts"`         // of cells, the own one among them: something looked at their lines
 	Placed         bool                   `json:"placed"`        // something asked where in its file code stands

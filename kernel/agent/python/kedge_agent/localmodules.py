@@ -206,6 +206,11 @@ class LocalModules:
             todo.extend(loaded.keys() & _mentions(loaded[name]))
         return found
 
+    def mentions(self, name: str) -> set[str]:
+        """Names of modules that code of a loaded module can reach, and names that its functions load."""
+        module = self.loaded().get(name)
+        return _mentions(module) if module is not None else set()
+
     def _digests(self, name: str) -> dict[str, str]:
         local = set(self._loaded) | {"__main__"}
         found = {}

@@ -3,8 +3,9 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -71,6 +72,7 @@ class Outside:
         self._started = False
         self._entries: dict[str, Any] = {}
         self._reached: set[str] = set()
+        self._named: set[str] = set()  # the watched adapters to which the cell's code leads
         self._pieces: dict[str, dict[str, str]] = {}
         self._before: dict[str, str] = {}
         self._known: set[str] = set()  # the local modules loaded before the cell
@@ -79,6 +81,8 @@ class Outside:
         self._faults: dict[str, str] = {}
         self._containers = containers.Containers(ns)
         self._calls: list[str] = []
+        self._modules: set[str] = set()  # loaded before the cell
+        self._idle: set[str] = set()  # the watched adapters that the cell had nothing to do with
 
     def start(self) -> None:
         """The first message comes: what is there now is what a fresh kernel has."""
@@ -100,6 +104,8 @@ class Outside:
         lives in it. With more, what was reached since the last capture stays reached.
         """
         self._entries = self._places.entries()
+        words = found.modules | found.mentioned | found.spelled
+        said = {n for n, a in ambient.WATCHED.items() if a.named(words)}
         if any(name.startswith("IPython:transformers ") for name in self._entries):
             found.all = True  # code is not what it looks like
         for name, value in self._entries.items():
@@ -119,6 +125,9 @@ class Outside:
             done |= new
             found.close()
         self._reached |= done
+        own = {word for name in done for word in self.local.mentions(name)}
+        said |= {n for n, a in ambient.WATCHED.items() if found.all or a.named(own)}
+        self._named = self._named | said if more else said
         if found.all:
             found.names |= set(user)
 
@@ -134,10 +143,15 @@ class Outside:
         self._before = ambient.digests(self._states(self._entries))
         observed = {*ambient.ADAPTERS, PATCHED, *(MODULE + n for n in self._reached)}
         self._seeded = streams.seeded(found.tree)
+        self._modules = set(sys.modules)
+        for adapter in ambient.WATCHED.values():
+            adapter.begin()
         return {n: self._before.get(n, "") for n in sorted(observed - self._seeded)}
 
     def after(self, failed: bool) -> After:
         """The cell has run, to its end or not: what is to be captured and what it did, apart from the namespace."""
+        fresh = sys.modules.keys() - self._modules
+        self._idle = {n for n, a in ambient.WATCHED.items() if n not in self._named and not a.touched(fresh)}
         self._patches.after()
         unsure = self._seeded if failed else set()  # streams that it may not have come to seed
         self._seeded = self._seeded - unsure
@@ -172,6 +186,12 @@ class Outside:
         refused += self._containers.after() + [f"calls {name}" for name in self._calls] + self._patches.refused()
         refused += [f"changed {what}" for what in process.changes(self._watched, process.describe())]
         return differ, after, refused
+
+    def unused(self, changed: Iterable[str]) -> list[str]:
+        """The adapters and pseudo-names that the cell did not observe; changed are the adapters that it changed."""
+        idle = self._idle - set(changed)
+        return sorted(idle | {n for n in self._entries if places.is_pseudo(n) and n.partition(":")[0] in idle
+                              and " " in n})
 
     def hooks(self) -> list[str]:
         """What of the cell's own is called whatever the next ones do."""

@@ -128,7 +128,7 @@ class Walk:
         elif frames.parts(a) is not None:
             self._pandas(a, b, path, owned)
         elif kind is not types.ModuleType:
-            self._object(a, b, path)
+            self._object(a, b, path, owned)
 
     def _container(self, a: Any, b: Any, path: str, owned: bool) -> None:
         if issubclass(type(a), (list, tuple)):
@@ -230,25 +230,26 @@ class Walk:
             for c, d in zip(one, other, strict=True):
                 self._push(c, d, path)
 
-    def _attributes(self, a: Any, b: Any, path: str, strict: bool = True) -> None:
+    def _attributes(self, a: Any, b: Any, path: str, strict: bool = True, owned: bool = False) -> None:
         have, got = attributes(a), attributes(b)
         made_by_looking = libraries.cached(a)
         for key in (k for k in have if k not in made_by_looking):
             if key in got:
                 if strict:
-                    self._push(have[key], got[key], f"{path}.{key}")
+                    self._push(have[key], got[key], f"{path}.{key}", owned and _array(have[key]))
             elif strict or not key.startswith("_"):
                 raise Differs(f"{path}.{key} is not kept by the pickling of {type(a).__qualname__}")
         if strict and local(type(a)):
             more = [k for k in got if k not in have]
             self._need(not more, path, f"comes back with an attribute {''.join(more[:1])}")
 
-    def _object(self, a: Any, b: Any, path: str) -> None:
+    def _object(self, a: Any, b: Any, path: str, owned: bool) -> None:
+        """Compare two objects. The arrays that an owned one consists of are owned too: dates, what has a mask."""
         cls, own = type(a), _reducer(a)
         by_attributes = own is NotImplemented and (plain(cls) or local(cls)) and attributes(a) != {}
         strict = own is NotImplemented and (plain(cls) and attributes(a) != {} or local(cls))
         if own is NotImplemented:
-            self._attributes(a, b, path, strict)
+            self._attributes(a, b, path, strict, owned)
         solid = next(c for c in type.mro(cls) if not local(c))
         if by_attributes and solid is object:
             return
@@ -260,22 +261,26 @@ class Walk:
         self._keep.append((x, y))
         for i, (one, other) in enumerate(zip(x, y, strict=True)):
             if i == 2:
-                self._state(one, other, path, cls)
+                self._state(one, other, path, cls, owned)
             elif one is not None or other is not None:
                 self._push(one, other, path)
 
-    def _state(self, a: Any, b: Any, path: str, cls: type) -> None:
+    def _state(self, a: Any, b: Any, path: str, cls: type, owned: bool) -> None:
         """Two states of objects of one class; what only the second has was made by looking at it."""
         if type(a) is tuple and type(b) is tuple and len(a) == len(b) and not local(cls):
             for one, other in zip(a, b, strict=True):
-                self._state(one, other, path, cls)
+                self._state(one, other, path, cls, owned)
         elif type(a) is dict and type(b) is dict:
             for key in a:
                 if key not in _SKIPPED or not str(cls.__module__).startswith(("matplotlib", "mpl_")):
                     self._need(key in b, f"{path}.{key}", "is lost")
-                    self._push(a[key], b[key], f"{path}.{key}")
+                    self._push(a[key], b[key], f"{path}.{key}", owned and _array(a[key]))
         elif a is not None or b is not None:
-            self._push(a, b, path)
+            self._push(a, b, path, owned and _array(a))
+
+
+def _array(obj: Any) -> bool:
+    return issubclass(type(obj), memory.numpy_arrays())
 
 
 def _items(obj: Any) -> Any:

@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from . import forked, groups, live, named, pickler, proof, unforked
+from . import forked, groups, live, named, openfiles, pickler, proof, unforked
 from .namespace import describe
 
 PAGE = 4096
@@ -56,7 +56,18 @@ class Saver:
             if why:
                 saved.remove(group)
                 self._lose(lost, group["names"], why, user)
+        self._open(lost, user)
         return {"groups": saved, "uncaptured": [lost[n] for n in sorted(lost)], "apart": extra}
+
+    def _open(self, lost: dict[str, dict[str, Any]], user: dict[str, Any]) -> None:
+        """Add to what is lost the files that it holds open, where that is known."""
+        known: dict[str, list[str] | None] = {}
+        for one in lost.values():
+            first = one["with"][0]
+            if first not in known:
+                known[first] = openfiles.held([user[n] for n in one["with"]], self.live.ns)
+            if known[first] is not None:
+                one["open"] = known[first]
 
     @staticmethod
     def _messages(task: _Task) -> Iterable[dict[str, Any]]:

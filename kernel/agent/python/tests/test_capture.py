@@ -455,3 +455,20 @@ def test_every_native_package_of_these_tests_is_on_the_list(book):
         pytest.importorskip(name)
     watch.after()
     assert watch._native == set()
+
+
+def test_results_and_parts_of_pandas_that_share_an_index_come_back(book, fresh):
+    pandas = pytest.importorskip("pandas")
+    if int(pandas.__version__.split(".")[0]) < 3:
+        pytest.skip("what pandas 2 shares is seen")
+    book.run("import pandas as pd, numpy as np\n"
+             "s = pd.Series(np.arange(30.), index=pd.date_range('2020-01-01', periods=30, freq='MS'))\n"
+             "a = s.to_numpy()\ntrain, test = s[:-12], s[-12:]\n"
+             "r = pd.DataFrame({'x': [1., 2, 4]}, index=pd.to_datetime(['2024-01-01', '2024-01-02', '2024-01-03']))\n"
+             "n = r.apply(lambda c: c - 1)\nworst = r.apply(lambda c: c.min())\n")
+    assert book.save() == {}
+    other = fresh()
+    book.load(other)
+    other.run("worst.index.name = 'q'\n"
+              "assert r.columns.name == 'q' and r.index.equals(n.index) and test.index.freq == train.index.freq\n"
+              "assert np.shares_memory(a, train.to_numpy()) and np.shares_memory(a, test.to_numpy())\n")

@@ -1,8 +1,10 @@
 """Adapters for process state outside the namespace.
 
 An adapter is a module with NAME, ``capture() → bytes`` (equal in every process that did the same, empty where
-nothing differs from a fresh process) and ``restore(bytes)``; ``start()``, if it has one, marks the baseline. State
-that holds objects of the notebook is kept by the places (../places.py) instead.
+nothing differs from a fresh process) and ``restore(bytes)``; ``start()``, if it has one, marks the baseline. One with
+``begin()``, ``named(words)`` and ``touched(modules)`` knows whether a cell had to do with it: others do not observe
+it, nor what the place of that name holds. State that holds objects of the notebook is kept by the places
+(../places.py) instead.
 """
 from __future__ import annotations
 
@@ -13,6 +15,7 @@ from typing import Any
 from . import (
     autoreload,
     backend,
+    captured_warnings,
     colours,
     cwd,
     decimal_flags,
@@ -44,8 +47,10 @@ from . import (
 ADAPTERS: dict[str, Any] = {a.NAME: a for a in (
     environ, cwd, sys_path, settings, extensions, autoreload, ipython_settings, futures, backend, inline, rcparams,
     colours, library_settings, numpy_options, pandas_options, polars_config, plotly_defaults, tqdm_pandas,
-    torch_defaults, logs, warning_filters, registries, decimal_flags, process, python_random, numpy_random,
-    torch_random)}
+    torch_defaults, logs, captured_warnings, warning_filters, registries, decimal_flags, process, python_random,
+    numpy_random, torch_random)}
+
+WATCHED: dict[str, Any] = {n: a for n, a in ADAPTERS.items() if hasattr(a, "touched")}
 
 LEADING = ("environ", "cwd", "sys.path")  # these come before modules are imported
 

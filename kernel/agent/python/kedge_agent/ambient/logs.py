@@ -1,12 +1,28 @@
-"""Levels and switches of loggers; handlers and filters are kept by the place of logging."""
+"""Levels and switches of loggers; handlers and filters are kept by the place of logging.
+
+A cell observes them if its code leads to logging, or if something asked a logger or a handler for anything while it
+ran. Not seen is a library that reads a level past the methods of loggers, other than while it is imported.
+"""
 from __future__ import annotations
 
 import logging
 import pickle
-import warnings
+import sys
+from collections import deque
+from collections.abc import Iterable
 from typing import Any
 
+from .. import noting
+
 NAME = "logging"
+_ASKED: deque[Any] = deque(maxlen=10_000)  # loggers and handlers asked for anything since begin; None for others
+_METHODS = {logging.Logger: ("isEnabledFor", "getEffectiveLevel", "handle", "callHandlers", "hasHandlers", "setLevel",
+                             "addHandler", "removeHandler"),
+            logging.Filterer: ("filter", "addFilter", "removeFilter"),
+            logging.Handler: ("handle", "format", "setLevel", "setFormatter")}
+_FUNCTIONS = ("basicConfig", "getLevelNamesMapping", "addLevelName", "disable", "captureWarnings", "_showwarning")
+_OWN: dict[str, list[Any]] = {}  # the handlers that the kernel's loggers had at the start
+_noted = [False]  # whether all calls are noted
 _START: dict[str, tuple[int, bool, bool]] = {}
 _LEVELS: dict[int, str] = {}
 
@@ -25,27 +41,54 @@ def start() -> None:
     """The loggers as they are now are the baseline."""
     _START.update((n, _switches(log)) for n, log in loggers())
     _LEVELS.update(logging._levelToName)  # type: ignore[attr-defined]
+    told = _ASKED.append
+    done = [noting.note(vars(owner)[name], told, "self") for owner, names in _METHODS.items() for name in names]
+    done += [noting.note(vars(logging)[name], told, "None") for name in _FUNCTIONS if hasattr(logging, name)]
+    _noted[0] = all(done)
+    _OWN.update((n, list(log.handlers)) for n, log in loggers())
 
 
-def _captured() -> bool:
-    """Whether warnings go to logging."""
-    return getattr(warnings.showwarning, "__module__", "") == "logging"
+def named(words: Iterable[str]) -> bool:
+    """Whether names of modules, or words, lead to logging."""
+    return any("logging" in word.split(".") for word in words)
+
+
+def begin() -> None:
+    """A cell comes."""
+    _ASKED.clear()
+
+
+def touched(fresh: Iterable[str]) -> bool:
+    """Whether something asked or set anything since begin; fresh are modules that were imported since."""
+    if not _noted[0] or len(_ASKED) == _ASKED.maxlen or not all(map(_own, _ASKED)):
+        return True
+    held = [v for n in fresh for v in list(vars(sys.modules.get(n, logging)).values())]
+    return any(v is logging or isinstance(v, logging.Logger) for v in held)
+
+
+def _own(asked: Any) -> bool:
+    """Whether asked is a logger or handler of the kernel's that the notebook's settings have no part in."""
+    if isinstance(asked, logging.Handler):
+        return any(asked is h for handlers in _OWN.values() for h in handlers)
+    if not isinstance(asked, logging.Logger) or asked.name not in _START or logging.root.manager.disable:
+        return False
+    level, disabled, propagate = _switches(asked)
+    return (bool(level) and not disabled and not propagate and _START[asked.name] == (level, disabled, propagate)
+            and _OWN[asked.name] == asked.handlers)
 
 
 def capture() -> bytes:
     """What differs from the baseline, and from loggers that nobody has touched."""
-    touched = [(n, *_switches(log)) for n, log in loggers() if _switches(log) != _START.get(n, (0, False, True))]
+    changed = [(n, *_switches(log)) for n, log in loggers() if _switches(log) != _START.get(n, (0, False, True))]
     names = sorted(logging._levelToName.items() - _LEVELS.items())  # type: ignore[attr-defined]
-    disable, captured = logging.root.manager.disable, _captured()
-    if not (touched or names or disable or captured):
-        return b""
-    return pickle.dumps((touched, names, disable, captured), 5)
+    disable = logging.root.manager.disable
+    return pickle.dumps((changed, names, disable), 5) if changed or names or disable else b""
 
 
 def restore(state: bytes) -> None:
     """Set all of it."""
-    touched, names, disable, captured = pickle.loads(state) if state else ((), (), 0, False)
-    wanted: dict[str, Any] = {n: rest for n, *rest in touched}
+    changed, names, disable = pickle.loads(state) if state else ((), (), 0)
+    wanted: dict[str, Any] = {n: rest for n, *rest in changed}
     for name, _ in loggers():
         wanted.setdefault(name, _START.get(name, (0, False, True)))
     for name, (level, disabled, propagate) in wanted.items():
@@ -56,5 +99,3 @@ def restore(state: bytes) -> None:
     for level, text in names:
         logging.addLevelName(level, text)
     logging.disable(disable)
-    if _captured() != captured:
-        logging.captureWarnings(captured)
