@@ -70,3 +70,26 @@ def test_what_has_no_source_is_left_alone(box):
     assert not noting.note(space["f"], [].append, "x")
     assert space["f"].__code__ is plain
     assert not noting.note(len, [].append, "x")
+
+
+def test_modules_may_hold_what_is_gone():
+    import types
+    import weakref
+
+    from kedge_agent.ambient import logs
+
+    class Thing:
+        pass
+
+    module = types.ModuleType("kedge_fresh")
+    module.gone = weakref.proxy(Thing())
+    sys.modules["kedge_fresh"] = module
+    try:
+        logs.start()
+        logs.begin()
+        sys.modules["kedge_odd"] = None
+        assert not logs.touched(["kedge_fresh", "kedge_odd"])
+        module.log = logs.logging.getLogger("kedge_fresh")
+        assert logs.touched(["kedge_fresh"])
+    finally:
+        del sys.modules["kedge_fresh"], sys.modules["kedge_odd"]

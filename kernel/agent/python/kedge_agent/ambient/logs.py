@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import pickle
 import sys
+import types
 from collections import deque
 from collections.abc import Iterable
 from typing import Any
@@ -62,8 +63,9 @@ def touched(fresh: Iterable[str]) -> bool:
     """Whether something asked or set anything since begin; fresh are modules that were imported since."""
     if not _noted[0] or len(_ASKED) == _ASKED.maxlen or not all(map(_own, _ASKED)):
         return True
-    held = [v for n in fresh for v in list(vars(sys.modules.get(n, logging)).values())]
-    return any(v is logging or isinstance(v, logging.Logger) for v in held)
+    modules = [m for m in map(sys.modules.get, fresh) if issubclass(type(m), types.ModuleType)]
+    held = [v for m in modules for v in list(object.__getattribute__(m, "__dict__").values())]
+    return any(v is logging or issubclass(type(v), logging.Logger) for v in held)
 
 
 def _own(asked: Any) -> bool:
