@@ -33,9 +33,18 @@ def loads(top: types.CodeType) -> set[str]:
                 extended = (extended | raw[i + 1]) << 8
                 continue
             if raw[i] in _LOADS:
-                found.add(code.co_names[(extended | raw[i + 1]) >> _LOADS[raw[i]]])
+                name = code.co_names[(extended | raw[i + 1]) >> _LOADS[raw[i]]]
+                if name != "__annotations__" or not _annotates(raw, i + 2):
+                    found.add(name)
             extended = 0
     return found
+
+
+def _annotates(raw: bytes, at: int) -> bool:
+    """Whether what is loaded before at gets an item with a constant key there: so x: int = 1 is compiled."""
+    while raw[at:at + 1] == bytes([dis.EXTENDED_ARG]):
+        at += 2
+    return raw[at:at + 4:2] == bytes([dis.opmap["LOAD_CONST"], dis.opmap["STORE_SUBSCR"]])
 
 
 def compiled(statements: list[ast.stmt]) -> types.CodeType:

@@ -107,3 +107,12 @@ def test_classes_of_the_notebook_that_a_pickle_names_are_noted():
     seen._told(b"pickle.find_class", ("__main__", "Point.Inner"))
     seen._told(b"pickle.find_class", ("collections", "deque"))
     assert seen.classes == {"Point"}
+
+
+def test_annotating_is_not_asking_for_annotations():
+    for code in ("x: int = 1", "class A:\n    x: int = 1", "def f():\n    class A:\n        x: int\n    return A"):
+        found, _ = reads.find(code, {}, {})
+        assert not found.beyond(), code
+    for code in ("print(__annotations__)", "def f(): return __annotations__['x']\nf()", "k = 'x'\n__annotations__[k]"):
+        found, _ = reads.find(code, {}, {})
+        assert found.beyond(), code
