@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"strings"
 
 	"kedge/kernel/wire"
 )
@@ -61,17 +60,17 @@ type Cell struct {
 // Call sends a private request to the kernel and returns the content and buffers of its reply; clients see nothing
 // of it. What a thread of the notebook prints meanwhile belongs to the latest cell.
 func (c *Cell) Call(ctx context.Context, channel, msgType string, content any, buffers [][]byte) (json.RawMessage, [][]byte, error) {
-	return c.gate.proxy.child.Call(ctx, channel, msgType, content, buffers)
+	return c.Kernel().Call(ctx, channel, msgType, content, buffers)
 }
 
 // Kernel returns the kernel behind the proxy.
-func (c *Cell) Kernel() *Kernel { return c.gate.proxy.child }
+func (c *Cell) Kernel() *Kernel { return c.gate.proxy.kernel() }
 
 // Forward lets the kernel run the request and returns what it gave, after clients have got it: reply and idle. A mark
 // is set as "kedge" in the metadata of the reply. If the kernel dies the error wraps ErrKernelDied. If a client has
 // asked for an interrupt before, nothing is sent and the error is ErrInterrupted.
 func (c *Cell) Forward(ctx context.Context, mark json.RawMessage) (Result, error) {
-	g, k := c.gate, c.gate.proxy.child
+	g, k := c.gate, c.Kernel()
 	run := &execution{res: Result{Times: map[string]string{}}, widgets: g.widgets}
 	k.mu.Lock()
 	run.earlier = maps.Clone(k.displays)
@@ -112,7 +111,7 @@ func (c *Cell) Metadata(status string) map[string]any {
 	defer c.gate.mu.Unlock()
 	if c.gate.engine != nil {
 		metadata["engine"] = c.gate.engine
-	} else if ident, ok := strings.CutPrefix(strings.TrimSuffix(c.gate.proxy.child.topic, ".status"), "kernel."); ok {
+	} else if ident, ok := c.Kernel().ident(); ok {
 		metadata["engine"] = ident
 	}
 	return metadata

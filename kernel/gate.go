@@ -90,7 +90,7 @@ func (g *gate) send(ctx context.Context, r *ShellRequest) error {
 	if beside && !(r.wanted && g.onlyComms(r)) {
 		g.mu.Unlock()
 		g.session.Aside("shell", r.Header.MsgType, r.Content)
-		return ignoreClosed(r.link.kernel.send(r.raw))
+		return ignoreClosed(r.link.send(r.raw))
 	}
 	if r.wanted || g.working || len(g.held) > 0 {
 		g.held = append(g.held, r)
@@ -100,7 +100,7 @@ func (g *gate) send(ctx context.Context, r *ShellRequest) error {
 	}
 	g.note(r, nil, nil)
 	g.mu.Unlock()
-	return ignoreClosed(r.link.kernel.send(r.raw))
+	return ignoreClosed(r.link.send(r.raw))
 }
 
 // onlyComms reports whether r and all that the kernel has and that waits are messages to comms. To a subshell these can
@@ -119,10 +119,10 @@ func (g *gate) onlyComms(r *ShellRequest) bool {
 // pass sends a request that has waited to the kernel. Where its client's connection is closed the client's next one
 // takes its place, or ours: the kernel does what it was asked, and nobody gets the reply.
 func (g *gate) pass(r *ShellRequest, in *inflight) error {
-	if r.link.kernel.send(r.raw) == nil {
+	if r.link.send(r.raw) == nil {
 		return nil
 	}
-	if l := g.proxy.successor(r.link); l != nil && l != r.link && l.kernel.send(r.raw) == nil {
+	if l := g.proxy.successor(r.link); l != nil && l != r.link && l.send(r.raw) == nil {
 		return nil
 	}
 	g.mu.Lock()
@@ -130,7 +130,7 @@ func (g *gate) pass(r *ShellRequest, in *inflight) error {
 		in.replied = true
 	}
 	g.mu.Unlock()
-	return g.proxy.child.channels["shell"].send(r.raw)
+	return g.proxy.kernel().channels["shell"].send(r.raw)
 }
 
 // note remembers a request that is about to be sent to the kernel. g.mu is held.

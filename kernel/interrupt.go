@@ -18,7 +18,7 @@ func (l *link) interrupt(f wire.Frames, ours bool) (err error) {
 	l.status("busy", f.Header)
 	content := map[string]string{"status": "ok"}
 	if !ours {
-		err = l.child.Interrupt()
+		err = l.kernel().Interrupt()
 	}
 	if err != nil {
 		content = map[string]string{"status": "error", "ename": "OSError", "evalue": err.Error()}

@@ -1,9 +1,11 @@
 package kernel
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -23,10 +25,23 @@ var errReplay = errors.New("the signature was used before")
 // sees the clients that it would see without us, routes to them, and holds them back, as it would.
 type link struct {
 	*Proxy
+	ctx     context.Context // of the connection
 	channel string
 	front   *peer
-	kernel  *channel
-	warned  bool // a message of this client was refused
+	pumps   sync.WaitGroup // one for each side so far
+	warned  bool           // a message of this client was refused
+
+	mu   sync.Mutex
+	side *side // the present one
+}
+
+// side is the kernel's end of a link.
+type side struct {
+	*channel
+	kernel *Kernel
+
+	mu      sync.Mutex
+	waiting [][][]byte // what was asked on control and hb and the kernel has not answered
 }
 
 // link serves a connection to shell, control, stdin or hb until one of its two sides ends.
@@ -38,31 +53,100 @@ func (p *Proxy) link(ctx context.Context, name string, front *peer) {
 	case <-ctx.Done():
 		return
 	}
-	l := &link{Proxy: p, channel: name, front: front}
-	var err error
-	if l.kernel, err = p.child.dial(ctx, name, front.conn.Identity); err != nil {
+	l := &link{Proxy: p, ctx: ctx, channel: name, front: front}
+	if l.connect() != nil {
 		return
 	}
 	p.hold(l)
-	defer l.kernel.raw.Close()
-	stop := context.AfterFunc(ctx, func() { _ = l.kernel.raw.Close() })
+	defer l.detach()
+	stop := context.AfterFunc(ctx, l.detach)
 	defer stop()
-	over := make(chan struct{})
-	var pump sync.WaitGroup
-	pump.Go(func() { l.fromKernel(ctx); close(over) })
-	pump.Go(func() {
-		select {
-		case <-p.child.proc.died:
-			_ = l.kernel.raw.SetReadDeadline(time.Now().Add(drainTime))
-		case <-over:
-		}
-	})
 	l.fromClient(ctx)
 	if l.gate != nil && name == "shell" {
 		l.gate.outlive(ctx, l, taken)
 	}
-	_ = l.kernel.raw.Close()
-	pump.Wait()
+	l.detach()
+	l.pumps.Wait()
+}
+
+// connect makes the link's side to the kernel.
+func (l *link) connect() error {
+	for {
+		s, err := l.reach(l.ctx, l.kernel())
+		if err != nil {
+			return err
+		}
+		l.Proxy.mu.Lock()
+		if l.kernel() == s.kernel {
+			l.links[l] = true
+			l.face(s)
+			l.Proxy.mu.Unlock()
+			return nil
+		}
+		l.Proxy.mu.Unlock()
+		_ = s.raw.Close()
+	}
+}
+
+// reach makes a connection to k under the client's identity.
+func (l *link) reach(ctx context.Context, k *Kernel) (*side, error) {
+	c, err := k.dial(ctx, l.channel, l.front.conn.Identity)
+	return &side{channel: c, kernel: k}, err
+}
+
+// face makes s the link's side, and hands on what comes from it. It returns the requests that the former one has not
+// answered.
+func (l *link) face(s *side) (unanswered [][][]byte) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.side != nil {
+		l.side.mu.Lock()
+		unanswered = l.side.waiting
+		l.side.mu.Unlock()
+	}
+	l.side = s
+	over := make(chan struct{})
+	l.pumps.Go(func() { l.fromKernel(s); close(over) })
+	l.pumps.Go(func() {
+		select {
+		case <-s.kernel.proc.died:
+			_ = s.raw.SetReadDeadline(time.Now().Add(drainTime))
+		case <-over:
+		}
+	})
+	return unanswered
+}
+
+// detach ends the link's side. It may be called again.
+func (l *link) detach() {
+	l.Proxy.mu.Lock()
+	delete(l.links, l)
+	l.Proxy.mu.Unlock()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	_ = l.side.raw.Close()
+}
+
+// send hands frames to the kernel.
+func (l *link) send(frames [][]byte) error {
+	l.mu.Lock()
+	s := l.side
+	if l.channel == "control" || l.channel == "hb" {
+		s.mu.Lock()
+		s.waiting = append(s.waiting, frames)
+		s.mu.Unlock()
+	}
+	l.mu.Unlock()
+	return s.channel.send(frames)
+}
+
+// answered forgets the request with this id; all, if it is empty.
+func (s *side) answered(id string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.waiting = slices.DeleteFunc(s.waiting, func(frames [][]byte) bool {
+		return slices.ContainsFunc(frames, func(f []byte) bool { return bytes.Contains(f, []byte(id)) })
+	})
 }
 
 // arrive makes front the holder of its identity on the channel. A former holder is ended: it is the same client,
@@ -128,7 +212,7 @@ func (l *link) fromClient(ctx context.Context) {
 			return
 		}
 		if l.channel == "hb" {
-			_ = l.kernel.send(frames)
+			_ = l.send(frames)
 			continue
 		}
 		f, err := l.inspect(frames)
@@ -160,11 +244,11 @@ func (l *link) inspect(frames [][]byte) (wire.Frames, error) {
 // request acts on the few messages that are for us too, and sends the rest to the kernel as it came.
 func (l *link) request(ctx context.Context, f wire.Frames, frames [][]byte) error {
 	if l.channel == "stdin" {
-		return ignoreClosed(l.kernel.send(frames))
+		return ignoreClosed(l.send(frames))
 	}
 	var h wire.Header
 	if err := json.Unmarshal(f.Header, &h); err != nil {
-		return ignoreClosed(l.kernel.send(frames)) // the kernel has its own way to refuse it
+		return ignoreClosed(l.send(frames)) // the kernel has its own way to refuse it
 	}
 	switch {
 	case h.MsgType == "interrupt_request":
@@ -183,28 +267,36 @@ func (l *link) request(ctx context.Context, f wire.Frames, frames [][]byte) erro
 		return l.gate.send(ctx, &ShellRequest{Header: h, Metadata: f.Metadata, Content: f.Content, Buffers: f.Buffers,
 			frames: f, raw: frames, link: l})
 	}
-	return ignoreClosed(l.kernel.send(frames))
+	return ignoreClosed(l.send(frames))
 }
 
 // ignoreClosed drops the error of a send: the connection's reader sees its end.
 func ignoreClosed(error) error { return nil }
 
-// fromKernel hands the kernel's messages on until its connection ends, then lets the client read them. Of a client
-// that has gone the gate still hears the replies.
-func (l *link) fromKernel(ctx context.Context) {
-	defer l.front.finish()
+// fromKernel hands the messages of a side of the kernel's on until its connection ends, then lets the client read
+// them, unless another has taken its place. Of a client that has gone the gate still hears the replies.
+func (l *link) fromKernel(s *side) {
+	defer func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		if l.side == s {
+			l.front.finish()
+		}
+	}()
 	for gone := false; ; {
-		frames, err := l.kernel.conn.Read()
+		frames, err := s.conn.Read()
 		if err != nil {
 			return
 		}
-		if l.channel != "hb" {
-			frames = l.reply(frames)
+		if l.channel == "hb" {
+			s.answered("")
+		} else {
+			frames = l.reply(s, frames)
 		}
 		if gone {
 			continue
 		}
-		if err := l.front.out.wait(ctx, zmtp.Encode(frames)); err != nil {
+		if err := l.front.out.wait(l.ctx, zmtp.Encode(frames)); err != nil {
 			if gone = l.gate != nil; !gone {
 				return
 			}
@@ -213,12 +305,16 @@ func (l *link) fromKernel(ctx context.Context) {
 }
 
 // reply changes what must differ in a message of the kernel: nothing in almost all of them.
-func (l *link) reply(frames [][]byte) [][]byte {
+func (l *link) reply(s *side, frames [][]byte) [][]byte {
 	f, err := wire.Split(frames)
 	if err != nil {
 		return frames
 	}
 	changed := false
+	var parent wire.Header
+	if l.channel == "control" && json.Unmarshal(f.Parent, &parent) == nil && parent.MsgID != "" {
+		s.answered(parent.MsgID)
+	}
 	if contains(f.Header, "connect_reply") {
 		f.Content, changed = l.ports(f.Content), true
 	}

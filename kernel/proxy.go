@@ -52,10 +52,12 @@ type Proxy struct {
 	gate   *gate         // nil without a session
 	asked  atomic.Bool   // a client asked for shutdown
 	ready  chan struct{} // closed once child is set
-	child  *Kernel
-	cell   []byte // header of the request that ran the latest cell, of the goroutine that reads iopub
+	over   chan struct{} // closed when the kernel has ended by itself
+	child  atomic.Pointer[Kernel]
+	cell   atomic.Pointer[[]byte] // header of the request that ran the latest cell
 
 	mu      sync.Mutex
+	links   map[*link]bool    // those that have their side to the kernel
 	holders map[string]holder // by channel and identity
 	clients int               // connections that said who they are
 	gone    chan struct{}     // closed by the last of them; nil until they are waited for
@@ -64,7 +66,7 @@ type Proxy struct {
 // OpenProxy binds the sockets of the connection file. Errors wrap ErrConnection.
 func OpenProxy(cfg ProxyConfig) (*Proxy, error) {
 	p := &Proxy{cfg: cfg, log: cfg.Logger, signer: wire.NewSigner(cfg.Connection.key), ready: make(chan struct{}),
-		holders: map[string]holder{}}
+		over: make(chan struct{}), links: map[*link]bool{}, holders: map[string]holder{}}
 	if p.log == nil {
 		p.log = slog.New(slog.DiscardHandler)
 	}
@@ -134,27 +136,26 @@ func (p *Proxy) Run(ctx context.Context) error {
 
 // supervise starts the kernel and waits for its end, or ends it with ctx.
 func (p *Proxy) supervise(ctx context.Context) error {
-	child := p.cfg.Child
-	child.Key, child.Connection = p.cfg.Connection.key, p.cfg.Connection.rest
-	child.File, child.StartTimeout, child.Logger = filepath.Base(p.cfg.Connection.Path), -1, p.log
-	if child.Key == nil {
-		child.Key = []byte{} // nil would mean a fresh one
-	}
-	k, err := startTaking(ctx, child, p.take)
+	k, err := startTaking(ctx, p.childConfig(), p.take)
 	if err != nil {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
 		return err
 	}
-	p.child = k
+	p.child.Store(k)
 	close(p.ready)
-	select {
-	case <-ctx.Done():
-		k.stop()
-		return context.Cause(ctx)
-	case <-k.proc.died:
+	for ended := false; !ended; {
+		k = p.kernel()
+		select {
+		case <-ctx.Done():
+			k.stop()
+			return context.Cause(ctx)
+		case <-k.proc.died:
+			ended = p.kernel() == k // else another stands in its place
+		}
 	}
+	close(p.over)
 	<-k.drained
 	p.close()
 	p.iopub.finish()
@@ -165,6 +166,20 @@ func (p *Proxy) supervise(ctx context.Context) error {
 	}
 	return &ExitError{Code: k.proc.code, State: k.proc.state}
 }
+
+// childConfig says how the kernel is started.
+func (p *Proxy) childConfig() Config {
+	child := p.cfg.Child
+	child.Key, child.Connection = p.cfg.Connection.key, p.cfg.Connection.rest
+	child.File, child.StartTimeout, child.Logger = filepath.Base(p.cfg.Connection.Path), -1, p.log
+	if child.Key == nil {
+		child.Key = []byte{} // nil would mean a fresh one
+	}
+	return child
+}
+
+// kernel is the kernel that clients talk to; nil before it has started.
+func (p *Proxy) kernel() *Kernel { return p.child.Load() }
 
 // part waits until the clients have read what was left for them, or had their time.
 func (p *Proxy) part(ctx context.Context) {
@@ -219,8 +234,11 @@ func (e *ExitError) Error() string { return fmt.Sprintf("%v: %s", ErrKernelDied,
 func (e *ExitError) Unwrap() error { return ErrKernelDied }
 
 // take is given the kernel's iopub messages. It forwards those that are for clients, and leaves to the Kernel those
-// about requests of ours.
+// about requests of ours, and all of a kernel that is not, or no longer, the one that clients talk to.
 func (p *Proxy) take(k *Kernel, frames [][]byte) bool {
+	if now := p.kernel(); now != nil && now != k {
+		return false
+	}
 	f, err := wire.Split(frames)
 	if err != nil {
 		return false
@@ -233,7 +251,7 @@ func (p *Proxy) take(k *Kernel, frames [][]byte) bool {
 		return true
 	}
 	if contains(f.Header, "execute_input") {
-		p.cell = f.Parent
+		p.cell.Store(&f.Parent)
 	}
 	p.iopub.publish(frames)
 	if p.gate != nil {
@@ -254,8 +272,9 @@ func (p *Proxy) takeOwn(k *Kernel, f wire.Frames) bool {
 	if kind == "status" || k.awaits(f.Parent) {
 		return false
 	}
-	if f.Parent = p.cell; f.Parent == nil {
-		f.Parent = []byte("{}")
+	f.Parent = []byte("{}")
+	if cell := p.cell.Load(); cell != nil {
+		f.Parent = *cell
 	}
 	p.iopub.publish(p.signer.Join(f))
 	return true
@@ -263,7 +282,7 @@ func (p *Proxy) takeOwn(k *Kernel, f wire.Frames) bool {
 
 // topic is what the kernel puts before a message of the given type on iopub.
 func (p *Proxy) topic(msgType string) [][]byte {
-	prefix, ok := strings.CutSuffix(p.child.topic, "status")
+	prefix, ok := strings.CutSuffix(p.kernel().topic, "status")
 	if !ok {
 		return [][]byte{[]byte(msgType)}
 	}
@@ -272,7 +291,7 @@ func (p *Proxy) topic(msgType string) [][]byte {
 
 // message is one of ours to clients, in the kernel's session: front ends drop messages when sessions alternate.
 func (p *Proxy) message(msgType string, parent []byte, content, metadata any, buffers [][]byte) wire.Frames {
-	h := p.child.peer
+	h := p.kernel().peer
 	h.MsgID, h.MsgType, h.Date = uuid.NewString(), msgType, now()
 	f := wire.Frames{Header: encode(h), Parent: parent, Metadata: []byte("{}"), Content: encode(content), Buffers: buffers}
 	if metadata != nil {

@@ -120,7 +120,7 @@ func (g *gate) outlive(ctx context.Context, l *link, taken <-chan struct{}) {
 	select {
 	case <-parted:
 	case <-taken:
-	case <-g.proxy.child.proc.died:
+	case <-g.proxy.over:
 	case <-ctx.Done():
 	}
 	g.mu.Lock()

@@ -2,6 +2,7 @@ package live
 
 import (
 	"encoding/json"
+	"errors"
 	"os"
 	"slices"
 	"strings"
@@ -71,6 +72,15 @@ func (f *file) read() {
 		return
 	}
 	f.steps = len(outline.Steps) > 0
+}
+
+// outline are the notebook's steps as it now is.
+func (f *file) outline() (*notebook.Outline, error) {
+	f.read()
+	if f.doc == nil {
+		return nil, errors.New("the notebook cannot be read")
+	}
+	return f.doc.Outline(f.auto)
 }
 
 // tagged says whether the notebook has steps, as far as its file or the tags that came with a request tell.

@@ -37,7 +37,9 @@ type Config struct {
 	// StreamRate is how many bytes per second of streams are shown again; 0: as fast as they come.
 	StreamRate int
 	Open       func(ctx context.Context, path string) (session.Config, func() error, error)
-	Logger     *slog.Logger
+	// Spawn is needed to go back in the notebook; nil if that is not possible.
+	Spawn  Spawn
+	Logger *slog.Logger
 }
 
 // Notebook is the notebook of a live kernel. It implements [kernel.Session]:
@@ -50,14 +52,18 @@ type Notebook struct {
 	active bool            // the notebook has steps: every request that runs code comes to us
 	ran    bool            // code has run before that
 	beside string          // what has run beside the cells
+	debug  bool            // a debugger is attached
 	shows  map[string]bool // comms by which front ends ask for the state of widgets, which changes nothing
 
+	ring    *observe.Ring        // of the present kernel
 	nb      *session.Interactive // nil until the first cell of a notebook with steps, or if that could not be opened
 	opened  bool
 	why     string // why nothing is restored or kept; "" if the session says
 	off     bool   // %kedge off
 	close   func() error
 	writing errgroup.Group
+	spare   *spare
+	unready context.CancelFunc // ends the spare kernel
 	past    []outcome
 }
 
@@ -73,7 +79,7 @@ type outcome struct {
 // New returns the notebook of a kernel that has not started yet. With a nil
 // Ring, or a nil Open, no cell of it is restored or kept.
 func New(cfg Config) *Notebook {
-	n := &Notebook{cfg: cfg, shows: map[string]bool{}}
+	n := &Notebook{cfg: cfg, ring: cfg.Ring, shows: map[string]bool{}, spare: newSpare(cfg.Spawn)}
 	if cfg.Path != "" {
 		n.file = &file{path: cfg.Path}
 	}
@@ -83,6 +89,7 @@ func New(cfg Config) *Notebook {
 // Close makes what was recorded durable. The kernel is gone by then.
 func (n *Notebook) Close() error {
 	if n.nb != nil {
+		n.unready()
 		n.nb.Close()
 	}
 	_ = n.writing.Wait() // its errors are faults of the session
@@ -90,8 +97,8 @@ func (n *Notebook) Close() error {
 	if n.close != nil {
 		err = n.close()
 	}
-	if n.cfg.Ring != nil {
-		err = errors.Join(err, n.cfg.Ring.Close())
+	if n.ring != nil {
+		err = errors.Join(err, n.ring.Close())
 	}
 	return err
 }
@@ -159,7 +166,11 @@ func (n *Notebook) Aside(channel, msgType string, content json.RawMessage) {
 	what := "a subshell ran code"
 	if channel == "control" {
 		var debug struct{ Command string }
-		if json.Unmarshal(content, &debug) == nil && !reaches[debug.Command] {
+		_ = json.Unmarshal(content, &debug)
+		n.mu.Lock()
+		n.debug = n.debug && debug.Command != "disconnect" || debug.Command == "initialize" || debug.Command == "attach"
+		n.mu.Unlock()
+		if debug.Command != "" && !reaches[debug.Command] {
 			return
 		}
 		what = "a debugger reached into the kernel"
@@ -181,6 +192,15 @@ var reaches = map[string]bool{"attach": true, "evaluate": true, "setVariable": t
 
 // Intercept implements [kernel.Session].
 func (n *Notebook) Intercept(ctx context.Context, r *kernel.ShellRequest, c *kernel.Cell) error {
+	n.spare.tell(rest{})
+	err := n.handle(ctx, r, c)
+	if n.nb != nil && n.cfg.Spawn != nil {
+		n.spare.tell(rest{c.Starter(), n.nb.Ahead()})
+	}
+	return err
+}
+
+func (n *Notebook) handle(ctx context.Context, r *kernel.ShellRequest, c *kernel.Cell) error {
 	if r.Header.MsgType != "execute_request" {
 		if n.open(ctx, c) {
 			return interrupted(n.foreign(ctx, session.Everything, c))
@@ -294,14 +314,16 @@ func (n *Notebook) start(ctx context.Context, c *kernel.Cell) error {
 		return err
 	}
 	cfg.Sockets = c.Kernel().Dir()
-	if ran {
-		cfg.Blind = lateTags
-	}
 	nb, err := session.OpenInteractive(ctx, cfg, c.Kernel(), n.cfg.Ring)
 	if err != nil {
 		return err
 	}
-	n.nb = nb
+	if n.nb = nb; ran {
+		nb.Lose(lateTags)
+	}
+	quiet, cancel := context.WithCancel(ctx)
+	n.unready = cancel
+	n.writing.Go(func() error { return n.spare.run(quiet) })
 	n.writing.Go(func() error {
 		nb.Run(ctx)
 		return nil

@@ -9,13 +9,15 @@ import (
 	"kedge/kernel"
 )
 
-const magicUsage = `usage: %kedge status | why | rerun | off | on
+const magicUsage = `usage: %kedge status | why | rerun | off | on | restore [STEP]
 
   status  which notebook this is, and what became of its cells
   why     why the last cell was restored or ran
   rerun   the next cell really runs
   off     cells run, and are neither restored nor kept
   on      the rule applies again
+  restore the kernel, a fresh one, and the folder are what they are after the
+          cells up to the end of STEP, or up to the first that would have to run
 `
 
 // isMagic says whether a request is one line of %kedge.
@@ -27,11 +29,18 @@ func isMagic(a asked) bool {
 
 // magic answers %kedge. It counts as a cell that was run.
 func (n *Notebook) magic(ctx context.Context, a asked, c *kernel.Cell) error {
+	word := strings.TrimSpace(strings.TrimPrefix(strings.TrimSpace(a.Code), "%kedge"))
+	text := ""
+	if step, ok := strings.CutPrefix(word+" ", "restore "); ok {
+		text = n.back(ctx, a, strings.TrimSpace(step), c)
+	}
 	count, err := n.enter(ctx, a.Code, c)
 	if err != nil {
 		return err // the proxy forwards it: the kernel says what it thinks of it
 	}
-	text := n.say(strings.TrimSpace(strings.TrimPrefix(strings.TrimSpace(a.Code), "%kedge")))
+	if text == "" {
+		text = n.say(word)
+	}
 	answer(c, a.Code, count, func() {
 		c.Publish("stream", map[string]string{"name": "stdout", "text": text}, nil, nil)
 	}, nil, nil)

@@ -29,6 +29,14 @@ func observed(cfg *kernel.Config, nb *live.Config, launcher string, spec kernel.
 	if nb.Ring, err = observe.Create(runtime); err != nil {
 		return errors.Join(err, os.RemoveAll(runtime))
 	}
+	plain := cfg.Env
+	nb.Spawn = func() (*observe.Ring, []string, error) {
+		ring, err := observe.Create(runtime)
+		if err != nil {
+			return nil, nil, err
+		}
+		return ring, ring.Env(library, plain), nil
+	}
 	cfg.Env, cfg.Scratch = nb.Ring.Env(library, cfg.Env), runtime
 	nb.Open = func(ctx context.Context, path string) (session.Config, func() error, error) {
 		return openNotebook(ctx, path, runtime, spec)

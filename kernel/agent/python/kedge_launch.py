@@ -7,12 +7,13 @@ import os
 import sys
 
 
-def _load_agent(folder: str) -> object:
+def _load_agent(folder: str) -> tuple[object, object]:
     """Import kedge_agent from folder without leaving folder in ``sys.path``."""
     sys.path.insert(0, folder)
     try:
         import kedge_agent.handlers as handlers
-        return handlers
+        import kedge_agent.spare as spare
+        return handlers, spare
     finally:
         sys.path.remove(folder)
 
@@ -25,7 +26,8 @@ def main() -> None:
         del sys.path[0]
     for name in filter(None, os.environ.pop("KEDGE_HIDE", "").split(",")):
         os.environ.pop(name, None)
-    handlers = _load_agent(folder)
+    waits = os.environ.pop("KEDGE_SPARE", "")
+    handlers, spare = _load_agent(folder)
     sys.path.insert(0, os.getcwd())
     spec = __import__("importlib.util", fromlist=["util"]).find_spec("ipykernel_launcher")
     if spec is not None and spec.origin:
@@ -35,6 +37,8 @@ def main() -> None:
         del sys.path[0]
     from ipykernel import kernelapp
 
+    if waits:
+        spare.wait()  # type: ignore[attr-defined]
     plain = kernelapp.IPKernelApp.initialize
 
     def initialize(self: object, argv: object = None) -> object:
@@ -42,6 +46,7 @@ def main() -> None:
         result = plain(self, argv)
         try:
             handlers.register(self.kernel)  # type: ignore[attr-defined]
+            spare.register(self.kernel)  # type: ignore[attr-defined]
         except Exception as err:  # the kernel must work without us
             print(f"kedge: agent not registered: {err}", file=sys.__stderr__)
         return result
