@@ -2,14 +2,48 @@ package session
 
 import (
 	"context"
+	"errors"
 
 	"kedge/cellgraph"
+	"kedge/kernel/observe"
 	"kedge/notebook"
 )
 
 // Everything is code that may do anything to any name: what Foreign is told of
 // callbacks and threads, whose code is not known.
 const Everything = "globals()"
+
+// foreign is what ran since the last cell of a step and was no cell of one. It
+// is watched as if it were one cell: what is open and alive is looked at before
+// the first of it and after the last, which costs more than most of it.
+type foreign struct {
+	seen
+	mark    uint64           // of its records
+	records []observe.Record // its own
+	between []observe.Record // of what went on meanwhile
+	lost    bool
+}
+
+// hear takes the records so far.
+func (f *foreign) hear(ring *observe.Ring) error {
+	const most = 1 << 20
+	records, lost, err := ring.Read()
+	for _, r := range records {
+		if r.Cell == 0 {
+			f.between = append(f.between, r)
+		} else {
+			f.records = append(f.records, r)
+		}
+	}
+	f.lost = f.lost || lost || len(f.records)+len(f.between) > most
+	return err
+}
+
+// account closes the account of all of it.
+func (f *foreign) account(ctx context.Context, s *Session) error {
+	err := f.hear(s.ring)
+	return errors.Join(err, s.account(&f.seen, f.records, f.lost), s.background(ctx, f.between, f.lost))
+}
 
 // Foreign tells that code comes next which is no cell of a step: a console's,
 // a skipped cell's, a widget's callback. What it reaches is looked at before
@@ -22,8 +56,11 @@ func (n *Interactive) Foreign(ctx context.Context, code string) {
 	}
 	var err error
 	if n.dirty == nil {
-		n.dirty = &seen{cell: notebook.CodeCell{Cell: notebook.Cell{Source: code}}}
-		err = s.announce(ctx, n.dirty)
+		n.asked++
+		n.dirty = &foreign{seen: seen{cell: notebook.CodeCell{Cell: notebook.Cell{Source: code}}}, mark: uint64(n.asked)}
+		if err = s.announce(ctx, &n.dirty.seen); err == nil {
+			err = s.beginWatch(ctx, &n.dirty.seen, n.asked)
+		}
 	} else {
 		n.dirty.cell.Source += "\n" + code
 		reads, e := s.agent.More(ctx, code)
@@ -32,10 +69,7 @@ func (n *Interactive) Foreign(ctx context.Context, code string) {
 		}
 		n.dirty.reads.All = n.dirty.reads.All || reads.All
 		err = e
-	}
-	n.asked++
-	if err == nil {
-		err = s.beginWatch(ctx, n.dirty, n.asked)
+		s.ring.Mark(n.dirty.mark)
 	}
 	if err != nil {
 		n.lose("watch what is no cell of a step", err)
@@ -48,16 +82,22 @@ func (n *Interactive) EndForeign() {
 	if n.dirty == nil || n.s.blind != "" {
 		return
 	}
-	if err := n.s.endWatch(n.dirty); err != nil {
+	n.s.ring.Mark(0)
+	if err := n.dirty.hear(n.s.ring); err != nil {
 		n.lose("watch what is no cell of a step", err)
 	}
 }
 
 // settle brings the state up to what foreign code has left.
 func (n *Interactive) settle(ctx context.Context) {
-	s, o := n.s, n.dirty
+	s, f := n.s, n.dirty
 	n.dirty = nil
-	if o == nil || s.blind != "" {
+	if f == nil || s.blind != "" {
+		return
+	}
+	o := &f.seen
+	if err := f.account(ctx, s); err != nil {
+		n.lose("watch what is no cell of a step", err)
 		return
 	}
 	effect, err := s.capture(ctx, o)

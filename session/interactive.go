@@ -29,7 +29,7 @@ type Interactive struct {
 	began  time.Time
 	last   asked           // the cell of a step that was asked for last
 	asked  int             // requests so far
-	dirty  *seen           // what ran since the last cell of a step and was no cell of one
+	dirty  *foreign        // what ran since the last cell of a step and was no cell of one
 	rerun  bool            // the next cell of a step really runs
 	counts map[string]int  // the last execution count of each cell
 	opened map[string]bool // ids of widgets that the kernel has, or had

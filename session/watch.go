@@ -68,6 +68,11 @@ func (s *Session) beginWatch(ctx context.Context, o *seen, count int) (err error
 func (s *Session) endWatch(o *seen) error {
 	s.ring.Mark(0)
 	records, lost, err := s.ring.Read()
+	return errors.Join(err, s.account(o, records, lost))
+}
+
+// account says what became of the records of a cell, and what it has left open and running.
+func (s *Session) account(o *seen, records []observe.Record, lost bool) error {
 	o.access = observe.Summarize(records, s.summary())
 	after, listErr := s.below(o.access.Started)
 	if listErr == nil && slices.ContainsFunc(o.access.Unsettled, func(pid int) bool { return slices.ContainsFunc(after, is(pid)) }) {
@@ -87,7 +92,7 @@ func (s *Session) endWatch(o *seen) error {
 	}
 	s.watch.last = o.place
 	s.watch.connected = s.watch.connected || slices.ContainsFunc(o.access.Connect, func(peer string) bool { return strings.HasPrefix(peer, "unix:") })
-	return errors.Join(err, listErr, s.stillHeld(o))
+	return errors.Join(listErr, s.stillHeld(o))
 }
 
 func is(pid int) func(observe.Process) bool {
