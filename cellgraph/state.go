@@ -14,6 +14,8 @@ type State struct {
 	parts   Parter
 	names   map[string]*Group
 	left    map[string]int // the cell that last left each of names, as a number of Passed
+	born    map[string]int // when each name came to be, counted by names
+	births  int
 	opaque  map[string]Opaque
 	passed  int // cells so far
 	files   map[string]FileChange
@@ -55,6 +57,7 @@ func NewState(parts Parter) *State {
 		parts:   parts,
 		names:   map[string]*Group{},
 		left:    map[string]int{},
+		born:    map[string]int{},
 		opaque:  map[string]Opaque{},
 		files:   map[string]FileChange{},
 		ambient: map[string]Ambient{},
@@ -70,6 +73,8 @@ func (s *State) Clone() *State {
 		passed:  s.passed,
 		names:   maps.Clone(s.names),
 		left:    maps.Clone(s.left),
+		born:    maps.Clone(s.born),
+		births:  s.births,
 		opaque:  maps.Clone(s.opaque),
 		files:   maps.Clone(s.files),
 		ambient: maps.Clone(s.ambient),
@@ -108,7 +113,9 @@ func (s *State) Apply(t Trace) {
 	for _, name := range e.Deleted {
 		delete(s.names, name)
 		delete(s.opaque, name)
+		delete(s.born, name)
 	}
+	s.bear(&e)
 	for i := range e.Groups {
 		g := &e.Groups[i]
 		for _, name := range g.Names {
@@ -139,6 +146,28 @@ func (s *State) Apply(t Trace) {
 			s.loaded[string(o.Kind)+" "+o.Name] = o
 		}
 	}
+}
+
+// bear notes the names that an effect brings, in the order in which the namespace has them.
+func (s *State) bear(e *Effect) {
+	names := slices.Clone(e.Rebound)
+	for _, g := range e.Groups {
+		names = append(names, g.Names...)
+	}
+	for _, u := range e.Opaque {
+		names = append(names, u.Name)
+	}
+	for _, name := range names {
+		if _, known := s.born[name]; !known {
+			s.born[name] = s.births
+			s.births++
+		}
+	}
+}
+
+// AsBorn are names in the order in which they came to be, which is that of a namespace.
+func (s *State) AsBorn(names []string) []string {
+	return slices.SortedStableFunc(slices.Values(names), func(a, b string) int { return cmp.Compare(s.born[a], s.born[b]) })
 }
 
 // Enter adds a cell to the history: how it was entered, the key of its run,

@@ -97,7 +97,7 @@ type Effect struct {
 	Ambient []Ambient    `json:"ambient,omitempty"`
 	Outputs Digest       `json:"outputs"`          // blob: JSON array of nbformat outputs
 	Widgets Digest       `json:"widgets,omitzero"` // blob: JSON array of the Jupyter widgets that it made, see kernel.Model; zero: none
-	// Rebound are names that the cell bound anew; of the others in Groups the value changed in place.
+	// Rebound are names that the cell bound anew, in the order of the namespace; of the others in Groups the value changed in place.
 	Rebound []string `json:"rebound,omitempty"`
 	// Result is what the cell showed as its result, if that was captured. It is no part of ID.
 	Result *Result `json:"result,omitempty"`

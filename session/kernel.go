@@ -77,6 +77,7 @@ func (s *Session) lay(ctx context.Context, r agent.Restore) (count int, err erro
 		}
 		r.Groups = append(r.Groups, load)
 	}
+	r.Order = s.state.AsBorn(s.state.Names())
 	r.Delete = s.gone()
 	for _, m := range s.state.Modules() {
 		if !slices.Contains(s.live.Modules(), m) {

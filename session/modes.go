@@ -75,6 +75,28 @@ func (s *Session) modes(o *seen) []cellgraph.Observation {
 		}
 		list = append(list, obs)
 	}
+	return append(list, s.takenAway(o)...)
+}
+
+// takenAway observes what the cell took away under its name: that nothing was there,
+// or the permissions of what it wrote there and moved elsewhere.
+func (s *Session) takenAway(o *seen) []cellgraph.Observation {
+	places := map[[2]uint64]bool{}
+	for _, e := range o.after {
+		places[e.file()] = true
+	}
+	var list []cellgraph.Observation
+	for _, path := range o.access.Deleted {
+		name := s.volume.name(path)
+		was, before := o.before[name]
+		switch {
+		case !s.volume.holds(name):
+		case !before:
+			list = append(list, cellgraph.Observation{Kind: cellgraph.KindStat, Name: name})
+		case was.Mode.IsRegular() && places[was.file()]:
+			list = append(list, cellgraph.Observation{Kind: cellgraph.KindMode, Name: name, ID: s.world.permissions(was.Mode.Perm(), true)})
+		}
+	}
 	return list
 }
 

@@ -362,12 +362,17 @@ func (s *Session) definesAgain(t *cellgraph.Trace) string {
 	for _, g := range t.Effect.Groups {
 		for _, v := range g.Vars {
 			now := s.state.Group(v.Name)
-			if now != nil && now.ID == g.ID && strings.HasPrefix(v.Shown, "class ") && slices.Contains(t.Effect.Rebound, v.Name) {
-				return v.Shown + " is there already"
+			if now != nil && now.ID == g.ID && isClass(v) && slices.Contains(t.Effect.Rebound, v.Name) {
+				return "class " + v.Name + " is there already"
 			}
 		}
 	}
 	return ""
+}
+
+// isClass reports whether a name holds a class, as far as the name of its metaclass tells.
+func isClass(v cellgraph.Variable) bool {
+	return v.Type == "type" || v.Type == "EnumType" || strings.HasSuffix(v.Type, "Meta")
 }
 
 // restore lays a trace's outputs and files over the document and the folder.

@@ -119,8 +119,11 @@ func (l *Lab) requests(ctx context.Context, nb *session.Interactive, sh *shell.S
 // answered is what a front end gets for a request: outputs, display ids, updates of earlier outputs.
 func answered(r Cell, status, why string, res kernel.Result) CellRun {
 	shown := readable(res.Outputs)
-	if len(res.DisplayIDs)+len(res.Displays) > 0 {
-		more, err := json.Marshal([]any{res.DisplayIDs, res.Displays})
+	updates := slices.DeleteFunc(slices.Clone(res.Displays), func(u kernel.Update) bool {
+		return slices.Contains(slices.Collect(maps.Values(res.DisplayIDs)), u.DisplayID) // a front end does that by itself
+	})
+	if len(res.DisplayIDs)+len(updates) > 0 {
+		more, err := json.Marshal([]any{res.DisplayIDs, updates})
 		shown += "\n" + string(more) + fmt.Sprint(err)
 	}
 	return CellRun{ID: r.ID, Status: status, Why: why, Count: res.ExecutionCount, Outputs: shown}

@@ -154,6 +154,7 @@ type Text struct {
 // Restore is a request to lay captured state over the kernel. It is applied whole or not at all.
 type Restore struct {
 	Groups         []Load         `json:"groups"`
+	Order          []string       `json:"order"` // in which names are bound
 	Delete         []string       `json:"delete"`
 	Modules        []string       `json:"modules"`
 	Ambient        []AmbientState `json:"ambient"`

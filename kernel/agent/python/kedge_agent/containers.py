@@ -58,7 +58,7 @@ class Containers:
         self._before, self._left = {}, _MOST
         self._loaded = set(sys.modules)
         self._written = written(found.tree) if found.tree is not None else []
-        todo, done = [sys.modules.get(n) for n in found.modules], set()
+        todo, done = [sys.modules.get(n) for n in found.modules | found.mentioned], set()  # it may import them again
         while todo:
             module = todo.pop()
             if type(module) is not types.ModuleType or id(module) in done or self._own(module):

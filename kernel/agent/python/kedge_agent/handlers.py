@@ -121,7 +121,8 @@ class Agent:
             hidden += [f"put {m} into sys.modules" for m in new if m not in modules]
         refused = hidden + self._natives.after() + widgets.refused(self._widgets) + self._asks
         reply.update(
-            deleted=sorted(set(self._ids) - set(user)) + left.deleted, bound=sorted(changed), modules=modules,
+            deleted=sorted(set(self._ids) - set(user)) + left.deleted, bound=[n for n in user if n in changed],
+            modules=modules,
             module_versions=versions([m for m in modules if "." not in m],
                                      set(sys.modules) - old | self.outside.local.executed), env=env,
             ambient_after=digests, reached=left.reached, unused=self.outside.unused(states),
@@ -168,6 +169,7 @@ class Agent:
                 self._groups(content.get("groups") or [], gone, values)
                 undo.append(widgets.reopen(content.get("widgets") or []))
             outer = {n: values.pop(n) for n in list(values) if places.is_pseudo(n)}
+            values = {**{n: values[n] for n in content.get("order") or () if n in values}, **values}
             result = self._shown(content.get("result"), values)
             held = {n: self.ns[n] for n in values if n in self.ns}
             pairs = [(held[n], values[n]) for n in content.get("changed") or [] if n in held and n in values]

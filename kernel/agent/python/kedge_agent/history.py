@@ -54,9 +54,10 @@ class History:
         for inputs, text in ((parsed, self.shell.transform_cell(code)), (raw, code)):
             inputs.extend([""] * (number + 1 - len(inputs)))
             inputs[number] = text.rstrip("\n")
-        ns[f"_i{number}"] = code.rstrip("\n")
+        self._put(f"_i{number}", code.rstrip("\n"))
         if RESULT in found:
-            ns["_oh"][number] = ns[f"_{number}"] = found[RESULT]
+            ns["_oh"][number] = found[RESULT]
+            self._put(f"_{number}", found[RESULT])
 
     def settle(self) -> None:
         """Let the names of the last inputs and results be those of the cells told."""
@@ -69,7 +70,7 @@ class History:
         last = [ns["_oh"][n] for n in sorted(ns["_oh"])][-3:]
         for name, value in zip(("_", "__", "___"), reversed(["", "", "", *last][-3:]), strict=True):
             if ns.get(name) is getattr(hook, name, None):
-                ns[name] = value
+                self._put(name, value)
             setattr(hook, name, value)
 
     def check(self, pairs: list[tuple[Any, Any]], ns: dict[str, Any]) -> None:
@@ -90,9 +91,14 @@ class History:
         new = {id(old): value for old, value in pairs}
         for number, value in list(ns.get("_oh", {}).items()):
             if id(value) in new:
-                ns["_oh"][number] = ns[f"_{number}"] = new[id(value)]
+                ns["_oh"][number] = new[id(value)]
+                self._put(f"_{number}", new[id(value)])
         hook = self.shell.displayhook
         for name in ("_", "__", "___"):
             if id(ns.get(name)) in new and ns.get(name) is getattr(hook, name, None):
-                ns[name] = new[id(ns[name])]
+                self._put(name, new[id(ns[name])])
                 setattr(hook, name, ns[name])
+
+    def _put(self, name: str, value: Any) -> None:
+        """Bind a name of the history, which IPython tells from one of the user's by its value."""
+        self.shell.push({name: value}, interactive=False)

@@ -30,6 +30,7 @@ _BODIES = {"time", "timeit", "capture"}  # magics whose cell is code that they r
 _LINES = {"time", "timeit"}  # magics whose line is
 _OPTIONS = re.compile(r"^(\s*-\S+(\s+\d+)?)+")  # of those
 _RESULTS = re.compile(r"_{1,3}|_\d+|_oh|Out")  # what was shown before may share with any name
+_LOCALS = re.compile(r"@([^\W\d]\w*)")  # names in a query of pandas, whether they are bound or not
 _WORD = re.compile(r"\b[^\W\d]\w*")
 _RUNNING = {types.GeneratorType: "gi_code", types.CoroutineType: "cr_code", types.AsyncGeneratorType: "ag_code"}
 _LIMIT = 2_000_000
@@ -145,6 +146,7 @@ class Reads:
                     self.all = self.all or not _SPELLED.isdisjoint(words)
                     self.spelled.update(words)
                     self._words |= self.known.intersection(words)
+                    self._words.update(_LOCALS.findall(text))
         loads = flow.loads(top)
         self._loaded |= loads
         for name in loads if names is None else names:
@@ -207,6 +209,7 @@ class Reads:
             words = _WORD.findall(value)
             self.spelled.update(words)
             self._words |= self.known.intersection(words)
+            self._words.update(_LOCALS.findall(value))
 
     def close(self) -> None:
         """Follow objects until nothing new is reached, without strings and then with them."""

@@ -88,7 +88,8 @@ def entries() -> dict[str, Any]:
 
 
 def _alias(value: Any) -> bool:
-    return type(value).__name__ == "MagicAlias"
+    """Whether a magic stands for another, or for a command of the shell."""
+    return type(value).__name__ in ("MagicAlias", "Alias")
 
 
 def _number(was: list[Any], value: Any) -> Any:
@@ -102,6 +103,8 @@ def _text(key: Any) -> str:
 
 
 def _entry(key: Any, value: Any) -> Any:
+    if type(value).__name__ == "Alias":
+        return "command", value.cmd
     if _alias(value):
         return "alias", value.magic_name, value.magic_params
     return (key, value) if isinstance(key, type) and key.__module__ == "__main__" else value
@@ -125,6 +128,8 @@ def bind(name: str, value: Any) -> None:
     table, key = _table(name)
     if name.startswith("formatter "):
         _set_formatter(name.split(" ")[1], key, value)
+    elif isinstance(value, tuple) and value[0] == "command":
+        shell().alias_manager.define_alias(key, value[1])
     elif isinstance(value, tuple):
         shell().magics_manager.register_alias(key, value[1], name.split(" ")[1], value[2])
     else:
