@@ -42,7 +42,7 @@ def _reacts(widget: Any, module: Any) -> str:
             if not _own(handler, widget):
                 return "calls back"
     for value in [*widget._trait_values.values(), *vars(widget).values()]:
-        if isinstance(value, module.CallbackDispatcher) and value.callbacks:
+        if issubclass(type(value), module.CallbackDispatcher) and value.callbacks:  # it may be a dead proxy
             return "calls back"
     channel = widget.comm
     if getattr(channel, "_msg_callback", None) != widget._handle_msg or getattr(channel, "_close_callback", None):
