@@ -1,7 +1,9 @@
 package integration
 
 import (
+	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 )
@@ -29,6 +31,22 @@ func TestNotebooksInALiveKernel(t *testing.T) {
 	} {
 		t.Run(test, func(t *testing.T) { f.live(t, name, "kedge-python3", "python3") })
 	}
+	t.Run("PapermillsEngine", func(t *testing.T) {
+		g := f.with(t)
+		out, err := g.command(time.Minute, g.kedge, "install", "--prefix", f.home, "--python", f.python, "--papermill")
+		if err != nil {
+			t.Fatalf("%v\n%s", err, out)
+		}
+		lines := strings.Fields(out)
+		module := lines[len(lines)-1]
+		g.env = append(g.env, "PYTHONPATH="+filepath.Dir(module))
+		g.script("live.py", "engine", "kedge-python3", "python3")
+		out, err = g.command(time.Minute, g.kedge, "uninstall", "--prefix", f.home, "--papermill", "kedge-python3")
+		if _, left := os.Stat(module); err != nil || left == nil {
+			t.Errorf("uninstall left the engine: %v\n%s", err, out)
+		}
+		f.install("--python", f.python)
+	})
 	t.Run("RandomActions", func(t *testing.T) {
 		g := f.with(t)
 		g.script("livefuzz.py", "kedge-python3", "python3", "7", "80")

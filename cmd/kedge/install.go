@@ -21,7 +21,7 @@ import (
 //go:embed logo
 var logos embed.FS
 
-const installUsage = `usage: kedge install [--sys-prefix | --user | --prefix DIR] [--kernel NAME | --python PATH] [--as NAME]
+const installUsage = `usage: kedge install [--sys-prefix | --user | --prefix DIR] [--kernel NAME | --python PATH] [--as NAME] [--papermill]
 
 Adds a kernel to Jupyter that runs another one behind Kedge. Without flags:
 for you, the kernel python3 of the Python on PATH, as kedge-python3.
@@ -33,11 +33,15 @@ for you, the kernel python3 of the Python on PATH, as kedge-python3.
   --python PATH   wrap ipykernel in this interpreter
   --as NAME       name of the new kernelspec; the name of a plain one hides
                   that, so that notebooks need no change
+  --papermill     also add the engine kedge to papermill, for
+                  papermill --engine kedge, in the Python that is wrapped or
+                  on PATH
 
 examples:
   kedge install
   kedge install --sys-prefix --as python3
-  kedge install --kernel ir`
+  kedge install --kernel ir
+  kedge install --papermill && papermill --engine kedge in.ipynb out.ipynb`
 
 // specName is what Jupyter accepts as a name.
 var specName = regexp.MustCompile(`^[A-Za-z0-9._-]+$`)
@@ -97,6 +101,7 @@ func runInstall(ctx context.Context, out, _ io.Writer, args []string) error {
 	fs.StringVar(&w.Kernel, "kernel", "", "")
 	fs.StringVar(&w.Python, "python", "", "")
 	as := fs.String("as", "", "")
+	papermill := fs.Bool("papermill", false, "")
 	rest, err := parse(fs, args)
 	if err != nil {
 		return err
@@ -131,6 +136,18 @@ func runInstall(ctx context.Context, out, _ io.Writer, args []string) error {
 		return err
 	}
 	fmt.Fprintf(out, "%s\n", at)
+	if !*papermill {
+		return nil
+	}
+	packages, err := p.packages(ctx, cmp.Or(w.Python, "python3"))
+	if err != nil {
+		return err
+	}
+	module, err := installEngine(packages)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(out, "%s\n", module)
 	return nil
 }
 

@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -31,6 +32,7 @@ kedge install has written; by hand it serves as any kernel does.
   -f FILE         connection file: the sockets to bind, and the key
   --kernel NAME   run this kernelspec
   --python PATH   run ipykernel in this interpreter
+  --Class.trait…  a setting of the kernel's, passed on to it
 
 Cells of the notebook's steps are restored where nothing has changed. Which
 notebook it is says KEDGE_NOTEBOOK, the front end, or the command line of the
@@ -56,6 +58,7 @@ func runKernel(ctx context.Context, _, errOut io.Writer, args []string) error {
 	file := fs.String("f", "", "")
 	name := fs.String("kernel", "", "")
 	python := fs.String("python", "", "")
+	settings, args := kernelSettings(args)
 	rest, err := parse(fs, args)
 	if err != nil {
 		return err
@@ -74,7 +77,12 @@ func runKernel(ctx context.Context, _, errOut io.Writer, args []string) error {
 	}
 	logger := slog.New(slog.NewTextHandler(errOut, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	parent, _ := strconv.Atoi(os.Getenv("JPY_PARENT_PID")) // as ipykernel: none, no watching
+	memory := slices.Contains(settings, historyInMemory)
+	spec.Argv = append(spec.Argv, slices.DeleteFunc(settings, func(s string) bool { return s == historyInMemory })...)
 	cfg, nb := child(spec, logger)
+	if memory {
+		cfg.Argv = append(cfg.Argv, historyInMemory)
+	}
 	defer func() {
 		err := nb.Close()
 		if cfg.Scratch != "" {
@@ -91,6 +99,23 @@ func runKernel(ctx context.Context, _, errOut io.Writer, args []string) error {
 		return fmt.Errorf("%w: %w", errUnusable, err)
 	}
 	return p.Run(ctx)
+}
+
+// historyInMemory is what nbclient adds to the command of each kernel that is called python3. No cell sees it.
+const historyInMemory = "--HistoryManager.hist_file=:memory:"
+
+var setting = regexp.MustCompile(`^--[A-Z]\w*\.\w`)
+
+// kernelSettings takes from args the settings of traits, which are the kernel's.
+func kernelSettings(args []string) (settings, rest []string) {
+	for _, arg := range args {
+		if setting.MatchString(arg) {
+			settings = append(settings, arg)
+		} else {
+			rest = append(rest, arg)
+		}
+	}
+	return settings, rest
 }
 
 // ignoreTerminal keeps interrupts of a terminal, or of a front end that signals all its descendants, from ending us.

@@ -11,10 +11,11 @@ import (
 	"slices"
 )
 
-const uninstallUsage = `usage: kedge uninstall [--sys-prefix | --user | --prefix DIR] [NAME…]
+const uninstallUsage = `usage: kedge uninstall [--sys-prefix | --user | --prefix DIR] [--papermill] [NAME…]
 
 Removes the Kedge kernels of that place from Jupyter, or those named. Kernels
-that kedge install has not written are never touched.
+that kedge install has not written are never touched. With --papermill the
+engine kedge is taken from papermill too, in the Python on PATH.
 
 examples:
   kedge uninstall
@@ -28,6 +29,7 @@ func runUninstall(ctx context.Context, out, _ io.Writer, args []string) error {
 	var p place
 	fs := flag.NewFlagSet("uninstall", flag.ContinueOnError)
 	p.register(fs)
+	papermill := fs.Bool("papermill", false, "")
 	names, err := parse(fs, args)
 	if err != nil {
 		return err
@@ -35,6 +37,15 @@ func runUninstall(ctx context.Context, out, _ io.Writer, args []string) error {
 	dir, err := p.folder(ctx)
 	if err != nil {
 		return err
+	}
+	if *papermill {
+		packages, err := p.packages(ctx, "python3")
+		if err == nil {
+			err = removeEngine(packages)
+		}
+		if err != nil {
+			return fmt.Errorf("%w: %w", errUnusable, err)
+		}
 	}
 	entries, err := os.ReadDir(dir)
 	if err != nil && !errors.Is(err, os.ErrNotExist) {

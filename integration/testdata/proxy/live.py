@@ -409,6 +409,31 @@ def commands(kedge, _):
     assert other == run(*papermill, "-p", "alpha", "2")
 
 
+def engine(kedge, plain):
+    """papermill --engine kedge: behind Kedge whichever kernel it is, and cells are known by their ids and tags."""
+    folder = tempfile.mkdtemp(prefix="kedge-live-")
+    same = "import time\nprint(time.time_ns())"
+    write(os.path.join(folder, "nb.ipynb"), [
+        ("p", ["parameters"], "alpha = 1"), ("n", ["skip"], same), ("a", ["step:one"], same), ("b", ["step:two"], "print(alpha, time.time_ns())")])
+
+    def run(kernel, *argv):
+        argv = [sys.executable, "-m", "papermill", "--engine", "kedge", "-k", kernel, "--no-progress-bar", "nb.ipynb", "out.ipynb", *argv]
+        done = subprocess.run(argv, cwd=folder, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        nb = nbformat.read(os.path.join(folder, "out.ipynb"), 4)
+        assert nb.metadata.papermill.exception is None
+        return ["".join(o.text for o in c.outputs) for c in nb.cells if c.outputs]
+
+    first = run(plain)
+    assert first[0] != first[1] and first[2].startswith("1 "), first
+    for kernel in (plain, kedge):
+        again = run(kernel)
+        assert again[1:] == first[1:] and again[0] != first[0], (first, again)  # what is skipped is no cell of a step
+    other = run(plain, "-p", "alpha", "2")
+    assert other[1] == first[1] and other[2].startswith("2 "), (first, other)
+    assert run(kedge, "-p", "alpha", "2")[1:] == other[1:]
+
+
 def comms(kedge, plain):
     """What a widget's callback changes is seen by the next cell, on the main shell and in a subshell."""
     d = Desk([("a", ["step:one"], "x = 1"), ("b", ["step:two"], "print(x)")], kedge, plain)
