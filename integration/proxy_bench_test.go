@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"testing"
 )
 
@@ -18,5 +19,24 @@ func BenchmarkProxy(b *testing.B) {
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
 	if err := cmd.Run(); err != nil {
 		b.Fatal(err)
+	}
+}
+
+// BenchmarkProxyLive measures what restoring costs in a live kernel.
+func BenchmarkProxyLive(b *testing.B) {
+	l := newBench(b)
+	home := b.TempDir()
+	env := append(os.Environ(), "KEDGE_HOME="+filepath.Join(home, "kedge"), "JUPYTER_PATH="+filepath.Join(home, "share", "jupyter"),
+		"IPYTHONDIR="+filepath.Join(home, "ipython"))
+	fmt.Printf("\n%s\nlive: plain, proxied\n", machine())
+	for _, argv := range [][]string{
+		{l.kedge, "install", "--prefix", home, "--python", l.python},
+		{l.python, "testdata/proxy/measure_live.py", "kedge-python3", "python3", cmp.Or(os.Getenv("KEDGE_BENCH_ROUNDS"), "10")},
+	} {
+		cmd := exec.Command(argv[0], argv[1:]...)
+		cmd.Env, cmd.Stdout, cmd.Stderr = env, os.Stdout, os.Stderr
+		if err := cmd.Run(); err != nil {
+			b.Fatal(err)
+		}
 	}
 }

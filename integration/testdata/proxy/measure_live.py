@@ -1,0 +1,74 @@
+"""What restoring costs in a live kernel: a hit on small state, code that is no cell of a step, going back with pandas imported.
+
+usage: measure_live.py KERNEL PLAIN [ROUNDS]. Prints one line per figure.
+"""
+import os
+import statistics
+import sys
+import time
+
+import psutil
+from live import Desk
+
+CELLS = [("a", ["step:one"], "import pandas as pd\ndf = pd.DataFrame({'v': range(1000)})"), ("b", ["step:two"], "y = df.v.sum()\nprint(y)"),
+         ("c", ["step:three"], "z = [y]")]
+
+
+def milliseconds(kernel, code, metadata):
+    begin = time.perf_counter()
+    kernel.answer(kernel.send(code, metadata))
+    return (time.perf_counter() - begin) * 1e3
+
+
+def foreign(d, n):
+    """Pairs of (Kedge, plain): the first after a cell of a step apart."""
+    pairs = []
+    for i in range(n + 1):
+        pairs.append([milliseconds(k, f"w = {i}", {}) for k in (d.kedge, d.plain)])
+    return pairs[1:]
+
+
+def hits(d, n):
+    """Of cells b and c in turn."""
+    return [milliseconds(d.kedge, d.cells[c][2], d.metadata(c)) for _ in range(n) for c in "bc"]
+
+
+def back(d, ready):
+    """Going back to the end of step two, once a spare kernel has imported pandas or with none."""
+    proxy = psutil.Process(d.kedge.km.provisioner.process.pid)
+
+    def spares():
+        kernels = [p for p in proxy.children() if "kedge_launch" in " ".join(p.cmdline())]
+        return [p for p in kernels[1:] if any("pandas/_libs/tslibs" in m.path for m in p.memory_maps())]
+
+    if ready:
+        until = time.monotonic() + 60
+        while not spares() and time.monotonic() < until:
+            time.sleep(0.05)
+        time.sleep(0.5)  # the rest of its imports
+    return milliseconds(d.kedge, "%kedge restore two", {})
+
+
+def main():
+    kedge, plain = sys.argv[1:3]
+    rounds = int(sys.argv[3]) if len(sys.argv) > 3 else 10
+    d = Desk(CELLS, kedge, plain)
+    for cell in "abc":
+        d.run(cell, "ran")
+    small = statistics.median(hits(d, rounds))
+    asked = foreign(d, 10 * rounds)
+    warm, cold = [], []
+    for _ in range(max(rounds // 2, 1)):
+        warm.append(back(d, True))
+        cold.append(back(d, False))
+    d.close()
+    own, theirs = [statistics.median(p) for p in zip(*asked, strict=True)]
+    print(f"a hit on small state, ms             {small:8.1f}   (target under 20)")
+    print(f"code that is no cell of a step, ms   {theirs:8.2f} {own:8.2f}   {own - theirs:+.2f} (target at most +1)")
+    print(f"going back with pandas, spare, ms    {statistics.median(warm):8.0f}   (target under 500)")
+    print(f"going back with pandas, none, ms     {statistics.median(cold):8.0f}")
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("PYTHONHASHSEED", "0")
+    main()
