@@ -4,9 +4,6 @@ import "context"
 
 // TakeOver makes the kernel the one that clients know by this session and name.
 // The subshells that it is asked to create next have these ids.
-//
-// It is the message kedge_take_over with session, name and subshells; the reply
-// holds nothing but a status.
 func (c *Client) TakeOver(ctx context.Context, session, name string, subshells []string) error {
 	return c.call(ctx, "kedge_take_over", map[string]any{"session": session, "name": name, "subshells": subshells}, &struct{}{})
 }
