@@ -1,12 +1,14 @@
 """numpy arrays as views of memory that is saved once, whatever class of array they are."""
 from __future__ import annotations
 
+import ctypes
 import pickle
 import sys
 from collections.abc import Hashable
 from typing import Any
 
 from .memory import EXPORTERS, address, mapped, owner, root
+from .tensors import raw
 
 
 class Memory:
@@ -17,6 +19,8 @@ class Memory:
 
     def reduce(self) -> tuple[Any, ...]:
         """A reducer that gives the buffer itself back."""
+        if isinstance(self.holder, ctypes.Array):
+            return same, (pickle.PickleBuffer(self.holder),)
         np = sys.modules["numpy"]
         if issubclass(type(self.holder), np.ndarray):
             flat = np.ndarray.reshape(np.asarray(self.holder), -1, order="A").view("u1")
@@ -82,8 +86,19 @@ class Arrays:
 
     def __init__(self, seen: set[Hashable]) -> None:
         self._seen = seen
+        self._joined: dict[int, tuple[int, int, Any]] = getattr(seen, "joined", {})
         self._memories: dict[int, Memory] = {}
         self._plain: dict[int, tuple[Any, Any]] = {}
+
+    def whole(self, start: int, length: int) -> tuple[int, int, Any]:
+        """(address, length, holder) of all that shares memory there; no holder where it has to be made."""
+        return self._joined.get(start, (start, length, None))
+
+    def memory(self, start: int, holder: Any) -> Any:
+        """What stands for the memory at start: its holder, if the user has that, or the Memory of all who share it."""
+        if type(holder) in EXPORTERS and id(holder) in self._seen:
+            return holder
+        return self._memories.setdefault(start, Memory(holder))
 
     def reduce(self, arr: Any) -> Any:
         """The reduction of an array; NotImplemented for pickle's own way. ValueError if it has none."""
@@ -103,12 +118,13 @@ class Arrays:
         start, length, holder = owner(arr)
         if holder is bottom and not (bottom.flags.c_contiguous or bottom.flags.f_contiguous):
             return NotImplemented
+        if start in self._joined:
+            start, length, other = self._joined[start]
+            holder = other or raw(start, length)
         offset = address(arr) - start
         if not 0 <= offset < length:
             return NotImplemented
-        shared: Any = holder
-        if type(holder) not in EXPORTERS or id(holder) not in self._seen:
-            shared = self._memories.setdefault(start, Memory(holder))
+        shared = self.memory(start, holder)
         if bottom is not arr and type(bottom) is np.ndarray and id(bottom) in self._seen:
             shared, offset = bottom, address(arr) - address(bottom)
             if not bottom.flags.c_contiguous or not 0 <= offset < bottom.nbytes:

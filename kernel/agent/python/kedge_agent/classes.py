@@ -13,6 +13,7 @@ import types
 from collections.abc import Iterator
 from typing import Any
 
+from . import learning
 from . import live as live_
 from .live import Live, current, local, name
 
@@ -28,7 +29,8 @@ def _own_descriptor(cls: type, value: Any) -> bool:
 
 def held(cls: type) -> dict[str, Any]:
     """The attributes of cls that its definition consists of, the docstring first: where it stands depends on Python."""
-    found = {k: v for k, v in vars(cls).items() if k not in live_.SKIPPED and not _own_descriptor(cls, v)}
+    skipped = {*live_.SKIPPED, *learning.made_by(type(cls))}
+    found = {k: v for k, v in vars(cls).items() if k not in skipped and not _own_descriptor(cls, v)}
     return {"__doc__": found.pop("__doc__", None), **found}
 
 
@@ -81,6 +83,8 @@ def make_class(token: str, meta: type, title: str, bases: tuple[type, ...], slot
         body["__slots__"] = slots
     with _quiet(bases):
         made = type.__new__(meta, title, bases, body)
+    if learning.made_by(meta):
+        meta.__init__(made, title, bases, body)
     live.put(token, made)
     return made
 

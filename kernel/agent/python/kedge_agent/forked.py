@@ -48,6 +48,11 @@ def keep(*things: Any) -> None:
         _kept.append(things)
 
 
+def inside() -> bool:
+    """Whether this process is a fork of here."""
+    return _inside[0]
+
+
 def run(work: Callable[[Callable[[dict[str, Any]], None]], None]) -> Iterator[dict[str, Any]]:
     """Call work(report) in a fork and yield what it reports. Died if it does not come to its end.
 

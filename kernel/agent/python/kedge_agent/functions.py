@@ -8,6 +8,7 @@ from typing import Any
 
 from . import atoms, caches, texts
 from .live import Live, current
+from .refused import Uncapturable
 
 _CODE = [a for a in (
     "co_argcount", "co_posonlyargcount", "co_kwonlyargcount", "co_nlocals", "co_stacksize",
@@ -90,6 +91,8 @@ def reduce_function(func: Any, live: Live, spaces: dict[int, Globals]) -> Any:
     space = func.__globals__
     if caches.is_dispatcher(func):
         return caches.reduce_dispatcher(func)
+    if "_torchdynamo_orig_callable" in vars(func):
+        raise Uncapturable("is compiled by torch")
     where: Any = None
     if space is not live.ns:
         if by_name(func):

@@ -14,7 +14,7 @@ import weakref
 from collections.abc import Hashable, Iterable
 from typing import Any, Protocol
 
-from . import atoms, classes, forked, frames, functions, live, memory, named
+from . import atoms, classes, forked, frames, functions, live, memory, named, tensors
 from .ambient import log_handlers
 
 _ATOMS = (str, bytes, int, float, complex, bool, type(None), type(Ellipsis), range)
@@ -61,6 +61,8 @@ def children(obj: Any, ns: dict[str, Any]) -> Iterable[Any]:
         held = gc.get_referents(obj)
         deep = obj.dtype.hasobject and not frames.flat(obj)
         return held + numpy.ndarray.ravel(obj).tolist() if deep else held
+    if tensors.is_exact(kind):
+        return tensors.parts(obj)
     known = frames.parts(obj)
     if known is not None:
         return [*known[0], *known[1]]
@@ -106,6 +108,14 @@ class Watch(Protocol):
         """Whether obj, which is of this kind, is no objection."""
 
 
+class Seen(set[Hashable]):
+    """Keys of what the user can share, and what tensors share with others: address → (address, length, holder)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.joined: dict[int, tuple[int, int, Any]] = {}
+
+
 class Reach:
     """What can be reached from one name, or from one class by what it holds."""
 
@@ -114,6 +124,8 @@ class Reach:
         self.seen: set[Hashable] = set()  # keys of what the user can share
         self.owned: set[Hashable] = set()  # keys of what only pandas can
         self.classes: dict[int, type] = {}  # of the notebook
+        self.spans: dict[int, tuple[int, int, Any, bool]] = {}  # address, length, holder, and whether a tensor's
+        self._torch = tensors.tensor_class() != ()
         self.special = False  # whether the namespace is reached, or a NaN
         self._keep: list[Any] = []  # lists made by children() must outlive their ids
         self._ns, self._watch = ns, watch
@@ -165,9 +177,7 @@ class Reach:
                 raise TooLarge(f"more than {_LIMIT} objects")
             if kind is types.FunctionType and obj.__globals__ is not ns and functions.by_name(obj):
                 continue
-            key = memory.key(obj)
-            if key is not None:
-                self.seen.add(key)
+            self._memory(obj)
             if kind is not tuple and kind is not frozenset:
                 self.seen.add(id(obj))
             known = frames.parts(obj)
@@ -176,6 +186,16 @@ class Reach:
                 continue
             stack.extend(known[0])
             stack.extend(self._own(list(known[1])))
+
+    def _memory(self, obj: Any) -> None:
+        """Note which memory obj shows, if any."""
+        found = memory.span(obj)
+        if found is None:
+            return
+        self.seen.add(("memory", found[0]))
+        if self._torch:
+            lent = tensors.is_tensor(type(obj)) or issubclass(type(obj), tensors.storage_class())
+            self.spans[found[0]] = (*found, lent or found[0] in self.spans and self.spans[found[0]][3])
 
     def _nan(self, obj: Any) -> None:
         """Two of them are never equal, so which one it is can be told."""
@@ -217,7 +237,7 @@ class Parts:
         self.classes = {n: self._closure(r.classes, ns) for n, r in reached.items()}  # of the notebook, by name
         self.here = {n for n, r in reached.items()  # names to which watch has no objection
                      if r.here and all(self._of_class[i].here for i in self.classes[n])}
-        self.plain: set[Hashable] = set()  # keys that the user sees
+        self.plain = Seen()  # keys that the user sees
         self.special = {n for n, r in reached.items()
                         if r.special or any(self._of_class[i].special for i in self.classes[n])}
         self._join(reached)
@@ -231,6 +251,32 @@ class Parts:
             self._parent[n] = self._parent[self._parent[n]]
             n = self._parent[n]
         return n
+
+    def _overlaps(self, reached: list[Reach]) -> None:
+        """Memory of tensors that overlaps with other memory is one with that."""
+        spans: dict[int, tuple[int, int, Any, bool]] = {}
+        for r in reached:
+            for start, found in r.spans.items():
+                if start not in spans or found[1] > spans[start][1]:
+                    spans[start] = found
+        run: list[tuple[int, int, Any, bool]] = []
+        for found in [*sorted(spans.values(), key=lambda s: s[0]), None]:
+            if found is not None and run and found[0] < max(s[0] + s[1] for s in run):
+                run.append(found)
+                continue
+            if len(run) > 1 and any(s[3] for s in run):
+                self._one(run, reached)
+            run = [] if found is None else [found]
+
+    def _one(self, run: list[tuple[int, int, Any, bool]], reached: list[Reach]) -> None:
+        """Make one of memory that overlaps."""
+        start, end = run[0][0], max(s[0] + s[1] for s in run)
+        holder = next((s[2] for s in run if type(s[2]) in memory.EXPORTERS and s[:2] == (start, end - start)), None)
+        for s in run:
+            self.plain.joined[s[0]] = (start, end - start, holder)
+        for r in reached:
+            if not r.spans.keys().isdisjoint(s[0] for s in run):
+                r.seen.add(("memory", start))
 
     def _closure(self, found: dict[int, type], ns: dict[str, Any]) -> dict[int, type]:
         """found with the classes that are reached through them."""
@@ -254,6 +300,7 @@ class Parts:
         holders: dict[Hashable, list[tuple[str, ...]]] = {}
         entities = [((n,), r) for n, r in reached.items()]
         entities += [(tuple(users[i]), r) for i, r in self._of_class.items()]
+        self._overlaps([r for _, r in entities])
         for names, r in entities:
             self.plain |= r.seen
             for key in r.seen:

@@ -8,6 +8,8 @@ import sys
 from collections.abc import Hashable
 from typing import Any
 
+from . import tensors
+
 EXPORTERS = (bytearray, array.array)
 
 
@@ -29,6 +31,9 @@ def owner(arr: Any) -> tuple[int, int, Any]:
     numpy = sys.modules["numpy"]
     bottom = root(arr)
     base = _exporter(bottom)
+    lent = tensors.span(base)
+    if lent is not None:
+        return (*lent, tensors.raw(*lent))
     if base is not None and not isinstance(base, mmap.mmap):
         try:
             whole = numpy.frombuffer(base, dtype="u1")
@@ -55,12 +60,19 @@ def address(arr: Any) -> int:
 
 def key(obj: Any) -> Hashable | None:
     """The memory that obj shows or is; None if it is neither."""
+    found = span(obj)
+    return ("memory", found[0]) if found is not None else None
+
+
+def span(obj: Any) -> tuple[int, int, Any] | None:
+    """(address, length, holder) of the memory that obj shows or is; None if it is neither, or empty."""
     kind = type(obj)
     if kind in EXPORTERS:
-        return ("memory", _exported(obj)) if len(obj) else None
-    if not issubclass(kind, numpy_arrays()) or obj.nbytes == 0:
-        return None
-    return ("memory", owner(obj)[0])
+        return (_exported(obj), memoryview(obj).nbytes, obj) if len(obj) else None
+    if issubclass(kind, numpy_arrays()):
+        return owner(obj) if obj.nbytes else None
+    found = tensors.span(obj)
+    return None if found is None else (*found, None)
 
 
 def _exported(obj: Any) -> int:

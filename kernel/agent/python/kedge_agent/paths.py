@@ -5,7 +5,7 @@ import sys
 import types
 from typing import Any
 
-from . import functions, live
+from . import functions, live, tensors
 
 _ATOMS = (str, bytes, int, float, complex, bool, type(None), type(Ellipsis), range)
 
@@ -89,6 +89,8 @@ def _inside(obj: Any, path: str) -> list[tuple[Any, str]]:
         out = [(v, f"{path}[{i}]") for i, v in enumerate(numpy.ndarray.ravel(obj).tolist()[:1000])]
     elif issubclass(kind, type) and live.local(obj):
         out = [(v, f"{path}.{k}") for k, v in vars(obj).items()]
+    if tensors.is_exact(kind) and tensors.storage(obj) is not None:
+        out += [(v, f"{path}.{k}") for k, v in tensors.others(obj).items()]
     if not issubclass(kind, type):
         out += [(v, f"{path}.{k}") for k, v in attributes(obj).items()]
         if live.local(kind):

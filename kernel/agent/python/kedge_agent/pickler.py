@@ -19,12 +19,14 @@ from . import (
     forked,
     frames,
     functions,
+    learning,
     libraries,
     live,
     named,
     paths,
     proof,
     sets,
+    tensors,
 )
 from .ambient import log_handlers
 from .refused import Uncapturable, refuse
@@ -41,6 +43,7 @@ class Pickler(pickle.Pickler):
         super().__init__(file, protocol=5, buffer_callback=callback)
         self._live = where
         self._arrays = arrays.Arrays(plain)
+        self._tensors = tensors.Tensors(self._arrays)
         self._owners = frames.Owners(plain)
         self._spaces: dict[int, functions.Globals] = {}
         self.last: Any = None  # what was being pickled, if that fails
@@ -87,13 +90,17 @@ class Pickler(pickle.Pickler):
             return self._arrays.reduce(obj)
         if numpy is not None and issubclass(kind, numpy.dtype):
             return arrays.reduce_dtype(obj)
+        if tensors.is_tensor(kind):
+            return self._tensors.reduce(obj)
+        if issubclass(kind, tensors.storage_class()):
+            return self._tensors.storage(obj)
         if frames.is_block(obj) or frames.is_index(obj):
             return self._owners.reduce(obj)
         if kind.__name__ == "SingleBlockManager":  # its own way leaves out the block
             return kind, (obj.blocks[0], obj.axes[0])
         if frames.is_refs(obj):
             return frames.make_refs, ()
-        for family in (frames, libraries, figures, log_handlers):
+        for family in (frames, libraries, figures, log_handlers, learning):
             found = family.reduce(obj)
             if found is not NotImplemented:
                 return found

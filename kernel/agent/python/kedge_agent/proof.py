@@ -8,7 +8,7 @@ import sys
 import types
 from typing import Any
 
-from . import builtin, caches, classes, figures, forked, frames, functions, libraries, live, memory
+from . import builtin, caches, classes, figures, forked, frames, functions, learning, libraries, live, memory, tensors
 from .ambient import log_handlers
 from .paths import LONGEST, attributes, inner_path, key_path
 
@@ -57,6 +57,8 @@ class Walk:
         self._there: dict[int, int] = {}
         self._back: dict[int, int] = {}
         self._moved: dict[int, int] = {}  # address of memory → by how far what comes back lies from it
+        self._spans: list[tuple[int, int, int, str]] = []  # of memory: address, length, how far it is moved, where
+        self._compared: set[int] = set()  # addresses of the memory of tensors
         self._keep: list[Any] = []
         self._stack: list[tuple[Any, Any, str, bool]] = []
 
@@ -66,6 +68,7 @@ class Walk:
         while self._stack:
             forked.pulse[0] += 1
             self._pair(*self._stack.pop())
+        self._overlaps()
 
     def _need(self, ok: bool, path: str, why: str) -> None:
         if not ok:
@@ -119,6 +122,8 @@ class Walk:
             self._container(a, b, path, owned)
         elif numpy is not None and issubclass(kind, numpy.ndarray):
             self._array(a, b, path, owned)
+        elif tensors.is_tensor(kind) or issubclass(kind, tensors.storage_class()):
+            self._tensor(a, b, path)
         elif numpy is not None and issubclass(kind, numpy.dtype):
             self._need(a == b and a.metadata == b.metadata, path, "changes")
         elif kind is caches.Volatile:
@@ -185,14 +190,38 @@ class Walk:
         self._push(a.dtype, b.dtype, path)
         far = memory.address(b) - memory.address(a)
         if a.nbytes and not owned:
-            start = memory.owner(a)[0]
+            start, length, _ = memory.owner(a)
             self._need(self._moved.setdefault(start, far) == far, path, "shares its memory in another way")
+            self._spans.append((start, length, far, path))
         if a.dtype.hasobject or type(a.dtype).__name__ == "StringDType":
             self._elements(flat.ravel(a).tolist(), flat.ravel(b).tolist(), path, owned)
         elif a.size and far:
             self._need(flat.tobytes(a) == flat.tobytes(b), path, "changes")
         if type(a) is not flat:
             self._attributes(a, b, path)
+
+    def _tensor(self, a: Any, b: Any, path: str) -> None:
+        """Two tensors or two storages."""
+        one, other = tensors.span(a), tensors.span(b)
+        self._need((one and one[1]) == (other and other[1]), path, "comes back with another length")
+        if one is not None and other is not None:
+            far = other[0] - one[0]
+            self._need(self._moved.setdefault(one[0], far) == far, path, "shares its memory in another way")
+            if one[0] not in self._compared:
+                self._compared.add(one[0])
+                self._spans.append((*one, far, path))
+                self._need(tensors.same_bytes(one[0], other[0], one[1]), path, "changes")
+        if tensors.is_tensor(type(a)):
+            self._need(not tensors.differs(a, b), path, "is laid out in another way when it comes back")
+            for x, y in zip(tensors.parts(a), tensors.parts(b), strict=True):
+                self._push(x, y, path)
+
+    def _overlaps(self) -> None:
+        """What overlapped must overlap again, in the same way: tensors may lie in the memory of arrays."""
+        end, last = 0, 0
+        for start, length, far, path in sorted(self._spans) if self._compared else ():
+            self._need(start >= end or far == last, path, "shares its memory in another way")
+            end, last = max(end, start + length), far
 
     def _pandas(self, a: Any, b: Any, path: str, inner: bool) -> None:
         for owned, (x, y) in enumerate(zip(frames.parts(a), frames.parts(b), strict=True)):  # type: ignore
@@ -313,7 +342,7 @@ def _reducer(obj: Any) -> Any:
         return caches.reduce_dispatcher(obj)
     if classes.is_member(obj):
         return classes.reduce_member(obj)
-    for family in (builtin, frames, libraries, figures, log_handlers):
+    for family in (builtin, frames, libraries, figures, log_handlers, learning):
         made = family.reduce(obj, kind) if family is builtin else family.reduce(obj)  # type: ignore[call-arg]
         if made is not NotImplemented:
             return made

@@ -17,6 +17,9 @@ _NAMED = {
     ("_contextvars", "Context"), ("_contextvars", "ContextVar"), ("concurrent.futures._base", "Executor"),
     ("concurrent.futures._base", "Future"), ("asyncio.events", "AbstractEventLoop"), ("_asyncio", "Future"),
     ("asyncio.futures", "Future"), ("sqlite3", "Connection"),
+    ("torch.jit._script", "ScriptModule"), ("torch._C", "ScriptFunction"), ("torch.fx.graph_module", "GraphModule"),
+    ("torch._dynamo.eval_frame", "OptimizedModule"), ("torch.library", "Library"),
+    ("torch._library.custom_ops", "CustomOpDef"), ("torch.utils.data.dataloader", "_BaseDataLoaderIter"),
     ("ipywidgets.widgets.widget", "Widget"), ("comm.base_comm", "BaseComm"),
 }
 _MEMORY = {("_io", "BytesIO"), ("_io", "StringIO")}

@@ -21,7 +21,7 @@ import weakref
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from . import caches, frames, live, localmodules, memory, places, proof, running
+from . import caches, frames, live, localmodules, memory, places, proof, running, tensors
 from .functions import by_name
 
 MOST = 20_000  # objects looked at; a fork does not stop the program for more
@@ -93,6 +93,8 @@ class Watch:
         """Whether obj itself can be pickled here; what it holds is looked at in turn."""
         self._met += 1
         if self._met > MOST:
+            raise Needed
+        if tensors.is_tensor(kind):
             raise Needed
         if kind in _KINDS:
             if kind is bytearray:
