@@ -166,7 +166,7 @@ func stream(adapter string) bool {
 
 // asksFor reports whether any code of the notebook may ask for the state of a stream.
 func (s *Session) asksFor(adapter string) bool {
-	words := []string{"getstate", "get_state"}
+	words := []string{"getstate", "get_state", "get_rng_state", "initial_seed", "fork_rng"}
 	if adapter == "decimal.flags" {
 		words = []string{"getcontext", "localcontext", "flags"}
 	}

@@ -100,7 +100,7 @@ def round_trip(make, cells, look):
     The bytes of the ambient state are the same in every process that did the same.
     """
     first, again, restored, fresh = make(), make(), make(), make()
-    streams = {"random", "numpy.random"}  # entropy, unless seeded
+    streams = {"random", "numpy.random", "torch.random"}  # entropy, unless seeded
     for code in cells:
         _, after = first.cell(code)
         assert after["uncaptured"] == [] and after["refused"] == [], after

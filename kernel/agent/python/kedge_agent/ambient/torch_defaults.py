@@ -1,4 +1,4 @@
-"""Torch's defaults: types, device, gradients, determinism, threads, printing."""
+"""Torch's defaults: types, device, gradients, determinism, threads, printing, the number of the next hook."""
 from __future__ import annotations
 
 import pickle
@@ -22,9 +22,15 @@ _SETTINGS: dict[str, tuple[Callable[[Any], Any], Callable[[Any, Any], Any]]] = {
               lambda t, v: _set_cudnn(t.backends.cudnn, v)),
     "print": (lambda t: sorted(vars(t._tensor_str.PRINT_OPTS).items()),
               lambda t, v: vars(t._tensor_str.PRINT_OPTS).update(v)),
+    "hook": (lambda t: t.utils.hooks.RemovableHandle.next_id,
+             lambda t, v: setattr(t.utils.hooks.RemovableHandle, "next_id", v)),
+    "warnings": (lambda t: t.is_warn_always_enabled(), lambda t, v: t.set_warn_always(v)),
+    "anomaly": (lambda t: (t.is_anomaly_enabled(), t.is_anomaly_check_nan_enabled()),
+                lambda t, v: t.autograd.set_detect_anomaly(*v)),
 }
 _DEFAULTS = {"dtype": "torch.float32", "device": "cpu", "grad": True, "deterministic": (False, False),
-             "precision": "highest", "cudnn": (False, False, True),
+             "precision": "highest", "hook": 0, "warnings": False, "anomaly": (False, True),
+             "cudnn": (False, False, True),
              "print": [("edgeitems", 3), ("linewidth", 80), ("precision", 4), ("sci_mode", None), ("threshold", 1000)]}
 
 
@@ -46,8 +52,24 @@ def _now() -> dict[str, Any]:
     return found
 
 
+def _registered() -> list[str]:
+    """What the program has registered with torch for all modules and optimizers, or as operators."""
+    found = []
+    for module in ("torch.nn.modules.module", "torch.optim.optimizer"):
+        space = vars(sys.modules[module]) if module in sys.modules else {}
+        found += [n for n, v in space.items() if n.startswith("_global_") and n.endswith("_hooks") and len(v)]
+    operators = dict(getattr(sys.modules.get("torch._library.custom_ops"), "OPDEFS", {}))
+    return found + [n for n, v in operators.items() if getattr(v._init_fn, "__module__", "") == "__main__"]
+
+
 def capture() -> bytes:
-    """Those that differ from the defaults; empty while torch is not loaded."""
+    """Those that differ from the defaults; empty while torch is not loaded.
+
+    ValueError for what the program has registered with torch itself, which cannot be restored.
+    """
+    found = _registered()
+    if found:
+        raise ValueError(f"{found[0]} is registered with torch")
     changed = sorted((k, v) for k, v in _now().items() if v != _DEFAULTS.get(k))
     return pickle.dumps(changed, 5) if changed else b""
 
