@@ -13,7 +13,7 @@ CELLS = [
     ("b", ["step:model"], "fit = len(rows) + 1\nprint(time.time_ns())"),
     ("c", [], "from IPython.display import HTML\nprint('fit', fit, rows)\nHTML(f'<b>{fit}</b>')"),
     ("d", ["step:other"], "print(rows, time.time_ns())"),
-    ("e", ["step:bar"], "from tqdm.auto import tqdm\nfor i in tqdm(range(3), desc='{front}', bar_format='{desc} {n_fmt}{bar}'): pass"),
+    ("e", ["step:bar"], "import tqdm.auto as bars\nfor i in bars.tqdm(range(3), desc='{front}', bar_format='{desc} {n_fmt}{bar}'): pass"),
 ]
 EVERY = [c[0] for c in CELLS]
 

@@ -480,12 +480,12 @@ get_comm_manager().register_target('t', opened)"""
 def widgets(kedge, plain):
     """Widgets that only show something come back, in the front end and in the kernel; other ones are made anew."""
     show = "from IPython.display import display\n"
-    d = Desk([("a", ["step:one"], "import ipywidgets as w\nfrom tqdm.auto import tqdm"),
-              ("b", ["step:two"], "for i in tqdm(range(3), bar_format='{n_fmt}{bar}'): pass\nprint('done')"),
+    d = Desk([("a", ["step:one"], "import ipywidgets as w\nimport tqdm.auto as bars"),
+              ("b", ["step:two"], "for i in bars.tqdm(range(3), bar_format='{n_fmt}{bar}'): pass\nprint('done')"),
               ("c", ["step:three"], show + "display(w.HBox([w.Label('x'), w.IntProgress(3), w.Image(value=b'png')]))"),
               ("d", ["step:four"], show + "display(w.IntSlider(4))"),
               ("e", ["step:five"], show + "level = w.IntProgress(1)\ndisplay(level)"),
-              ("f", ["step:six"], "for i in tqdm(range(3), leave=False, bar_format='{bar}'): pass"),
+              ("f", ["step:six"], "for i in bars.tqdm(range(3), leave=False, bar_format='{bar}'): pass"),
               ("g", ["step:seven"], "w.HTML('result')")], kedge, plain)
     states = []
 
