@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 
 	"kedge/integration/oracle/shell"
@@ -188,8 +189,9 @@ func (p *Play) clean(s Step) error {
 	return nil
 }
 
-// copyTree copies a tree with modes and links.
+// copyTree copies a tree with modes and links; names of one file stay names of one.
 func copyTree(from, to string) error {
+	copies := map[uint64]string{} // by inode
 	return filepath.WalkDir(from, func(path string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return err
@@ -208,6 +210,12 @@ func copyTree(from, to string) error {
 				return err
 			}
 			return os.Symlink(link, target)
+		}
+		if st, ok := info.Sys().(*syscall.Stat_t); ok && st.Nlink > 1 {
+			if first, copied := copies[st.Ino]; copied {
+				return os.Link(first, target)
+			}
+			copies[st.Ino] = target
 		}
 		data, err := os.ReadFile(path)
 		if err != nil {

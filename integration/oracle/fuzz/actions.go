@@ -78,7 +78,8 @@ func (l *life) sit() {
 // act changes the world; returns what was done.
 func (l *life) act() string {
 	l.past = append(l.past, l.clone())
-	l.clean = l.dice.IntN(3) > 0 || slices.ContainsFunc(exclusions, func(e exclusion) bool { return e.leftovers })
+	l.clean = l.dice.IntN(3) > 0 || l.live || // there a cell that was restored cannot be run after all
+		slices.ContainsFunc(exclusions, func(e exclusion) bool { return e.leftovers })
 	what := l.change()
 	if l.dice.IntN(4) == 0 {
 		what += ", " + l.change()

@@ -142,7 +142,7 @@ func work(ctx context.Context, o options, out *os.File) (tally, error) {
 		number += uint64(o.worker)
 	}
 	for total.Actions < share && total.Mismatches < o.most && ctx.Err() == nil {
-		if err := f.life(ctx, number, min(lifeLength, share-total.Actions)); err != nil {
+		if err := f.life(ctx, number, min(lifeLength, share-total.Actions)); err != nil && ctx.Err() == nil {
 			return total, fmt.Errorf("life %d: %w", number, err)
 		}
 		number += step

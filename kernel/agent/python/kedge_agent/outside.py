@@ -139,7 +139,7 @@ class Outside:
         self._patches.before(found.stored(), found.targets, found.roots)
         self._watched = process.describe()
         self._containers.before(found)
-        self._calls = sorted(process.CALLS & found.mentioned)
+        self._calls = sorted(process.CALLS & found.mentioned | process.lasting(found.tree))
         self._before = ambient.digests(self._states(self._entries))
         observed = {*ambient.ADAPTERS, PATCHED, *(MODULE + n for n in self._reached)}
         self._seeded = streams.seeded(found.tree)

@@ -362,7 +362,7 @@ def test_enumerations_stay_one(book, fresh):
 def test_unrelated_arrays_are_never_joined(book):
     pytest.importorskip("pandas")
     book.run("import numpy as np, pandas as pd\na = np.zeros(9); b = np.zeros(9); c = pd.DataFrame({'a': a.copy()})\n"
-             "d = pd.DataFrame({'a': [1, 2]}); e = a.dtype; f = b.dtype; s = np.float64(3); t = s")
+             "d = pd.DataFrame({'a': [1, 2]}); e = a.dtype; f = b.dtype; s = np.float64(3); t = np.float64(3)")
     assert book.save() == {}
     assert all(len(g["names"]) == 1 for g in book.groups), book.groups
 

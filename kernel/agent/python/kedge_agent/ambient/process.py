@@ -1,6 +1,7 @@
 """Process state that is watched but not restored: a cell that changes it is not cached."""
 from __future__ import annotations
 
+import ast
 import contextvars
 import copyreg
 import faulthandler
@@ -18,7 +19,22 @@ _PRIORITY = os.getpriority(os.PRIO_PROCESS, 0)
 _TIMERS = (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF)
 # Functions that change what cannot be looked at: a cell whose code names one is not cached.
 CALLS = {"addaudithook", "putenv", "unsetenv", "install_opener", "setrlimit", "sched_setaffinity", "stack_size",
-         "clearcache", "set_custom_exc", "register_logger"}
+         "clearcache", "set_custom_exc", "register_logger", "register_projection", "register_scale",
+         "set_global_backend", "register_backend", "register_extension", "register_open", "register_save",
+         "register_mime", "register_decoder", "register_encoder", "register_extension_type",
+         "unregister_extension_type", "set_io_thread_count", "set_memory_pool"}
+# Likewise, where they do not stand in a with statement, which takes back what they did.
+LASTING = {"parallel_config", "parallel_backend", "threadpool_limits", "set_backend", "skip_backend"}
+
+
+def lasting(tree: ast.AST | None) -> set[str]:
+    """Those of LASTING that a cell calls for good."""
+    if tree is None:
+        return set()
+    brief = {id(item.context_expr) for node in ast.walk(tree) if isinstance(node, (ast.With, ast.AsyncWith))
+             for item in node.items}
+    calls = (node.func for node in ast.walk(tree) if isinstance(node, ast.Call) and id(node) not in brief)
+    return LASTING & {getattr(func, "attr", getattr(func, "id", "")) for func in calls}
 
 
 def describe() -> dict[str, Any]:
