@@ -195,6 +195,9 @@ func (n *Interactive) apply(ctx context.Context, cell notebook.CodeCell, t *cell
 		u := t.Effect.Opaque[0]
 		return Answer{}, fmt.Errorf("%s cannot be captured (%s)", u.Name, u.Reason)
 	}
+	if i := slices.IndexFunc(t.Bound, cellgraph.IsHistory); i >= 0 {
+		return Answer{}, fmt.Errorf("it binds %s, which the history goes by", t.Bound[i])
+	}
 	outputs, displays, err := n.outputs(ctx, t)
 	if err != nil {
 		return Answer{}, err

@@ -1,10 +1,11 @@
 """numpy arrays as views of memory that is saved once, whatever class of array they are."""
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import pickle
 import sys
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator
 from typing import Any
 
 from .memory import EXPORTERS, address, mapped, owner, root
@@ -23,16 +24,46 @@ class Memory:
             return same, (pickle.PickleBuffer(self.holder),)
         np = sys.modules["numpy"]
         if issubclass(type(self.holder), np.ndarray):
-            flat = np.ndarray.reshape(np.asarray(self.holder), -1, order="A").view("u1")
-            flat.flags.writeable = bool(self.holder.flags.writeable)
-        else:
-            flat = np.frombuffer(self.holder, dtype="u1")
-        return same, (pickle.PickleBuffer(flat),)
+            return same, (_bytes(self.holder),)
+        return same, (pickle.PickleBuffer(np.frombuffer(self.holder, dtype="u1")),)
+
+
+def _bytes(arr: Any) -> pickle.PickleBuffer:
+    """The memory of a contiguous array."""
+    flat = sys.modules["numpy"].ndarray.reshape(sys.modules["numpy"].asarray(arr), -1, order="A").view("u1")
+    flat.flags.writeable = bool(arr.flags.writeable)
+    return pickle.PickleBuffer(flat)
 
 
 def same(x: Any) -> Any:
     """Identity, by name in the stream."""
     return x
+
+
+_ours: list[bool] = []  # not empty while what is read is to last, and not only looked at
+
+
+@contextlib.contextmanager
+def lasting() -> Iterator[None]:
+    """What is read meanwhile is restored: arrays have their memory to themselves."""
+    _ours.append(True)
+    try:
+        yield
+    finally:
+        _ours.pop()
+
+
+def owned(buffer: Any, shape: tuple[int, ...], dtype: Any, order: Any, writeable: bool) -> Any:
+    """Rebuild an array that has its memory to itself, of which nothing else is a view unless by way of it."""
+    import numpy as np
+    arr = np.ndarray(shape, dtype, buffer=buffer, order=order)
+    if _ours:
+        arr = np.array(arr, order=order, subok=False)
+        if type(buffer) is bytearray:  # nobody else has it: do not hold the memory twice
+            buffer.clear()
+    if not writeable:
+        arr.flags.writeable = False
+    return arr
 
 
 def view(memory: Any, offset: int, shape: tuple[int, ...], strides: tuple[int, ...],
@@ -115,6 +146,9 @@ class Arrays:
         bottom = root(arr)
         if arr.dtype.hasobject or type(arr.dtype).__name__ == "StringDType":
             return self._objects(arr, bottom)
+        if arr.flags.owndata and id(arr) in self._seen and arr.flags.forc and "torch" not in sys.modules:
+            order = "C" if arr.flags.c_contiguous else "F"
+            return owned, (_bytes(arr), arr.shape, arr.dtype, order, bool(arr.flags.writeable))
         start, length, holder = owner(arr)
         if holder is bottom and not (bottom.flags.c_contiguous or bottom.flags.f_contiguous):
             return NotImplemented

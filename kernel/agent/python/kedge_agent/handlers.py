@@ -11,6 +11,7 @@ from importlib import metadata
 from typing import Any
 
 from . import (
+    arrays,
     environ,
     groups,
     history,
@@ -241,9 +242,10 @@ class Agent:
 
     def _read(self, group: dict[str, Any]) -> dict[str, Any]:
         stream = gather(group["stream"]["ranges"])
-        buffers = [bytes(gather(b["ranges"])) if b.get("readonly") else gather(b["ranges"])
-                   for b in group.get("buffers") or []]
-        return pickler.loads(stream, buffers, self.live)
+        buffers = (bytes(gather(b["ranges"])) if b.get("readonly") else gather(b["ranges"])
+                   for b in group.get("buffers") or [])
+        with arrays.lasting():
+            return pickler.loads(stream, buffers, self.live)
 
     def execution(self, content: dict[str, Any]) -> dict[str, Any]:
         """kedge_execution: the last cell was number count."""

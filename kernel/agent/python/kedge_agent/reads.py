@@ -137,7 +137,7 @@ class Reads:
             self.mentioned |= found
             if found & _PICKLES or found & {"load", "loads"} and found & _LOADERS or {"shelve", "open"} <= found:
                 self.unpickles = True
-            if found & _EVERYTHING or ("get_ipython" in found and not magics) or any(map(_RESULTS.fullmatch, found)):
+            if found & _EVERYTHING or "get_ipython" in found and not magics:
                 self.all = True
             for const in code.co_consts:
                 for text in strings(const):
@@ -150,6 +150,7 @@ class Reads:
         loads = flow.loads(top)
         self._loaded |= loads
         for name in loads if names is None else names:
+            self.all = self.all or _RESULTS.fullmatch(name) is not None
             self.name(name)
 
     def reply(self, user: dict[str, Any], binds: list[str], ambient: dict[str, str]) -> dict[str, Any]:
