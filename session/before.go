@@ -83,6 +83,9 @@ func (s *Session) before(kind cellgraph.Kind, name string, o *seen) (cellgraph.O
 		return s.world.Observe(kind, name), true
 	}
 	if kind == cellgraph.KindList {
+		if _, there := o.before[filepath.Clean(name)]; !there && s.volume.holds(name) && filepath.Clean(name) != "." {
+			return obs, true
+		}
 		standing := *s.world
 		standing.leftover = nil
 		obs.ID = standing.listing(name, func(entries map[string]bool) bool { return s.undo(name, entries, o) })

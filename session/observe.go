@@ -149,7 +149,7 @@ func (s *Session) ambient(o *seen) []cellgraph.Observation {
 	}
 	var list []cellgraph.Observation
 	for _, name := range slices.Sorted(maps.Keys(o.reads.Ambient)) {
-		if !stream(name) || moved[name] || s.asksFor(name) || s.seeds(o) {
+		if !stream(name) || moved[name] || s.asksFor(name) || s.seeds(o) || s.sets(name) {
 			list = append(list, s.state.ObserveAmbient(name))
 		}
 	}
@@ -162,6 +162,12 @@ func (s *Session) ambient(o *seen) []cellgraph.Observation {
 // stream reports whether an adapter counts only if it moved: a random stream, or flags that any arithmetic sets.
 func stream(adapter string) bool {
 	return slices.Contains([]string{"random", "numpy.random", "torch.random", "decimal.flags"}, adapter)
+}
+
+// sets reports whether a cell may have set again what is set: flags are, by
+// any arithmetic, and setting them once more is no move.
+func (s *Session) sets(adapter string) bool {
+	return adapter == "decimal.flags" && !s.state.ObserveAmbient(adapter).ID.IsZero()
 }
 
 // asksFor reports whether any code of the notebook may ask for the state of a stream.

@@ -266,6 +266,9 @@ func (w *world) listing(name string, amend func(entries map[string]bool) bool) c
 			made = true
 		}
 	}
+	if _, ours := w.state.File(name); !ours && !made && w.isLeftover(name) {
+		return cellgraph.Digest{}
+	}
 	if err != nil && !made {
 		if f, ok := w.state.File(name); !ok || !f.Dir {
 			return cellgraph.Digest{}

@@ -114,6 +114,9 @@ class Agent:
             shown = {"group": reply["apart"][0]}
         self.outside.saved([n for g in reply["groups"] for n in g["names"]] + [u["name"] for u in reply["uncaptured"]])
         states, digests, hidden = self.outside.changes()
+        unused = self.outside.unused(states)  # what the cell did not observe it has not left either
+        reply["groups"] = [g for g in reply["groups"] if not set(g["names"]).issubset(unused)]
+        reply["uncaptured"] = [u for u in reply["uncaptured"] if u["name"] not in unused]
         old = set(self._modules)
         new = [m for m in list(sys.modules) if m not in old and (m in self._imports or "." not in m)
                and not m.startswith("_") and m != "kedge_agent"]
@@ -126,7 +129,7 @@ class Agent:
             modules=modules,
             module_versions=versions([m for m in modules if "." not in m],
                                      set(sys.modules) - old | self.outside.local.executed), env=env,
-            ambient_after=digests, reached=left.reached, unused=self.outside.unused(states),
+            ambient_after=digests, reached=left.reached, unused=unused,
             search=importing.search(), frames=frames,
             refused=refused, hidden=bool(hidden), texts=texts.taken(), folder=self._folder,
             placed=self._placed or self.lookups.placed,

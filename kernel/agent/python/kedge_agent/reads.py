@@ -178,7 +178,7 @@ class Reads:
         """What the code may ask for that a restored cell does not leave; empty if nothing."""
         if not {"getsizeof", "__sizeof__", "getrefcount"}.isdisjoint(self.mentioned):
             return "asks how much memory objects take"  # a list that was appended to takes more
-        if "__annotations__" in self._loaded:
+        if "__annotations__" in self._loaded | self.spelled:
             return "asks for the annotations of variables"
         return ""
 

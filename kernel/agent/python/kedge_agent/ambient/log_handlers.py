@@ -37,8 +37,8 @@ def entries() -> dict[str, Any]:
     for key, (log, kind) in _lists().items():
         was = _START.get(key, [])
         now = [next((i for i, old in enumerate(was) if old is h), h) for h in getattr(log, kind)]
-        silent = all(type(h) is logging.NullHandler for h in now)  # libraries' own
-        if now != list(range(len(was))) and (was or not silent):
+        silent = log.name.partition(".")[0] in sys.modules and all(type(h) is logging.NullHandler for h in now)
+        if now != list(range(len(was))) and (was or not silent):  # a library's own comes with it
             found[key] = now
     return found
 
@@ -72,7 +72,7 @@ def reduce(obj: Any) -> Any:
     """The reduction of a handler; NotImplemented for other objects. ValueError if it cannot be made again."""
     if not issubclass(type(obj), logging.Handler):
         return NotImplemented
-    state = {k: v for k, v in vars(obj).items() if k not in ("lock", "stream", "baseFilename", "_closed")}
+    state = {k: v for k, v in vars(obj).items() if k not in ("lock", "stream", "baseFilename")}
     stream, path = vars(obj).get("stream"), vars(obj).get("baseFilename")
     if path is not None:
         inside = path.startswith(_FOLDER + os.sep)
