@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"maps"
 	"slices"
 
 	"kedge/cellgraph"
@@ -46,11 +45,11 @@ func (s *Session) language() cellgraph.Digest {
 // bring lays over the kernel what differs from the state that the cells so far left.
 func (s *Session) bring(ctx context.Context, count int) error {
 	count--
-	r := agent.Restore{ExecutionCount: &count, Changed: slices.Sorted(maps.Keys(s.changed)), Widgets: s.closed}
+	r := agent.Restore{ExecutionCount: &count, Changed: sorted(s.changed.inPlace), Lost: sorted(s.changed.lost), Widgets: s.closed}
 	if _, err := s.lay(ctx, r); err != nil {
 		return err
 	}
-	clear(s.changed)
+	s.changed.clear()
 	s.reopened = s.reopened || len(s.closed) > 0
 	s.closed = nil
 	return nil

@@ -88,7 +88,7 @@ type Session struct {
 	parent      cellgraph.Digest                // the snapshot before the next cell
 	restored    bool                            // a cell was restored, so the kernel has not seen all cells
 	prior       map[string]cellgraph.FileChange // what the files that this run has changed were before it
-	changed     map[string]bool                 // names that restored cells have changed in place, and the kernel not yet
+	changed     changes                         // by restored cells, and not yet in the kernel
 	writer      *writer
 	watch       *watch
 	interactive bool   // a person may look at the kernel at any time
@@ -121,7 +121,7 @@ func Open(ctx context.Context, cfg Config) (*Session, error) {
 	cfg.Stateless = declared
 	parts := &parter{ctx: ctx, store: cfg.Store, found: map[cellgraph.Digest][]cellgraph.Part{}}
 	s := &Session{cfg: cfg, volume: v, state: cellgraph.NewState(parts), live: cellgraph.NewState(parts), executed: map[int]bool{}, told: map[int]bool{},
-		prior: map[string]cellgraph.FileChange{}, changed: map[string]bool{},
+		prior: map[string]cellgraph.FileChange{}, changed: newChanges(),
 		outputs: map[string]cellgraph.Digest{}, displays: map[string][]shownAt{}, widgets: map[string]json.RawMessage{}, writer: newWriter(), watch: newWatch(), blind: cfg.Blind}
 	s.world = &world{ctx: ctx, store: cfg.Store, volume: v, state: s.state, modules: cfg.Modules,
 		env: cfg.lookupEnv, environ: cfg.environ, secret: cfg.Secret, now: time.Now, outs: s.outs(ctx), leftover: map[string]map[cellgraph.Digest]bool{}, absent: map[string]bool{},
@@ -420,9 +420,7 @@ func (s *Session) restore(ctx context.Context, cell notebook.CodeCell, count int
 	s.pass(cell, count, t)
 	s.restored = true
 	s.past[len(s.past)-1].shows = bytes.Contains(data, []byte(`"execute_result"`))
-	for name := range t.Effect.InPlace() {
-		s.changed[name] = true
-	}
+	s.changed.add(&t.Effect)
 	if err := s.anchor(ctx, cell, t, Restored); err != nil {
 		s.fault("record cell "+cell.ID, err)
 	}

@@ -123,7 +123,7 @@ func answered(r Cell, status, why string, res kernel.Result) CellRun {
 		return slices.Contains(slices.Collect(maps.Values(res.DisplayIDs)), u.DisplayID) // a front end does that by itself
 	})
 	if len(res.DisplayIDs)+len(updates) > 0 {
-		more, err := json.Marshal([]any{res.DisplayIDs, updates})
+		more, err := json.Marshal([]any{res.DisplayIDs, append([]kernel.Update{}, updates...)})
 		shown += "\n" + string(more) + fmt.Sprint(err)
 	}
 	return CellRun{ID: r.ID, Status: status, Why: why, Count: res.ExecutionCount, Outputs: shown}

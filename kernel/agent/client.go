@@ -166,6 +166,8 @@ type Restore struct {
 	Texts   []Text   `json:"texts,omitempty"`   // of cells that the agent has not heard of, in order
 	Result  *Shown   `json:"result,omitempty"`
 	Changed []string `json:"changed"`
+	// Lost are names whose object changed in place before they were bound to something else.
+	Lost    []string `json:"lost,omitempty"`
 	Widgets []Widget `json:"widgets,omitempty"` // to be made again, each after those that it refers to
 }
 

@@ -177,7 +177,7 @@ class Agent:
             result = self._shown(content.get("result"), values)
             held = {n: self.ns[n] for n in values if n in self.ns}
             pairs = [(held[n], values[n]) for n in content.get("changed") or [] if n in held and n in values]
-            self._check(pairs, content)
+            self._check(pairs, [self.ns[n] for n in content.get("lost") or [] if n in self.ns], content)
             self.ns.update(values)
             with self.shell.builtin_trap:
                 undo.append(self.outside.restore(states, outer, [n for n in gone if places.is_pseudo(n)]))
@@ -217,10 +217,10 @@ class Agent:
                 if issubclass(type(loaded[name]), type):
                     named[name] = id(loaded[name])
 
-    def _check(self, pairs: list[tuple[Any, Any]], content: dict[str, Any]) -> None:
+    def _check(self, pairs: list[tuple[Any, Any]], lost: list[Any], content: dict[str, Any]) -> None:
         """Whether results can follow what changes in place; where nobody may ever look, that is only noted."""
         try:
-            self.history.check(pairs, self.ns)
+            self.history.check(pairs, lost, self.ns)
         except ValueError as err:
             if content.get("entered") is not None:
                 raise

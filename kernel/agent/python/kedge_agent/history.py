@@ -73,12 +73,14 @@ class History:
                 self._put(name, value)
             setattr(hook, name, value)
 
-    def check(self, pairs: list[tuple[Any, Any]], ns: dict[str, Any]) -> None:
-        """ValueError if a result holds the first of a pair, or a part of it, and is not it: it could not follow."""
-        if not pairs:
+    def check(self, pairs: list[tuple[Any, Any]], lost: list[Any], ns: dict[str, Any]) -> None:
+        """ValueError if a result holds the first of a pair, or a part of it, and is not it, or shares with one that is
+        lost: it could not follow.
+        """
+        if not pairs and not lost:
             return
         changed = {id(old) for old, _ in pairs}
-        table = {f"old {i}": old for i, (old, _) in enumerate(pairs)}
+        table = {f"old {i}": old for i, old in enumerate([*(old for old, _ in pairs), *lost])}
         table.update((f"Out[{n}]", v) for n, v in self.shell.user_ns.get("_oh", {}).items() if id(v) not in changed)
         for names in groups.partition(table, ns).groups:
             held = [n for n in names if n.startswith("Out")]
