@@ -42,7 +42,7 @@ func Descendants(root int, started []int) ([]Process, error) {
 	me := os.Getpid()
 	queue := below(root)
 	for _, p := range below(me) {
-		if p.PID != root && slices.Contains(started, p.PID) {
+		if p.PID != root && (slices.Contains(started, p.PID) || p.group == root) { // it may not have said yet that it is there
 			queue = append(queue, p)
 		}
 	}
@@ -56,11 +56,28 @@ func Descendants(root int, started []int) ([]Process, error) {
 			_, _ = unix.Wait4(p.PID, nil, unix.WNOHANG, nil) // ours by adoption only: no one else waits
 		}
 	}
-	return alive, nil
+	return append(alive, overlooked(started, alive, me)...), nil
+}
+
+// overlooked are processes of started that live and that a walk has not met:
+// the list of a process's children leaves some out while others of them end.
+func overlooked(started []int, met []Process, me int) []Process {
+	var more []Process
+	for _, pid := range started {
+		if slices.ContainsFunc(met, func(p Process) bool { return p.PID == pid }) {
+			continue
+		}
+		p, ok := readStat(fmt.Sprintf("/proc/%d/stat", pid))
+		if ok && !p.zombie && (p.parent == me || p.parent == 1) {
+			more = append(more, Process{PID: pid, Start: p.Start, Args: arguments(pid)})
+		}
+	}
+	return more
 }
 
 type child struct {
 	PID, parent int
+	group       int
 	Start       uint64
 	zombie      bool
 }
@@ -122,6 +139,7 @@ func readStat(path string) (c child, ok bool) {
 	}
 	c.PID, _ = strconv.Atoi(strings.TrimSpace(string(data[:open])))
 	c.parent, _ = strconv.Atoi(fields[1])
+	c.group, _ = strconv.Atoi(fields[2])
 	c.Start, err = strconv.ParseUint(fields[19], 10, 64)
 	c.zombie = fields[0] == "Z" || fields[0] == "X"
 	return c, err == nil

@@ -40,24 +40,24 @@ def same(x: Any) -> Any:
     return x
 
 
-_ours: list[bool] = []  # not empty while what is read is to last, and not only looked at
+_lent: list[bool] = []  # not empty while what is read is only looked at
 
 
 @contextlib.contextmanager
-def lasting() -> Iterator[None]:
-    """What is read meanwhile is restored: arrays have their memory to themselves."""
-    _ours.append(True)
+def lent() -> Iterator[None]:
+    """What is read meanwhile is only looked at: its buffers are those of the values that were saved."""
+    _lent.append(True)
     try:
         yield
     finally:
-        _ours.pop()
+        _lent.pop()
 
 
 def owned(buffer: Any, shape: tuple[int, ...], dtype: Any, order: Any, writeable: bool) -> Any:
     """Rebuild an array that has its memory to itself, of which nothing else is a view unless by way of it."""
     import numpy as np
     arr = np.ndarray(shape, dtype, buffer=buffer, order=order)
-    if _ours:
+    if not _lent:
         arr = np.array(arr, order=order, subok=False)
         if type(buffer) is bytearray:  # nobody else has it: do not hold the memory twice
             buffer.clear()

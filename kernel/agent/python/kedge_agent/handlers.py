@@ -11,7 +11,6 @@ from importlib import metadata
 from typing import Any
 
 from . import (
-    arrays,
     environ,
     groups,
     history,
@@ -247,8 +246,7 @@ class Agent:
         stream = gather(group["stream"]["ranges"])
         buffers = (bytes(gather(b["ranges"])) if b.get("readonly") else gather(b["ranges"])
                    for b in group.get("buffers") or [])
-        with arrays.lasting():
-            return pickler.loads(stream, buffers, self.live)
+        return pickler.loads(stream, buffers, self.live)
 
     def execution(self, content: dict[str, Any]) -> dict[str, Any]:
         """kedge_execution: the last cell was number count."""

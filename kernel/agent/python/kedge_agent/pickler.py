@@ -304,7 +304,8 @@ def _differs(walk: proof.Walk, values: dict[str, Any], sink: Sink, buffers: list
 def prove(walk: proof.Walk, values: dict[str, Any], file: Any, buffers: list[Any], where: live.Live) -> str:
     """How what is read from file differs from values; empty if it does not."""
     try:
-        back = load(file, buffers, live.Live(where.ns))
+        with arrays.lent():
+            back = load(file, buffers, live.Live(where.ns))
         forked.keep(back)
         walk.compare(values, back)
         for name in atoms.apart(values, back):
