@@ -17,7 +17,8 @@ type World interface {
 	// folder: a cell that really runs sees that too.
 	Standing(kind Kind, name string) Observation
 	// Stand notes that the run stands on an observation: whatever of earlier
-	// runs it is of is there for all cells from here on, or for none.
+	// runs it is of is there for all cells from here on, or for none. Those
+	// that a State answers for are of nothing there.
 	Stand(o Observation)
 }
 
@@ -48,19 +49,8 @@ func Look(traces []Trace, state *State, world World) Verdict {
 // Settle tells the world what a restored trace stands on.
 func Settle(t *Trace, world World) {
 	for _, o := range t.Observed {
-		if !ofState(o.Kind) {
-			world.Stand(o)
-		}
+		world.Stand(o)
 	}
-}
-
-// ofState reports whether observations of a kind are answered by a State, not by a World.
-func ofState(kind Kind) bool {
-	switch kind {
-	case KindName, KindNames, KindGroup, KindAmbient, KindStep, KindText, KindHidden:
-		return true
-	}
-	return false
 }
 
 // differs names the first observation of t that no longer holds, or "".

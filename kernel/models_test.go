@@ -7,14 +7,7 @@ import (
 
 func TestModelsAreTheWidgetsOfACellThatOnlyShow(t *testing.T) {
 	k := start(t)
-	run := func(code string) Result {
-		t.Helper()
-		r, err := k.Execute(t.Context(), Request{Code: code})
-		if err != nil || r.Status != "ok" {
-			t.Fatalf("%v: %s: %s", err, r.EName, r.EValue)
-		}
-		return r
-	}
+	run := runner(t, k)
 	run("import ipywidgets as w\nfrom comm import create_comm\nold = w.HTML('old')")
 	r := run("box = w.HBox([w.Label('a')])\nbox.children = [w.Image(value=b'png'), *box.children]\nbox.children[1].value = 'b'")
 	place := map[string]int{}

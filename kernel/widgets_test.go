@@ -33,9 +33,9 @@ func widgetModels(t *testing.T, metadata json.RawMessage) map[string]map[string]
 	return models
 }
 
-func TestWidgetsKeepTheirState(t *testing.T) {
-	k := start(t)
-	run := func(code string) Result {
+// runner runs code in k, which has to succeed.
+func runner(t *testing.T, k *Kernel) func(code string) Result {
+	return func(code string) Result {
 		t.Helper()
 		r, err := k.Execute(t.Context(), Request{Code: code})
 		if err != nil || r.Status != "ok" {
@@ -43,6 +43,11 @@ func TestWidgetsKeepTheirState(t *testing.T) {
 		}
 		return r
 	}
+}
+
+func TestWidgetsKeepTheirState(t *testing.T) {
+	k := start(t)
+	run := runner(t, k)
 	if r := run("x = 1"); r.Comms || r.Widgets != nil {
 		t.Error("a cell without widgets has some")
 	}

@@ -112,7 +112,7 @@ func (s *Session) before(kind cellgraph.Kind, name string, o *seen) (cellgraph.O
 		obs.ID = d
 		return obs, known
 	}
-	if s.wasLeftover(o, name) && o.rewrote(s.volume.path(name)) {
+	if s.replacedLeftover(o, name) {
 		return obs, true
 	}
 	obs.ID = statOfFile(d, e.Mode)
@@ -130,6 +130,12 @@ func (s *Session) wasLeftover(o *seen, name string) bool {
 	return !known || left[d] || !o.before[name].Mode.IsRegular()
 }
 
+// replacedLeftover reports whether the cell wrote over what an earlier run had
+// left: it may have looked for it first, as most writers do.
+func (s *Session) replacedLeftover(o *seen, name string) bool {
+	return o.rewrote(s.volume.path(name)) && s.wasLeftover(o, name)
+}
+
 // undo takes what the cell made out of a listing, and puts back what it
 // removed. A leftover in the place of what it made does not count. It reports
 // whether the cell found the folder in the volume.
@@ -137,7 +143,7 @@ func (s *Session) undo(folder string, entries map[string]bool, o *seen) bool {
 	for _, name := range o.changed {
 		if filepath.Dir(name) == filepath.Clean(folder) {
 			_, there := o.before[name]
-			entries[filepath.Base(name)] = there && !(s.wasLeftover(o, name) && o.rewrote(s.volume.path(name)))
+			entries[filepath.Base(name)] = there && !s.replacedLeftover(o, name)
 		}
 	}
 	for entry, there := range entries {

@@ -23,10 +23,16 @@ func (w *world) mode(name string) cellgraph.Digest {
 		return cellgraph.Combine("another name")
 	}
 	if f, ok := w.state.File(name); ok {
-		return w.permissions(fs.FileMode(f.Mode), !f.Deleted && !f.Dir && f.Link == "")
+		if f.Deleted || f.Dir || f.Link != "" {
+			return cellgraph.Digest{}
+		}
+		return w.permissions(fs.FileMode(f.Mode))
 	}
 	info, err := os.Stat(w.volume.path(name))
-	return w.permissions(perm(info), err == nil && info.Mode().IsRegular() && !w.isLeftover(name))
+	if err != nil || !info.Mode().IsRegular() || w.isLeftover(name) {
+		return cellgraph.Digest{}
+	}
+	return w.permissions(info.Mode().Perm())
 }
 
 // linked reports whether a file has more names than one: what is written to it is written to all.
@@ -39,15 +45,9 @@ func (w *world) linked(name string) bool {
 	return ok && st.Nlink > 1
 }
 
-func perm(info fs.FileInfo) fs.FileMode {
-	if info == nil {
-		return 0
-	}
-	return info.Mode().Perm()
-}
-
-func (w *world) permissions(mode fs.FileMode, there bool) cellgraph.Digest {
-	if !there || mode == 0o666&^w.umask {
+// permissions is what a file that is there with these brings to a write.
+func (w *world) permissions(mode fs.FileMode) cellgraph.Digest {
+	if mode == 0o666&^w.umask {
 		return cellgraph.Digest{}
 	}
 	return cellgraph.Combine("mode", fmt.Sprint(uint32(mode)))
@@ -67,10 +67,10 @@ func (s *Session) modes(o *seen) []cellgraph.Observation {
 		obs := cellgraph.Observation{Kind: cellgraph.KindMode, Name: name}
 		switch {
 		case before && was.file() == now.file():
-			obs.ID = s.world.permissions(was.Mode.Perm(), true)
+			obs.ID = s.world.permissions(was.Mode.Perm())
 		case before:
 			continue
-		case !s.world.permissions(now.Mode.Perm(), true).IsZero():
+		case !s.world.permissions(now.Mode.Perm()).IsZero():
 			list = append(list, cellgraph.Observation{Kind: cellgraph.KindStat, Name: name})
 		}
 		list = append(list, obs)
@@ -94,7 +94,7 @@ func (s *Session) takenAway(o *seen) []cellgraph.Observation {
 		case !before:
 			list = append(list, cellgraph.Observation{Kind: cellgraph.KindStat, Name: name})
 		case was.Mode.IsRegular() && places[was.file()]:
-			list = append(list, cellgraph.Observation{Kind: cellgraph.KindMode, Name: name, ID: s.world.permissions(was.Mode.Perm(), true)})
+			list = append(list, cellgraph.Observation{Kind: cellgraph.KindMode, Name: name, ID: s.world.permissions(was.Mode.Perm())})
 		}
 	}
 	return list

@@ -14,46 +14,56 @@ import (
 // TestHistories plays what the fuzzer once found and shrank: every run of a
 // history is compared with a straight one.
 func TestHistories(t *testing.T) {
-	python := os.Getenv("KEDGE_TEST_PYTHON")
-	if python == "" {
-		t.Skip("KEDGE_TEST_PYTHON is not set: run `make test`")
-	}
-	data, err := os.ReadFile("testdata/histories.json")
-	if err != nil {
-		t.Fatal(err)
-	}
 	var table []struct {
 		Name, Known string
 		History     []Step
 	}
-	if err := json.Unmarshal(data, &table); err != nil {
+	play := player(t, "testdata/histories.json", &table)
+	for _, h := range table {
+		t.Run(h.Name, func(t *testing.T) { play(t, h.History, h.Known) })
+	}
+}
+
+// player reads a table and returns what plays a history: every step of it is
+// compared, in a lab of its own.
+func player(t *testing.T, path string, table any) func(t *testing.T, history []Step, known string) {
+	t.Helper()
+	python := os.Getenv("KEDGE_TEST_PYTHON")
+	if python == "" {
+		t.Skip("KEDGE_TEST_PYTHON is not set: run `make test`")
+	}
+	data, err := os.ReadFile(path)
+	if err != nil {
 		t.Fatal(err)
 	}
-	root := memory(t)
+	if err := json.Unmarshal(data, table); err != nil {
+		t.Fatal(err)
+	}
+	root, lives := memory(t), 0
 	server := parent(t, shell.Config{Python: python, Dir: root, Libraries: true})
-	for i, h := range table {
-		t.Run(h.Name, func(t *testing.T) {
-			p, err := NewPlay(t.Context(), server, filepath.Join(root, fmt.Sprint("life", i)), Mutant{})
+	return func(t *testing.T, history []Step, known string) {
+		t.Helper()
+		lives++
+		p, err := NewPlay(t.Context(), server, filepath.Join(root, fmt.Sprint("life", lives)), Mutant{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() {
+			if err := p.Close(); err != nil {
+				t.Error(err)
+			}
+		}()
+		problem := ""
+		for n, step := range history {
+			got, err := p.Do(t.Context(), step)
 			if err != nil {
 				t.Fatal(err)
 			}
-			defer func() {
-				if err := p.Close(); err != nil {
-					t.Error(err)
-				}
-			}()
-			problem := ""
-			for n, step := range h.History {
-				got, err := p.Do(t.Context(), step)
-				if err != nil {
-					t.Fatal(err)
-				}
-				if len(got.Differences) > 0 && problem == "" {
-					problem = fmt.Sprintf("run %d: kedge (+) and straight (-) differ:\n%s", n, strings.Join(got.Differences, "\n"))
-				}
+			if len(got.Differences) > 0 && problem == "" {
+				problem = fmt.Sprintf("run %d: kedge (+) and straight (-) differ:\n%s", n, strings.Join(got.Differences, "\n"))
 			}
-			judge(t, h.Known, problem)
-		})
+		}
+		judge(t, known, problem)
 	}
 }
 

@@ -142,8 +142,6 @@ func (l *Lab) attempt(ctx context.Context, cells []Cell, parameters map[string]s
 	if err != nil {
 		return run, err
 	}
-	modules := maps.Clone(l.Server.Environment.Modules)
-	modules["python"] = l.Server.Environment.Version
 	runtime, err := os.MkdirTemp(filepath.Join(l.root, "runtime"), "run-")
 	if err != nil {
 		return run, err
@@ -155,17 +153,16 @@ func (l *Lab) attempt(ctx context.Context, cells []Cell, parameters map[string]s
 			sight = &got
 		}
 	}
-	cfg := session.Config{Store: mutantStore{l.store, l.Mutant}, Path: filepath.Join(l.Folder(), "nb.ipynb"), Document: doc, Outline: outline,
-		Sources: sources, Modules: modules, Library: l.Server.Environment.Prefixes, Runtime: runtime, Secret: []byte("oracle"),
-		KernelID: "oracle", Straight: straight,
-		Launch: func(_ context.Context, ring *observe.Ring) (session.Kernel, error) {
-			s, err := l.Server.Fork(shell.Fork{Dir: l.Folder(), Env: environment(l), Agent: true, Patch: l.Mutant.Patch, Ring: ring})
-			if err != nil {
-				return nil, err
-			}
-			s.Leaving = leaving
-			return s, nil
-		}}
+	cfg := l.config(doc, outline, runtime)
+	cfg.Sources, cfg.Straight = sources, straight
+	cfg.Launch = func(_ context.Context, ring *observe.Ring) (session.Kernel, error) {
+		s, err := l.fork(ring)
+		if err != nil {
+			return nil, err
+		}
+		s.Leaving = leaving
+		return s, nil
+	}
 	s, err := session.Open(ctx, cfg)
 	if err != nil {
 		return run, err
@@ -188,6 +185,19 @@ func (l *Lab) attempt(ctx context.Context, cells []Cell, parameters map[string]s
 	}
 	run.Files, err = tree(l.Folder())
 	return run, errors.Join(err, counts(doc, outline, run.Cells))
+}
+
+// config is that of a session of the notebook in the lab.
+func (l *Lab) config(doc *notebook.Document, outline *notebook.Outline, runtime string) session.Config {
+	modules := maps.Clone(l.Server.Environment.Modules)
+	modules["python"] = l.Server.Environment.Version
+	return session.Config{Store: mutantStore{l.store, l.Mutant}, Path: filepath.Join(l.Folder(), "nb.ipynb"), Document: doc, Outline: outline,
+		Modules: modules, Library: l.Server.Environment.Prefixes, Runtime: runtime, Secret: []byte("oracle"), KernelID: "oracle"}
+}
+
+// fork is a shell with the agent, whose accesses to files are recorded in ring.
+func (l *Lab) fork(ring *observe.Ring) (*shell.Shell, error) {
+	return l.Server.Fork(shell.Fork{Dir: l.Folder(), Env: environment(l), Agent: true, Patch: l.Mutant.Patch, Ring: ring})
 }
 
 // environment is the environment of both sides' shells.

@@ -32,20 +32,16 @@ func (l *Lab) Live(ctx context.Context, requests []Cell) (run Run, err error) {
 		return run, err
 	}
 	defer ring.Close()
-	sh, err := l.Server.Fork(shell.Fork{Dir: l.Folder(), Env: environment(l), Agent: true, Patch: l.Mutant.Patch, Ring: ring})
+	sh, err := l.fork(ring)
 	if err != nil {
 		return run, err
 	}
 	defer func() { _ = sh.Shutdown(ctx) }()
-	modules := maps.Clone(l.Server.Environment.Modules)
-	modules["python"] = l.Server.Environment.Version
 	doc, outline, err := document(notebookOf(requests), nil)
 	if err != nil {
 		return run, err
 	}
-	nb, err := session.OpenInteractive(ctx, session.Config{Store: mutantStore{l.store, l.Mutant}, Path: filepath.Join(l.Folder(), "nb.ipynb"),
-		Document: doc, Outline: outline, Modules: modules, Library: l.Server.Environment.Prefixes, Runtime: runtime, Secret: []byte("oracle"),
-		KernelID: "oracle"}, sh, ring)
+	nb, err := session.OpenInteractive(ctx, l.config(doc, outline, runtime), sh, ring)
 	if err != nil {
 		return run, err
 	}
@@ -92,12 +88,13 @@ func (l *Lab) requests(ctx context.Context, nb *session.Interactive, sh *shell.S
 			run.Cells = append(run.Cells, answered(r, session.Ran, "is no cell of a step", res))
 			continue
 		}
-		doc, outline, err := document(notebookOf(requests[:n+1]), nil)
+		cells := notebookOf(requests[:n+1])
+		doc, outline, err := document(cells, nil)
 		if err != nil {
 			return err
 		}
 		nb.Know(doc, outline)
-		i := slices.IndexFunc(notebookOf(requests[:n+1]), func(c Cell) bool { return c.ID == r.ID })
+		i := slices.IndexFunc(cells, func(c Cell) bool { return c.ID == r.ID })
 		answer, err := nb.Begin(ctx, outline.Cells[i])
 		if err != nil {
 			return fmt.Errorf("request %d: %w", n, err)

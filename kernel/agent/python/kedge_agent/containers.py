@@ -10,7 +10,7 @@ import sys
 import types
 from typing import Any
 
-from . import localmodules
+from . import localmodules, stores
 from .reads import Reads
 
 _KINDS = (list, dict, set, collections.deque, bytearray)
@@ -34,12 +34,9 @@ def written(tree: ast.Module) -> list[list[str]]:
             obj = node.value
         elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in _CHANGES:
             obj = node.func.value
-        path: list[str] = []
-        while isinstance(obj, ast.Attribute):
-            path.insert(0, obj.attr)
-            obj = obj.value
-        if path and isinstance(obj, ast.Name):
-            found.append([obj.id, *path])
+        path = stores.dotted(obj)
+        if len(path) > 1:
+            found.append(path)
     return found
 
 

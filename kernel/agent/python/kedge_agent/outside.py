@@ -13,7 +13,6 @@ from . import ambient, containers, localmodules, patches, places, streams
 from .ambient import (
     abstract_classes,
     codec_tables,
-    decimal_flags,
     held_options,
     ipython_tables,
     library_settings,
@@ -84,7 +83,6 @@ class Outside:
         self._calls: list[str] = []
         self._modules: set[str] = set()  # loaded before the cell
         self._idle: set[str] = set()  # the watched adapters that the cell had nothing to do with
-        self._computes = False  # the cell may set flags of decimal, which may be set already
 
     def start(self) -> None:
         """The first message comes: what is there now is what a fresh kernel has."""
@@ -140,7 +138,6 @@ class Outside:
         self._pieces = self.local.look(self._reached)
         self._patches.before(found.stored(), found.targets, found.roots)
         self._watched = process.describe()
-        self._computes = "decimal" in found.modules | found.mentioned
         self._containers.before(found)
         self._calls = sorted(process.CALLS & found.mentioned | process.lasting(found.tree))
         self._before = ambient.digests(self._states(self._entries))
@@ -192,7 +189,7 @@ class Outside:
 
     def unused(self, changed: Iterable[str]) -> list[str]:
         """The adapters and pseudo-names that the cell did not observe; changed are the adapters that it changed."""
-        idle = (self._idle if self._computes else self._idle | {decimal_flags.NAME}) - set(changed)
+        idle = self._idle - set(changed)
         return sorted(idle | {n for n in self._entries if places.is_pseudo(n) and n.partition(":")[0] in idle
                               and " " in n})
 

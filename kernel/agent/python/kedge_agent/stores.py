@@ -37,6 +37,15 @@ def _words(constants: Iterable[object]) -> Iterable[str]:
             yield from (part for part in value.split(".") if part.isidentifier())
 
 
+def dotted(node: ast.AST | None) -> list[str]:
+    """The parts of a dotted name; none if node is something else."""
+    path: list[str] = []
+    while isinstance(node, ast.Attribute):
+        path.insert(0, node.attr)
+        node = node.value
+    return [node.id, *path] if isinstance(node, ast.Name) else []
+
+
 def roots(tree: ast.AST) -> list[list[str]]:
     """The dotted names whose attributes a cell may set by other names than its code shows: setattr(numpy, …)."""
     found = []
@@ -46,12 +55,8 @@ def roots(tree: ast.AST) -> list[list[str]]:
             obj = node.args[0]
         elif isinstance(node, ast.Attribute) and node.attr in _INDIRECT:
             obj = node.value
-        path: list[str] = []
-        while isinstance(obj, ast.Attribute):
-            path.insert(0, obj.attr)
-            obj = obj.value
-        if isinstance(obj, ast.Name):
-            found.append([obj.id, *path])
+        if path := dotted(obj):
+            found.append(path)
     return found
 
 
@@ -61,10 +66,6 @@ def targets(tree: ast.AST) -> list[list[str]]:
     for node in ast.walk(tree):
         if not isinstance(node, ast.Attribute) or isinstance(node.ctx, ast.Load):
             continue
-        path, obj = [node.attr], node.value
-        while isinstance(obj, ast.Attribute):
-            path.append(obj.attr)
-            obj = obj.value
-        if isinstance(obj, ast.Name):
-            found.append([obj.id, *reversed(path)])
+        if path := dotted(node):
+            found.append(path)
     return found

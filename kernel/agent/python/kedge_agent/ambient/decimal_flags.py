@@ -1,9 +1,24 @@
-"""The flags of decimal's context, which any arithmetic sets; they count only for code that asks for the context."""
+"""The flags of decimal's context, which any arithmetic sets: a cell that has to do with decimal may set them again."""
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 
 NAME = "decimal.flags"
+
+
+def named(words: Iterable[str]) -> bool:
+    """Whether names of modules, or words, lead to decimal."""
+    return "decimal" in words
+
+
+def begin() -> None:
+    """A cell comes."""
+
+
+def touched(fresh: Iterable[str]) -> bool:
+    """Whether the cell had to do with decimal past its code: what it sets then is a change."""
+    return False
 
 
 def capture() -> bytes:
