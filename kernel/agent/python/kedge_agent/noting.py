@@ -7,7 +7,9 @@ from __future__ import annotations
 import __future__
 
 import ast
+import functools
 import inspect
+import os
 import tokenize
 import types
 from collections.abc import Callable
@@ -37,6 +39,11 @@ def note(function: Any, told: Callable[[Any], Any], argument: str) -> bool:
     except (OSError, SyntaxError, ValueError, IndexError, tokenize.TokenError):
         return False
     return True
+
+
+def note_forks(told: Callable[[Any], Any]) -> None:
+    """Call told with None whenever this process is forked with its state: nothing notes what the child calls."""
+    os.register_at_fork(before=functools.partial(told, None))
 
 
 def _compiled(code: types.CodeType, argument: str) -> types.CodeType | None:

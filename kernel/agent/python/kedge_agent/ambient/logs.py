@@ -45,6 +45,7 @@ def start() -> None:
     told = _ASKED.append
     done = [noting.note(vars(owner)[name], told, "self") for owner, names in _METHODS.items() for name in names]
     done += [noting.note(vars(logging)[name], told, "None") for name in _FUNCTIONS if hasattr(logging, name)]
+    noting.note_forks(told)
     _noted[0] = all(done)
     _OWN.update((n, list(log.handlers)) for n, log in loggers())
 
