@@ -3,7 +3,7 @@ ROOT := $(patsubst %/,%,$(dir $(abspath $(lastword $(MAKEFILE_LIST)))))
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := build
-.PHONY: demo build test lint bench corpus lab fuzz setup browser screenshot lock
+.PHONY: demo build test lint bench corpus lab fuzz soak setup browser screenshot lock
 
 STATICCHECK_VERSION := v0.7.0
 STATICCHECK := $(ROOT)/.cache/bin/staticcheck-$(STATICCHECK_VERSION)
@@ -73,6 +73,15 @@ MUTANT ?= 0
 fuzz: setup build
 	cd $(ROOT) && go build -o bin/fuzz ./integration/oracle/fuzz
 	$(ROOT)/bin/fuzz -seed $(SEED) -actions $(ACTIONS) -workers $(WORKERS) -mutant $(MUTANT)
+
+# Starts and ends a thousand kernels behind Kedge in every way, and sends one
+# an hour's worth of traffic from clients that are killed: nothing is left
+# behind. Some forty minutes; CYCLES=20 ACTIONS=100 takes one.
+CYCLES ?= 1000
+soak: ACTIONS = 3600
+soak: setup build
+	cd $(ROOT) && KEDGE_SOAK_CYCLES=$(CYCLES) KEDGE_SOAK_ACTIONS=$(ACTIONS) KEDGE_SOAK_SEED=$(SEED) \
+	  go test ./integration -run TestNothingIsLeftBehind -count=1 -timeout 4h -v
 
 # Makes requirements.txt again from requirements.in; needs uv and the network.
 lock:

@@ -28,13 +28,18 @@ class Kernel:
         with open(self.file, "w") as f:
             json.dump(info, f)
         self.info = info
-        env = dict(os.environ, JPY_PARENT_PID=str(os.getpid()), IPYTHONDIR=os.path.join(self.dir, "ipython"), **(env or {}))
-        argv = [a.replace("{connection_file}", self.file) for a in argv]
-        self.process = subprocess.Popen(argv, env=env, cwd=self.dir, start_new_session=True, stdin=subprocess.DEVNULL, **popen)
+        self.env = {**os.environ, "JPY_PARENT_PID": str(os.getpid()), "IPYTHONDIR": os.path.join(self.dir, "ipython"), **(env or {})}
+        self.argv, self.popen = [a.replace("{connection_file}", self.file) for a in argv], popen
+        self.start()
         self.context = zmq.Context()
         self.clients = []
         if wait:
             self.wait_for_sockets(wait)
+
+    def start(self):
+        """Start the process; again once it has ended, on the same sockets."""
+        options = {"cwd": self.dir, **self.popen}
+        self.process = subprocess.Popen(self.argv, env=self.env, start_new_session=True, stdin=subprocess.DEVNULL, **options)
 
     def wait_for_sockets(self, seconds):
         """Wait until the kernel answers on shell."""
@@ -115,9 +120,9 @@ class Client:
         self.sockets[channel].send_multipart(frames)
         return frames
 
-    def execute(self, code, **content):
+    def execute(self, code, msg_id=None, **content):
         full = {"code": code, "silent": False, "store_history": True, "user_expressions": {}, "allow_stdin": True, "stop_on_error": True}
-        return self.request("execute_request", {**full, **content})
+        return self.request("execute_request", {**full, **content}, msg_id=msg_id)
 
     def receive(self, channel, timeout=10):
         """The next message as {idents, header, parent, metadata, content, buffers}; None if none comes."""
