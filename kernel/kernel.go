@@ -40,7 +40,6 @@ type Kernel struct {
 	cfg      Config
 	log      *slog.Logger
 	proc     *process
-	guard    *guard
 	take     func(*Kernel, [][]byte) bool // gets iopub messages first; nil if there is no proxy
 	dir      string
 	key      []byte
@@ -308,5 +307,5 @@ func (k *Kernel) stop() {
 		_ = c.raw.Close()
 	}
 	_ = os.RemoveAll(k.dir)
-	k.guard.release()
+	k.cfg.Guard.ended(k.proc.pid)
 }

@@ -35,8 +35,7 @@ type Config struct {
 	Stdout       *os.File       // with Stderr, where the kernel's own go instead of into error messages
 	Stderr       *os.File
 	StartTimeout time.Duration // 60 s if 0; negative: none
-	Guard        bool          // kill the kernel's process group and remove its folder even if we are killed
-	Scratch      string        // a folder that goes with the kernel's own; "" if there is none
+	Guard        *Guard        // ends the kernel's process group and removes its folder if we are killed; nil: nobody does
 }
 
 // Start starts a kernel and returns once it answers kernel_info_request and its iopub is heard, at most 60 s later.
@@ -98,11 +97,7 @@ func (k *Kernel) launch() error {
 	if k.proc, err = startProcess(argv, k.cfg.Dir, env, k.cfg.Stdout, k.cfg.Stderr); err != nil {
 		return err
 	}
-	if k.cfg.Guard {
-		if k.guard, err = startGuard(k.proc.pid, k.dir, k.cfg.Scratch); err != nil {
-			k.log.Warn("processes of the notebook may outlive us if we are killed", "error", err)
-		}
-	}
+	k.cfg.Guard.begun(k.proc.pid)
 	return nil
 }
 
@@ -121,7 +116,7 @@ func (k *Kernel) prepare(base string) (string, error) {
 	if len(base)+len("/kedge-0123456789/i-5") > maxSocketPath {
 		base = "/tmp"
 	}
-	if k.dir, err = os.MkdirTemp(base, "kedge-"); err != nil {
+	if k.dir, err = k.cfg.Guard.Folder(base, "kedge-"); err != nil {
 		return "", err
 	}
 	if k.key = k.cfg.Key; k.key == nil {

@@ -79,14 +79,19 @@ func runKernel(ctx context.Context, _, errOut io.Writer, args []string) error {
 	parent, _ := strconv.Atoi(os.Getenv("JPY_PARENT_PID")) // as ipykernel: none, no watching
 	memory := slices.Contains(settings, historyInMemory)
 	spec.Argv = append(spec.Argv, slices.DeleteFunc(settings, func(s string) bool { return s == historyInMemory })...)
-	cfg, nb := child(spec, logger)
+	guard, err := kernel.StartGuard()
+	if err != nil {
+		logger.Warn("processes of the notebook may outlive us if we are killed", "error", err)
+	}
+	defer guard.Close()
+	cfg, nb, scratch := child(spec, guard, logger)
 	if memory {
 		cfg.Argv = append(cfg.Argv, historyInMemory)
 	}
 	defer func() {
 		err := nb.Close()
-		if cfg.Scratch != "" {
-			err = errors.Join(err, os.RemoveAll(cfg.Scratch))
+		if scratch != "" {
+			err = errors.Join(err, os.RemoveAll(scratch))
 		}
 		if err != nil {
 			logger.Warn("close the store", "error", err)
@@ -141,22 +146,23 @@ func wrappedSpec(w kernel.Wrapped) (kernel.Spec, error) {
 	return kernel.SpecForPython(path), nil
 }
 
-// child says how to start the kernel, and gives the notebook that it is started for. A kernel that is ipykernel gets
-// the agent, so that its state can be captured; if that cannot be installed it runs without.
-func child(spec kernel.Spec, logger *slog.Logger) (kernel.Config, *live.Notebook) {
-	cfg := kernel.Config{Argv: spec.Argv, Env: os.Environ(), Stdout: os.Stdout, Stderr: os.Stderr, Guard: true}
+// child says how to start the kernel, and gives the notebook that it is started for, and the folder of its rings, "" if
+// there is none. A kernel that is ipykernel gets the agent, so that its state can be captured; if that cannot be
+// installed it runs without.
+func child(spec kernel.Spec, guard *kernel.Guard, logger *slog.Logger) (cfg kernel.Config, notebook *live.Notebook, scratch string) {
+	cfg = kernel.Config{Argv: spec.Argv, Env: os.Environ(), Stdout: os.Stdout, Stderr: os.Stderr, Guard: guard}
 	env := spec.Environment(os.LookupEnv)
 	for key, value := range env {
 		cfg.Env = append(cfg.Env, key+"="+value)
 	}
 	command, args := ipykernel(spec)
 	if command == nil {
-		return cfg, live.New(live.Config{Language: spec.Language, Logger: logger})
+		return cfg, live.New(live.Config{Language: spec.Language, Logger: logger}), ""
 	}
 	launcher, err := agent.Install(filepath.Join(snapshotter.DefaultDir(), "agent"))
 	if err != nil {
 		logger.Warn("nothing is restored or kept", "error", err)
-		return cfg, live.New(live.Config{Logger: logger})
+		return cfg, live.New(live.Config{Logger: logger}), ""
 	}
 	cfg.Argv = slices.Concat(command, []string{launcher}, args)
 	cfg.Env = append(cfg.Env, hashSeed(env)...)
@@ -165,11 +171,11 @@ func child(spec kernel.Spec, logger *slog.Logger) (kernel.Config, *live.Notebook
 		nb.StreamRate = serverRate
 	}
 	if nb.Path != "" || os.Getenv("VSCODE_PID") != "" {
-		if err := observed(&cfg, &nb, launcher, spec); err != nil {
+		if scratch, err = observed(&cfg, &nb, launcher, spec); err != nil {
 			logger.Warn("nothing is restored or kept", "error", err)
 		}
 	}
-	return cfg, live.New(nb)
+	return cfg, live.New(nb), scratch
 }
 
 // checkKernels starts each kernelspec of ours as Jupyter would.

@@ -17,17 +17,16 @@ import (
 
 // observed makes the kernel start so that what it does to files is seen, and nb able to restore and keep the cells of
 // its notebook. What that needs lies in a folder of its own, which goes with the kernel.
-func observed(cfg *kernel.Config, nb *live.Config, launcher string, spec kernel.Spec) error {
+func observed(cfg *kernel.Config, nb *live.Config, launcher string, spec kernel.Spec) (runtime string, err error) {
 	library, err := observingLibrary(launcher)
 	if err != nil {
-		return err
+		return "", err
 	}
-	runtime, err := os.MkdirTemp("", "kedge-")
-	if err != nil {
-		return err
+	if runtime, err = cfg.Guard.Folder("", "kedge-"); err != nil {
+		return "", err
 	}
 	if nb.Ring, err = observe.Create(runtime); err != nil {
-		return errors.Join(err, os.RemoveAll(runtime))
+		return "", errors.Join(err, os.RemoveAll(runtime))
 	}
 	plain := cfg.Env
 	nb.Spawn = func() (*observe.Ring, []string, error) {
@@ -37,11 +36,11 @@ func observed(cfg *kernel.Config, nb *live.Config, launcher string, spec kernel.
 		}
 		return ring, ring.Env(library, plain), nil
 	}
-	cfg.Env, cfg.Scratch = nb.Ring.Env(library, cfg.Env), runtime
+	cfg.Env = nb.Ring.Env(library, cfg.Env)
 	nb.Open = func(ctx context.Context, path string) (session.Config, func() error, error) {
 		return openNotebook(ctx, path, runtime, spec)
 	}
-	return nil
+	return runtime, nil
 }
 
 // openNotebook opens the store and describes the environment for a notebook in a live kernel.

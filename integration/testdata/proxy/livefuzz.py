@@ -1,14 +1,17 @@
 """Random cells in random order in a kernel behind Kedge and in a plain one: nobody can tell the two apart.
 
-usage: livefuzz.py KERNEL PLAIN SEED ACTIONS. Prints the actions up to the first difference; else how many cells were restored.
+usage: livefuzz.py KERNEL PLAIN SEED ACTIONS. Plays notebooks' lives, and prints the actions of one up to a difference; at the end how many cells were
+restored, and why others ran. Exits with 1 if anything differed.
 """
 import collections
 import os
 import random
 import re
+import shutil
 import sys
+import time
 
-from live import Desk
+from live import TIMEOUT, Desk, normal, reply
 
 SOURCES = [
     "x = [1]", "x = [1, 2]", "x.append(3)", "y = x", "y = {'k': x}", "y = list(x)", "x = sorted(x, reverse=True)", "del x", "x", "print(x, y)", "x is y",
@@ -23,53 +26,112 @@ SOURCES = [
 ]
 FIRST = ["x = [1]", "z = 5\ny = 0", "class P: pass\np = P()\np.v = x", "def f(a): return a + z", "import random\nimport os\nimport numpy as np\nrandom.seed(1)\nnp.random.seed(1)\na = np.zeros((2, 3))\nb = a[1]"]
 HELPER = "calls = []\n\n\ndef add(v):\n    calls.append(len(v))\n\n\ndef total():\n    return sum(calls)\n"
-PROBE = "{n: repr(v) for n, v in sorted(globals().items()) if n in set('xyzpqswabfgh')}, len(In), sorted(Out), [n for n in 'xy' if n in globals() and 'w' in globals() and globals()[n] is w]"
+PROBE = """{n: repr(v) for n, v in sorted(globals().items()) if n in set('xyzpqswabfgh')}, len(In), sorted(Out), [n for n in 'xy' if n in globals() and 'w' in globals() and globals()[n] is w], open('f').read() if __import__('os').path.exists('f') else None"""
+LIFE = 60  # actions
+MOST = 10  # lives that differ, before it ends
 
 
-class Fuzz:
-    def __init__(self, kedge, plain, seed):
-        self.random = random.Random(seed)
-        pick = FIRST + [self.random.choice(SOURCES) for _ in range(9)]
-        self.desk = Desk([(f"c{i}", [f"step:s{i}"], code) for i, code in enumerate(pick)], kedge, plain)
+class Life:
+    """One notebook in one folder, through several starts of its kernel."""
+
+    def __init__(self, kedge, plain, dice):
+        self.random = dice
+        pick = FIRST + [dice.choice(SOURCES) for _ in range(9)]
+        self.code = dice.random() < 0.3  # the front end is VS Code
+        env = {"JPY_SESSION_NAME": "", "VSCODE_PID": "1"} if self.code else {}
+        self.desk = Desk([(f"c{i}", [f"step:s{i}"], code) for i, code in enumerate(pick)], kedge, plain, **env)
         for folder in self.desk.folders:
             with open(os.path.join(folder, "helper.py"), "w") as f:
                 f.write(HELPER)
-        self.log, self.next = [], 0
+        self.log, self.next, self.played = [], 0, 0
         self.whys = collections.Counter()
+        self.begin()
 
-    def run(self, cell, code, **content):
-        self.log.append((cell, code, content))
-        metadata = self.desk.metadata(cell)
-        got, expected = [k.answer(k.send(code, metadata, stop_on_error=False, **content)) for k in (self.desk.kedge, self.desk.plain)]
-        mark = got[1]["metadata"].get("kedge")
-        if mark:
-            self.whys[mark["status"], re.sub(r"\b(c\d+|[a-z]|__?|Out|In)\b", "N", mark["why"])] += 1
-            self.log[-1] += (mark["status"], mark["why"])
-        self.desk.same(code, got, expected)
+    def begin(self):
+        """What a front end asks for when the kernel has started."""
+        if self.code:
+            for k in (self.desk.kedge, self.desk.plain):
+                k.answer(k.send(f'import os\n__vsc_ipynb_file__ = r"{k.notebook}"', {}, silent=True, store_history=False))
+
+    def metadata(self, kernel, cell):
+        if self.code and cell in self.desk.cells:
+            return {"cellId": f"vscode-notebook-cell:{kernel.notebook}#W{cell}sZmlsZQ%3D%3D", "tags": self.desk.cells[cell][1]}
+        return self.desk.metadata(cell)
+
+    def run(self, *requests, **content):
+        """Ask both for cells, or for code that is none, all at once, and compare what comes."""
+        self.log.append((requests, content))
+        content = {"stop_on_error": False, **content}
+        asked = [[k.send(code, self.metadata(k, cell), **content) for cell, code in requests] for k in (self.desk.kedge, self.desk.plain)]
+        for (_, code), ours, theirs in zip(requests, *asked, strict=True):
+            got, expected = self.desk.kedge.answer(ours), self.desk.plain.answer(theirs)
+            mark = got[1]["metadata"].get("kedge")
+            if mark:
+                self.whys[mark["status"], re.sub(r"\b(c\d+|[a-z]|__?|Out|In)\b", "N", mark["why"])] += 1
+                self.log.append((mark["status"], mark["why"]))
+            self.desk.same(code, got, expected)
+
+    def interrupted(self):
+        """A cell that runs until it is interrupted."""
+        self.log.append(("interrupt",))
+        cell = self.random.choice(list(self.desk.cells))
+        code = "x = [1, 1]\nprint('go', flush=True)\nwhile True: pass"
+        self.desk.cells[cell] = (cell, [f"step:s{cell[1:]}"], code)
+        got = []
+        for k in (self.desk.kedge, self.desk.plain):
+            msg_id = k.send(code, self.metadata(k, cell), stop_on_error=False)
+            seen = []
+            while not seen or seen[-1]["msg_type"] != "stream":
+                seen.append(k.kc.get_iopub_msg(timeout=TIMEOUT))
+            k.km.interrupt_kernel()
+            while seen[-1]["parent_header"].get("msg_id") != msg_id or seen[-1]["content"].get("execution_state") != "idle":
+                seen.append(k.kc.get_iopub_msg(timeout=TIMEOUT))
+            r = k.kc.get_shell_msg(timeout=TIMEOUT)
+            while r["parent_header"]["msg_id"] != msg_id:
+                r = k.kc.get_shell_msg(timeout=TIMEOUT)
+            got.append(([(m["msg_type"], m["content"]) for m in seen if m["parent_header"].get("msg_id") == msg_id and m["msg_type"] != "status"], r))
+        a, b = [[normal(seen), reply(r)] for seen, r in got]
+        assert a == b, f"{code}\nkedge {a}\nplain {b}"
+        self.desk.cells[cell] = (cell, [f"step:s{cell[1:]}"], "x = [1, 1]")
+        self.desk.calm()
 
     def act(self):
+        self.played += 1
         cells = list(self.desk.cells)
+        source = lambda cell: (cell, self.desk.cells[cell][2])  # noqa: E731
         dice = self.random.random()
-        if dice < 0.55:  # down the notebook
-            cell = cells[self.next % len(cells)]
+        if dice < 0.35:  # down the notebook
+            self.run(source(cells[self.next % len(cells)]))
             self.next += 1
-            self.run(cell, self.desk.cells[cell][2])
-        elif dice < 0.75:
+        elif dice < 0.50:  # Run All, or a part
+            first = self.random.randrange(len(cells))
+            count = self.random.randrange(2, 6)
+            stop = not self.code and self.random.random() < 0.5
+            wait = [("", "import time\ntime.sleep(0.2)")] * stop  # a kernel aborts what has reached it by the time of an error
+            self.run(*wait, *[source(c) for c in cells[first:first + count]], stop_on_error=stop)
+            self.next = first + count
+            if stop:
+                self.desk.calm()
+        elif dice < 0.68:
             self.next = self.random.randrange(len(cells))
-            self.run(cells[self.next], self.desk.cells[cells[self.next]][2])
-        elif dice < 0.85:
-            cell, code = self.random.choice(cells), self.random.choice(SOURCES)
-            self.desk.cells[cell] = (cell, [f"step:s{cell[1:]}"], code)
-            self.run(cell, code)
-        elif dice < 0.91:
-            self.run("", self.random.choice(SOURCES), store_history=self.random.random() < 0.5)
+            self.run(source(cells[self.next]))
+        elif dice < 0.80:
+            cell = self.random.choice(cells)
+            self.desk.cells[cell] = (cell, [f"step:s{cell[1:]}"], self.random.choice(SOURCES))
+            self.run(source(cell))
+        elif dice < 0.86:
+            self.run(("", self.random.choice(SOURCES)), store_history=self.random.random() < 0.5)
+        elif dice < 0.88:
+            self.run(source(self.random.choice(cells)), silent=True, store_history=False)
+        elif dice < 0.93:
+            self.run(("", PROBE), store_history=False)
         elif dice < 0.94:
-            self.run("", PROBE, store_history=False)
+            self.interrupted()
         else:
             self.restart()
 
     def restart(self):
-        self.run("", PROBE, store_history=False)
+        self.run(("", PROBE), store_history=False)
         self.log.append(("restart",))
         self.desk.restart()
         for folder in self.desk.folders:
@@ -77,19 +139,31 @@ class Fuzz:
             if os.path.exists(path):
                 os.remove(path)
         self.next = 0
+        self.begin()
+
+    def end(self):
+        self.desk.close()
+        shutil.rmtree(os.path.dirname(self.desk.folders[0]), ignore_errors=True)
 
 
 def main(kedge, plain, seed, actions):
-    fuzz = Fuzz(kedge, plain, int(seed))
-    try:
-        for _ in range(int(actions)):
-            fuzz.act()
-        fuzz.run("", PROBE, store_history=False)
-    except AssertionError:
-        print(*fuzz.log, sep="\n")
-        raise
-    fuzz.desk.close()
-    print(*fuzz.whys.most_common(), sep="\n")
+    begin, done, differ, whys, number = time.time(), 0, 0, collections.Counter(), 0
+    while done < int(actions) and differ < MOST:
+        life = Life(kedge, plain, random.Random(f"{seed}.{number}"))
+        try:
+            while life.played < min(LIFE, int(actions) - done):
+                life.act()
+            life.run(("", PROBE), store_history=False)
+        except Exception as e:  # a client that waits in vain, too
+            differ += 1
+            print(f"life {number}, action {life.played}:", *life.log, f"{type(e).__name__}: {e}", "", sep="\n", flush=True)
+        done, number = done + life.played, number + 1
+        whys += life.whys
+        life.end()
+    restored = sum(n for (status, _), n in whys.items() if status == "restored")
+    print(f"seed {seed}: {done} actions in {number} lives, {differ} mismatches; {restored} of {whys.total()} cells restored; {(time.time() - begin) / done:.2f} s an action")
+    print(*whys.most_common(12), sep="\n")
+    sys.exit(differ > 0)
 
 
 main(*sys.argv[1:])

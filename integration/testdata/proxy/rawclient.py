@@ -180,8 +180,15 @@ def sign(key, parts):
 
 
 def free_port():
+    """A port that is free, and that the system gives to nobody who asks for any."""
+    import random
     import socket
 
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+    while True:
+        with socket.socket() as s:
+            port = random.randrange(10000, 32000)
+            try:
+                s.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port

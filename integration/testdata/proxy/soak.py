@@ -211,6 +211,8 @@ def cycles(site, argv, count, seed):
             kind = cycle(site, argv, number, dice)
         done[kind] = done.get(kind, 0) + 1
         sizes.append(store(site.home))
+        if number % 50 == 49:
+            print(f"{number + 1} starts and ends in {time.time() - begin:.0f} s", flush=True)
     print(f"{count} starts and ends in {time.time() - begin:.0f} s: nothing is left", json.dumps(done))
     if count > 1:
         print(f"the store has grown from {sizes[0] >> 10} KiB to {sizes[-1] >> 10} KiB", flush=True)
