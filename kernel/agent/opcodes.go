@@ -227,6 +227,10 @@ func parse(stream []byte) (*graph, error) {
 		op := stream[m.pos]
 		if op == opStop {
 			m.pos++
+			if m.pos < len(stream) && stream[m.pos] == opProto { // what follows has the same memo
+				m.stack = m.stack[:0]
+				continue
+			}
 			if m.pos != len(stream) {
 				return nil, m.errorf("data after the end")
 			}

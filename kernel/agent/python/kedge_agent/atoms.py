@@ -7,6 +7,7 @@ interned. Whether equal ones inside of containers are one object is not kept.
 from __future__ import annotations
 
 import ctypes
+import pickle
 import sys
 from collections.abc import Iterable
 from typing import Any
@@ -54,6 +55,18 @@ def one(value: Any) -> Any:
 def interned(value: str) -> str:
     """The interned string that equals value; the digest of a stream is that of the value."""
     return sys.intern(value)
+
+
+def preamble(texts: list[str]) -> bytes:
+    """A pickle of None that puts the interned strings into the memo, in this order, as its first entries."""
+    parts = [pickle.PROTO, b"\x05", pickle.GLOBAL, f"{__name__}\n{interned.__name__}\n".encode()]
+    for text in texts:
+        data = text.encode("utf-8", "surrogatepass")
+        size = len(data)
+        head = (pickle.SHORT_BINUNICODE + bytes([size]) if size < 256
+                else pickle.BINUNICODE8 + size.to_bytes(8, "little"))
+        parts += [pickle.DUP, head, data, pickle.TUPLE1, pickle.REDUCE, pickle.MEMOIZE, pickle.POP]
+    return b"".join([*parts, pickle.POP, pickle.NONE, pickle.STOP])
 
 
 def _held(value: Any) -> tuple[str, str] | None:

@@ -54,7 +54,12 @@ class Containers:
         """A cell comes."""
         self._before, self._left = {}, _MOST
         self._loaded = set(sys.modules)
-        self._written = written(found.tree) if found.tree is not None else []
+        self._written = []
+        self.more(found)
+
+    def more(self, found: Reads) -> None:
+        """More code comes before after is called."""
+        self._written += written(found.tree) if found.tree is not None else []
         todo, done = [sys.modules.get(n) for n in found.modules | found.mentioned], set()  # it may import them again
         while todo:
             module = todo.pop()
@@ -74,7 +79,7 @@ class Containers:
         return module.__name__ in _OTHERS or localmodules.is_local(module)
 
     def _note(self, title: str, held: Any) -> None:
-        if type(held).__name__ not in _RESTORED:
+        if type(held).__name__ not in _RESTORED and title not in self._before:
             self._before[title] = held, self._items(held, _DEPTH)
 
     def _items(self, held: Any, depth: int) -> Any:

@@ -14,7 +14,7 @@ import weakref
 from collections.abc import Hashable, Iterable
 from typing import Any, Protocol
 
-from . import atoms, classes, forked, frames, functions, live, memory, named, tensors
+from . import arrow, atoms, classes, forked, frames, functions, live, memory, named, tensors
 from .ambient import log_handlers
 
 _ATOMS = (str, bytes, int, float, complex, bool, type(None), type(Ellipsis), range)
@@ -114,6 +114,7 @@ class Seen(set[Hashable]):
     def __init__(self) -> None:
         super().__init__()
         self.joined: dict[int, tuple[int, int, Any]] = {}
+        self.memories = arrow.Memories(())
 
 
 class Reach:
@@ -127,6 +128,10 @@ class Reach:
         self.spans: dict[int, tuple[int, int, Any, bool]] = {}  # address, length, holder, and whether a tensor's
         self._torch = tensors.tensor_class() != ()
         self.special = False  # whether the namespace is reached, or a NaN
+        self.interned: set[str] = set()
+        self.extents: dict[int, tuple[int, int, Any]] = {}  # of memory, if Arrow may show it: address, length, holder
+        self.lent: list[arrow.Span] = []  # what Arrow shows
+        self._arrow = arrow.loaded()
         self._keep: list[Any] = []  # lists made by children() must outlive their ids
         self._ns, self._watch = ns, watch
         self._walk(list(roots))
@@ -152,6 +157,8 @@ class Reach:
             if leaf:
                 if watch is not None and (kind is str or kind is bytes):
                     watch.text(len(obj))
+                if kind is str:
+                    self._text(obj)
                 if kind in numbers and obj != obj:
                     self._nan(obj)
                 continue
@@ -177,6 +184,10 @@ class Reach:
                 raise TooLarge(f"more than {_LIMIT} objects")
             if kind is types.FunctionType and obj.__globals__ is not ns and functions.by_name(obj):
                 continue
+            if issubclass(kind, dict):  # gc leaves out the keys if all of them are strings
+                for key in dict.__iter__(obj):
+                    if type(key) is str:
+                        self._text(key)
             self._memory(obj)
             if kind is not tuple and kind is not frozenset:
                 self.seen.add(id(obj))
@@ -189,13 +200,20 @@ class Reach:
 
     def _memory(self, obj: Any) -> None:
         """Note which memory obj shows, if any."""
+        if self._arrow:
+            self.lent.extend(arrow.spans(obj))
         found = memory.span(obj)
         if found is None:
             return
         self.seen.add(("memory", found[0]))
+        self.extents[found[0]] = found
         if self._torch:
             lent = tensors.is_tensor(type(obj)) or issubclass(type(obj), tensors.storage_class())
             self.spans[found[0]] = (*found, lent or found[0] in self.spans and self.spans[found[0]][3])
+
+    def _text(self, obj: str) -> None:
+        if obj not in self.interned and len(obj) > 1 and atoms.is_interned(obj):
+            self.interned.add(obj)
 
     def _nan(self, obj: Any) -> None:
         """Two of them are never equal, so which one it is can be told."""
@@ -215,9 +233,10 @@ class Reach:
                 self.here = self._watch.owned(value) and self.here
             self._keep.append(value)
             self.owned.add(id(value))
-            key = memory.key(value)
-            if key is not None:
-                self.owned.add(key)
+            span = memory.span(value)
+            if span is not None:
+                self.owned.add(("memory", span[0]))
+                self.extents[span[0]] = span
             elements, more = frames.inside(value)
             found.extend(elements)
             values.extend(more)
@@ -237,6 +256,8 @@ class Parts:
         self.classes = {n: self._closure(r.classes, ns) for n, r in reached.items()}  # of the notebook, by name
         self.here = {n for n, r in reached.items()  # names to which watch has no objection
                      if r.here and all(self._of_class[i].here for i in self.classes[n])}
+        self.interned = {n: r.interned.union(*(self._of_class[i].interned for i in self.classes[n]))
+                         for n, r in reached.items()}
         self.plain = Seen()  # keys that the user sees
         self.special = {n for n, r in reached.items()
                         if r.special or any(self._of_class[i].special for i in self.classes[n])}
@@ -278,6 +299,17 @@ class Parts:
             if not r.spans.keys().isdisjoint(s[0] for s in run):
                 r.seen.add(("memory", start))
 
+    def _lend(self, reached: list[Reach]) -> None:
+        """What Arrow shows of the memory of others is shared with those."""
+        if not any(r.lent for r in reached):
+            return
+        self.plain.memories = arrow.Memories(m for r in reached for m in r.extents.values())
+        for r in reached:
+            for span in r.lent:
+                found = self.plain.memories.at(span)
+                if found is not None:
+                    r.seen.add(("memory", found[0]))
+
     def _closure(self, found: dict[int, type], ns: dict[str, Any]) -> dict[int, type]:
         """found with the classes that are reached through them."""
         closed, work = dict(found), list(found.values())
@@ -301,6 +333,7 @@ class Parts:
         entities = [((n,), r) for n, r in reached.items()]
         entities += [(tuple(users[i]), r) for i, r in self._of_class.items()]
         self._overlaps([r for _, r in entities])
+        self._lend([r for _, r in entities])
         for names, r in entities:
             self.plain |= r.seen
             for key in r.seen:
@@ -317,6 +350,24 @@ class Parts:
                 first = sharing[0][0]
                 for n in (n for names in sharing for n in names):
                     self._parent[self._find(n)] = self._find(first)
+
+
+def ties(values: dict[str, Any], there: dict[str, Any], ns: dict[str, Any]) -> list[str]:
+    """Names of there whose pandas objects share memory with what values replace and tie to an array.
+
+    By copy-on-write nobody sees that sharing, so they were saved apart; an array of the same memory shows it.
+    """
+    pandas = frames.pandas()
+    arrays = [n for n, v in values.items() if issubclass(type(v), memory.numpy_arrays())]
+    if not frames.lazy() or not arrays:
+        return []
+    kinds = (pandas.DataFrame, pandas.Series)
+    seen = {key for n in arrays for key in Reach([values[n]], ns).seen if type(key) is tuple}
+    tied = [n for n, v in values.items() if issubclass(type(v), kinds) and n in there
+            and not seen.isdisjoint(Reach([v], ns).owned)]
+    old = {key for n in tied for key in Reach([there[n]], ns).owned if type(key) is tuple}
+    return [n for n, v in there.items() if n not in values and issubclass(type(v), kinds)
+            and not old.isdisjoint(Reach([v], ns).owned)] if old else []
 
 
 def partition(table: dict[str, Any], ns: dict[str, Any], watch: Watch | None = None) -> Parts:

@@ -11,6 +11,8 @@ from importlib import metadata
 from typing import Any
 
 from . import (
+    annotations,
+    categories,
     environ,
     groups,
     history,
@@ -28,7 +30,7 @@ from . import (
     widgets,
 )
 from .live import Live
-from .namespace import user_names
+from .namespace import given, user_names
 
 
 class Agent:
@@ -37,6 +39,7 @@ class Agent:
     def __init__(self, kernel: Any) -> None:
         self.kernel, self.shell = kernel, kernel.shell
         self.ns = kernel.shell.user_ns
+        self._given: dict[str, Any] = {}  # names that IPython put there
         self.live = Live(self.ns)
         texts.install(self.shell)
         self._saver = saving.Saver(self.live)
@@ -51,12 +54,19 @@ class Agent:
         self._asks: list[str] = []  # what it asks for that no observation tells
         self._placed = False  # whether the cell's code asks where in its file code stands
         self.lookups = lookups.Lookups(self.ns)
+        self._categories = categories.Categories()
         self._natives = natives.Natives(self.ns)
         self.outside = outside.Outside(self.ns)
 
     def user(self) -> dict[str, Any]:
         """The user's names."""
-        return user_names(self.ns, self.shell.user_ns_hidden)
+        return user_names(self.ns, self._given)
+
+    def _start(self) -> None:
+        """A message comes. What is there at the first one was not made by cells."""
+        if not self._given:
+            self._given = given(self.ns, self.shell.user_ns_hidden)
+        self.outside.start()
 
     def ping(self, _: dict[str, Any]) -> dict[str, Any]:
         """kedge_ping."""
@@ -68,13 +78,15 @@ class Agent:
 
     def before(self, content: dict[str, Any]) -> dict[str, Any]:
         """kedge_before."""
-        self.outside.start()
+        self._start()
         user = self.user()
         found, binds = reads.find(content["code"], self.ns, user, content.get("absent") or ())
         self.outside.reach(found, user, bool(content.get("more")))
         touched = (found.names & set(user)) | set(binds)
         if content.get("more"):  # nothing was captured since the last one
             self._touched |= touched
+            self._imports |= {n for n in found.mentioned if "." in n or n == "modules"}
+            self.outside.more(found)
             texts.begin(content["code"], int(self.shell.execution_count))
             return found.reply(user, binds, {})
         self.history.begin()
@@ -94,6 +106,9 @@ class Agent:
         self._placed, self._folder = found.placed(), found.folder()
         self._asks = (["asks for the exception of an earlier cell"] if found.failure() else []) + (
             [found.beyond()] if found.beyond() else [])
+        shared = self._categories.before(found.codes(), found.names, user)
+        found.doubt = shared or found.doubt
+        self._asks += [shared] if shared else []
         self.lookups.begin()
         return found.reply(user, binds, observed)
 
@@ -106,7 +121,8 @@ class Agent:
         shown = self._shows(user) if content.get("result") else None
         left = self.outside.after(not getattr(self.shell, "last_execution_succeeded", True))
         table = {**user, **left.table}
-        wanted = self._touched | classes | changed | left.wanted | set(content.get("mates") or ())
+        renamed = self._categories.after() & user.keys()
+        wanted = self._touched | renamed | classes | changed | left.wanted | set(content.get("mates") or ())
         reply = self._saver.save(wanted & table.keys(), table, content["spool"],
                                  self.history.result() if shown == {} else {})
         if reply["apart"]:
@@ -120,6 +136,7 @@ class Agent:
         new = [m for m in list(sys.modules) if m not in old and (m in self._imports or "." not in m)
                and not m.startswith("_") and m != "kedge_agent"]
         modules = [m for m in new if importing.importable(m)]
+        hidden += self.history.changed() + (["set the name of categories of an earlier cell"] if renamed else [])
         if "modules" in self._imports:  # of sys
             hidden += [f"put {m} into sys.modules" for m in new if m not in modules]
         refused = hidden + self._natives.after() + widgets.refused(self._widgets) + self._asks
@@ -139,7 +156,7 @@ class Agent:
 
     def digest(self, content: dict[str, Any]) -> dict[str, Any]:
         """kedge_digest."""
-        self.outside.start()
+        self._start()
         table = {**self.user(), **self.outside.table()}
         return self._saver.save(set(content["names"]) & table.keys(), table, content["spool"])
 
@@ -153,7 +170,7 @@ class Agent:
 
     def apply(self, content: dict[str, Any]) -> dict[str, Any]:
         """kedge_apply: all of it, or an error and everything as it was but for modules imported."""
-        self.outside.start()
+        self._start()
         self.live.begin()
         held: dict[str, Any] = {}
         values: dict[str, Any] = {}
@@ -176,8 +193,13 @@ class Agent:
             result = self._shown(content.get("result"), values)
             held = {n: self.ns[n] for n in values if n in self.ns}
             pairs = [(held[n], values[n]) for n in content.get("changed") or [] if n in held and n in values]
+            tied = groups.ties(values, self.user(), self.ns) if content.get("entered") is not None else []
+            if tied:
+                raise ValueError(f"{tied[0]} shares its memory with an array that the cell makes")
             self._check(pairs, [self.ns[n] for n in content.get("lost") or [] if n in self.ns], content)
             self.ns.update(values)
+            if content.get("entered") is not None:
+                undo.append(self._annotate(content["entered"]))
             with self.shell.builtin_trap:
                 undo.append(self.outside.restore(states, outer, [n for n in gone if places.is_pseudo(n)]))
             if content.get("cwd"):
@@ -200,6 +222,20 @@ class Agent:
         entered = self.history.enter(content["entered"], result) if content.get("entered") is not None else 0
         return {"bound": sorted({**values, **outer}), "execution_count": entered}
 
+    def _annotate(self, source: str) -> Callable[[], None]:
+        """Note the annotations of a cell that is entered. Returns what undoes it."""
+        before = dict(self.ns["__annotations__"]) if "__annotations__" in self.ns else None
+        annotations.note(source, self.ns)
+
+        def undo() -> None:
+            if before is None:
+                self.ns.pop("__annotations__", None)
+            else:
+                self.ns["__annotations__"].clear()
+                self.ns["__annotations__"].update(before)
+
+        return undo
+
     def _groups(self, wanted: list[dict[str, Any]], gone: list[str], values: dict[str, Any]) -> None:
         """Read groups into values. A class that has a name is what the group with that name makes of it.
 
@@ -217,7 +253,7 @@ class Agent:
                     named[name] = id(loaded[name])
 
     def _check(self, pairs: list[tuple[Any, Any]], lost: list[Any], content: dict[str, Any]) -> None:
-        """Whether results can follow what changes in place; where nobody may ever look, that is only noted."""
+        """Whether all can follow what changes in place; where nobody may ever look, that is only noted of results."""
         try:
             self.history.check(pairs, lost, self.ns)
         except ValueError as err:

@@ -15,6 +15,8 @@ class History:
     def __init__(self, shell: Any) -> None:
         self.shell = shell
         self._stale: tuple[int, Any] = (-1, _ABSENT)  # what a request outside the history left under a cell's number
+        self._inputs: list[str] = []  # In and Out before the cell
+        self._results: dict[Any, Any] = {}
         self.broken = ""  # why what it holds is not what a straight run would hold; "" if it is
 
     def count(self) -> int:
@@ -25,6 +27,17 @@ class History:
         """A cell comes. Before IPython 9 a request outside the history leaves its result under that cell's number."""
         number = int(self.shell.execution_count)
         self._stale = number, self.shell.user_ns.get("_oh", {}).get(number, _ABSENT)
+        self._inputs = list(self.shell.history_manager.input_hist_parsed)
+        self._results = dict(self.shell.user_ns.get("_oh", {}))
+
+    def changed(self) -> list[str]:
+        """What the cell did to the history other than to enter itself, for people."""
+        inputs, results = self.shell.history_manager.input_hist_parsed, self.shell.user_ns.get("_oh", {})
+        kept = {n: v for n, v in self._results.items() if n != self._stale[0]}
+        same = all(results.get(n, _ABSENT) is v for n, v in kept.items()) and all(
+            type(n) is int and n >= self._stale[0] for n in results.keys() - kept.keys())
+        found = [] if inputs[:len(self._inputs)] == self._inputs else ["changed In"]
+        return found if same else [*found, "changed Out"]
 
     def result(self) -> dict[str, Any]:
         """{RESULT: value} if the last cell showed one, else {}."""

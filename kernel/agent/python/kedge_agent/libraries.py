@@ -41,6 +41,26 @@ def _image(obj: Any) -> Any:
     return *made[:2], (made[2], left), None, None, set_image
 
 
+def make_series(chunks: list[Any], ascending: bool, descending: bool) -> Any:
+    """A Series of polars in these chunks, with what it knows of its order."""
+    made = sys.modules["polars"].concat(chunks, rechunk=False)
+    return made.set_sorted(descending=descending) if ascending or descending else made
+
+
+def make_frame(columns: list[Any]) -> Any:
+    """A frame of polars with these columns."""
+    return sys.modules["polars"].DataFrame(columns)
+
+
+def _polars(obj: Any, title: str) -> Any:
+    """A Series or frame in several chunks, which its own way of pickling makes one of."""
+    if title == "Series" and obj.n_chunks() > 1:
+        return make_series, (obj.get_chunks(), obj.flags["SORTED_ASC"], obj.flags["SORTED_DESC"])
+    if title == "DataFrame" and obj.width and max(obj.n_chunks("all")) > 1:
+        return make_frame, (obj.get_columns(),)
+    return NotImplemented
+
+
 def cached(obj: Any) -> set[str]:
     """The attributes that looking at obj has left in it, and that looking again makes again."""
     kind, graph = type(obj), getattr(sys.modules.get("networkx"), "Graph", None)
@@ -77,6 +97,8 @@ def reduce(obj: Any) -> Any:
         return kind.mro()[1], (obj.str,)  # numpy's own way makes metadata of {}
     if (module, title) == ("PIL.Image", "Image"):
         return _image(obj)
+    if (module, title) in (("polars.series.series", "Series"), ("polars.dataframe.frame", "DataFrame")):
+        return _polars(obj, title)
     if (module, title) in _DROPPED:
         return copyreg.__newobj__, (kind,), dict(vars(obj)), None, iter(obj.items()), set_attributes
     if title in ("cKDTree", "KDTree") and module in ("scipy.spatial._ckdtree", "scipy.spatial._kdtree"):

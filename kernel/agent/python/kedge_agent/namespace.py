@@ -5,15 +5,23 @@ import re
 import sys
 from typing import Any
 
-_HISTORY = re.compile(r"_+|_i+|_i?\d+|_[dio]h|In|Out|get_ipython|exit|quit|open|__\w+__")
+HISTORY = re.compile(r"_+|_i+|_i?\d+|_[dio]h|In|Out|__annotations__|__annotate__|__builtins?__|__warningregistry__")
 
 
-def user_names(ns: dict[str, Any], hidden: dict[str, Any]) -> dict[str, Any]:
-    """The name → object table without what IPython itself put there."""
+_GIVEN = re.compile(r"get_ipython|exit|quit|open|__\w+__")
+
+
+def given(ns: dict[str, Any], hidden: dict[str, Any]) -> dict[str, Any]:
+    """What IPython has put into a namespace in which no cell has run."""
+    return {k: v for k, v in ns.items() if isinstance(k, str) and (_GIVEN.fullmatch(k) or hidden.get(k, ns) is v)}
+
+
+def user_names(ns: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
+    """The name → object table without what IPython itself put there: the history, and what was given at the start."""
     return {
         k: v for k, v in list(ns.items())
-        if isinstance(k, str) and not _HISTORY.fullmatch(k)
-        and not (k in hidden and hidden[k] is v)
+        if isinstance(k, str) and not HISTORY.fullmatch(k)
+        and not (k in given and given[k] is v)
     }
 
 

@@ -139,7 +139,7 @@ class Outside:
         self._patches.before(found.stored(), found.targets, found.roots)
         self._watched = process.describe()
         self._containers.before(found)
-        self._calls = sorted(process.CALLS & found.mentioned | process.lasting(found.tree))
+        self._calls = _calls(found)
         self._before = ambient.digests(self._states(self._entries))
         observed = {*ambient.ADAPTERS, PATCHED, *(MODULE + n for n in self._reached)}
         self._seeded = streams.seeded(found.tree)
@@ -147,6 +147,12 @@ class Outside:
         for adapter in ambient.WATCHED.values():
             adapter.begin()
         return {n: self._before.get(n, "") for n in sorted(observed - self._seeded)}
+
+    def more(self, found: Reads) -> None:
+        """More code comes before after is called: code that is no cell of a step."""
+        self._patches.more(found.stored(), found.targets, found.roots)
+        self._containers.more(found)
+        self._calls = sorted({*self._calls, *_calls(found)})
 
     def after(self, failed: bool) -> After:
         """The cell has run, to its end or not: what is to be captured and what it did, apart from the namespace."""
@@ -258,3 +264,8 @@ class Outside:
         missing = set(wanted) - there.keys()
         if missing:
             raise ValueError(f"{min(missing)} could not be restored")
+
+
+def _calls(found: Reads) -> list[str]:
+    """The functions that code names and that change what cannot be looked at."""
+    return sorted(process.CALLS & found.mentioned | process.lasting(found.tree))

@@ -82,6 +82,17 @@ class Patches:
         self._before = self._values(owners) if owners else {}
         self._open = extended()
 
+    def more(self, names: set[str], targets: list[list[str]], roots: list[list[str]]) -> None:
+        """More code comes before after is called, of which before was not told."""
+        new = names - _CACHES - self._names
+        self._names, self._targets, self._roots = self._names | new, self._targets + targets, self._roots + roots
+        owners = self._scan() if names or roots else {}
+        wide = {self._resolve([*root, ""])[0] for root in roots} & owners.keys() - self._wide
+        self._wide |= wide
+        for key, value in (self._values(owners) if owners else {}).items():
+            if key[1] in new or key[0] in wide:
+                self._before.setdefault(key, value)
+
     def after(self) -> None:
         """The cell has run: what it set counts as set from now on."""
         now = self._values(self._owners) if self._names or self._wide else {}

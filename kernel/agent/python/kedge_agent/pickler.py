@@ -7,11 +7,12 @@ import mmap
 import pickle
 import sys
 import types
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from typing import Any, BinaryIO
 
 from . import (
     arrays,
+    arrow,
     atoms,
     builtin,
     classes,
@@ -45,6 +46,7 @@ class Pickler(pickle.Pickler):
         self._arrays = arrays.Arrays(plain)
         self._tensors = tensors.Tensors(self._arrays)
         self._owners = frames.Owners(plain)
+        self._memories: arrow.Memories = getattr(plain, "memories", arrow.Memories(()))
         self._spaces: dict[int, functions.Globals] = {}
         self.last: Any = None  # what was being pickled, if that fails
         self.odd = False  # whether a class of the program pickles its objects in its own way
@@ -100,6 +102,9 @@ class Pickler(pickle.Pickler):
             return kind, (obj.blocks[0], obj.axes[0])
         if frames.is_refs(obj):
             return frames.make_refs, ()
+        made = arrow.reduce(obj, self._memories)
+        if made is not NotImplemented:
+            return made
         for family in (frames, libraries, figures, log_handlers, learning):
             found = family.reduce(obj)
             if found is not NotImplemented:
@@ -192,8 +197,10 @@ class Sink:
 
 
 def dump(values: dict[str, Any], where: live.Live, plain: set[Hashable], sink: Any,
-         layouts: bool = False) -> tuple[list[Any], bool]:
+         layouts: bool = False, interned: Iterable[str] = ()) -> tuple[list[Any], bool]:
     """Write a stream; (out-of-band buffers as flat memoryviews, whether to compare with the values as they were).
+
+    Where the values hold interned strings, a pickle that makes those goes before them; its memo is theirs.
 
     plain holds the keys that the user reaches past pandas. Uncapturable, with the path inside the variable
     where it is found, if something has no captured form. layouts keeps the order of sets.
@@ -209,6 +216,10 @@ def dump(values: dict[str, Any], where: live.Live, plain: set[Hashable], sink: A
 
     pickler = (SetPickler if layouts else Pickler)(sink, where, keep, plain)
     try:
+        if interned:
+            texts = sorted(interned)
+            sink.write(atoms.preamble(texts))
+            pickler.memo = {id(text): (i, text) for i, text in enumerate(texts)}
         pickler.dump(atoms.stand_ins(values))
     except (Exception, forked.Stalled) as err:
         why = str(err) or type(err).__name__
@@ -250,8 +261,10 @@ def load(file: Any, buffers: list[Any], where: live.Live) -> dict[str, Any]:
     """Unpickle through a trampoline in the namespace, which formulas look into."""
     hop = types.FunctionType((lambda f: f()).__code__, where.ns)
     live.push(where)
+    unpickler = Unpickler(file, buffers=buffers)
     try:
-        return hop(Unpickler(file, buffers=buffers).load)
+        found = hop(unpickler.load)
+        return hop(unpickler.load) if found is None else found
     finally:
         live.pop()
 
@@ -262,7 +275,7 @@ def loads(stream: bytes, buffers: list[Any], where: live.Live) -> dict[str, Any]
 
 
 def capture(values: dict[str, Any], where: live.Live, plain: set[Hashable], file: BinaryIO,
-            layouts: bool = False, most: int = 0) -> tuple[int, list[Any], bool]:
+            layouts: bool = False, most: int = 0, interned: Iterable[str] = ()) -> tuple[int, list[Any], bool]:
     """dump to the end of file, proved: (length of the stream, buffers, whether prove has to be called elsewhere).
 
     layouts is needed if the namespace or what a module holds is reached; sets are found to need it. What is
@@ -271,12 +284,12 @@ def capture(values: dict[str, Any], where: live.Live, plain: set[Hashable], file
     if something does not come back as it is, or if the stream is longer than most bytes.
     """
     sink = Sink(file, most)
-    buffers, odd = dump(values, where, plain, sink, layouts)
+    buffers, odd = dump(values, where, plain, sink, layouts, interned)
     walk = proof.Walk(where.ns)
     why = _differs(walk, values, sink, _lent(buffers, most), where)
     if walk.sets and not layouts:
         sink.clear()
-        buffers, odd = dump(values, where, plain, sink, layouts=True)
+        buffers, odd = dump(values, where, plain, sink, True, interned)
         why = _differs(proof.Walk(where.ns), values, sink, _lent(buffers, most), where)
     if why:
         raise Uncapturable(why)

@@ -9,7 +9,7 @@ import types
 from collections.abc import Iterable
 from typing import Any
 
-from . import environ, flow, live, normalise, places, stores
+from . import environ, flow, live, normalise, places, sameness, stores
 from .groups import _ATOMS, children
 
 _EVERYTHING = {"eval", "exec", "globals", "locals", "vars", "dir", "_getframe", "currentframe", "__globals__",
@@ -74,6 +74,8 @@ class Reads:
         self.tree: ast.Module | None = None  # of the cell
         self.targets: list[list[str]] = []  # dotted targets of the cell's own assignments
         self.roots: list[list[str]] = []  # what it may set attributes of by names that its code does not show
+        self.doubt = ""  # what else the cell asks for, see beyond
+        self.binds: list[str] = []  # names that the cell binds
         self._raw = False  # whether the dict behind os.environ is reached
         self._words: set[str] = set()  # names that stand in strings
         self._texts: set[str] = set()  # words in the text of magics
@@ -164,6 +166,10 @@ class Reads:
         """The names of the attributes that the code may set."""
         return stores.attributes(self._codes.values())
 
+    def codes(self) -> Iterable[types.CodeType]:
+        """The code that is reached."""
+        return self._codes.values()
+
     def environment(self) -> bool:
         """Whether the code may read the environment where nothing sees it."""
         return self._raw or "environ" in self.mentioned and ("_data" in self.mentioned or "posix" in self.mentioned
@@ -176,10 +182,17 @@ class Reads:
 
     def beyond(self) -> str:
         """What the code may ask for that a restored cell does not leave; empty if nothing."""
+        if self.doubt:
+            return self.doubt
         if not {"getsizeof", "__sizeof__", "getrefcount"}.isdisjoint(self.mentioned):
             return "asks how much memory objects take"  # a list that was appended to takes more
         if "__annotations__" in self._loaded | self.spelled:
             return "asks for the annotations of variables"
+        if "config" in self._texts and any(word.endswith("Formatter") for word in self._texts):
+            return "sets up what the first output makes"
+        values = {n: self.user[n] for n in sorted(self.names & self.user.keys())}
+        if sameness.asks(self._codes.values(), values, self.ns, self.binds):
+            return "asks whether equal values are one object"
         return ""
 
     def folder(self) -> bool:
@@ -273,6 +286,7 @@ def find(source: str, ns: dict[str, Any], user: dict[str, Any],
     reads = Reads(ns, user, absent)
     if result["error"] is not None:
         return reads, []
+    reads.binds = result["binds"]
     reads.cell(source)
     if _finalised(user):  # what a name was bound to may act when it goes
         for name in result["binds"]:

@@ -213,7 +213,8 @@ class _Task:
         values = {n: table[n] for n in names}
         at = file.tell()
         length, buffers, odd = pickler.capture(
-            values, self._live, parts.plain, file, not parts.special.isdisjoint(names), most)
+            values, self._live, parts.plain, file, not parts.special.isdisjoint(names), most,
+            set().union(*(parts.interned[n] for n in names)))
         extents = []
         for b in buffers:
             file.write(bytes(-file.tell() % PAGE))

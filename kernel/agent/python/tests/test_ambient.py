@@ -50,6 +50,14 @@ CASES = {
     "config": (["0", "%config InteractiveShell.ast_node_interactivity = 'last_expr_or_assign'\n%xmode Plain\n%pprint"],
                "(get_ipython().ast_node_interactivity, get_ipython().InteractiveTB.mode,"
                " get_ipython().display_formatter.formatters['text/plain'].pprint)"),
+    "config of a part": (["0", "%config Completer.use_jedi = False"],
+                         "(get_ipython().Completer.use_jedi, get_ipython().config.Completer)"),
+    "config before anything is shown": (["0", "%config PlainTextFormatter.max_width = 20"],
+                                        "get_ipython().display_formatter.format(list(range(12)))[0]"),
+    "hidden names": (["0", "get_ipython().push({'unseen': 3}, interactive=False)"],
+                     "('unseen' in get_ipython().user_ns, 'unseen' in get_ipython().user_ns_hidden)"),
+    "debug mode of the loop": (["import asyncio", "asyncio.get_event_loop_policy().get_event_loop().set_debug(True)"],
+                               "asyncio.get_event_loop_policy().get_event_loop().get_debug()"),
     "plotly": (["import plotly.io as pio", "pio.templates.default = 'plotly_dark'; pio.renderers.default = 'svg'"],
                "(pio.templates.default, pio.renderers.default)"),
     "polars": (["import polars as pl", "pl.Config.set_tbl_rows(3); pl.Config.set_float_precision(2);"],
@@ -73,6 +81,22 @@ def test_adapter(shell, name):  # noqa: F811
 def test_nothing_differs_in_a_fresh_process(shell):  # noqa: F811
     _, after = shell().cell("import numpy, pandas, matplotlib.pyplot, plotly.graph_objects, logging")
     assert set(after["ambient_after"]) <= {"random", "numpy.random", "warnings"} and after["refused"] == []
+
+
+def test_formatters_are_made_by_the_first_output(shell):  # noqa: F811
+    one = shell()
+    one.cell("x = 1")
+    assert one.run("", "'formatters' in get_ipython().display_formatter._trait_values") == "False"
+
+
+def test_what_a_cell_does_to_the_history_keeps_it_from_being_cached(shell):  # noqa: F811
+    for code in ("In[1] = 'a'", "Out['k'] = 1", "Out.clear()"):
+        one = shell()
+        one.cell("5")
+        _, after = one.cell("6")
+        assert after["refused"] == [] and not after["hidden"]
+        _, after = one.cell(code)
+        assert after["hidden"] and "changed " + code.partition("[")[0].partition(".")[0] in after["refused"], code
 
 
 def test_a_setting_taken_back_leaves_nothing(shell):  # noqa: F811

@@ -472,3 +472,47 @@ def test_results_and_parts_of_pandas_that_share_an_index_come_back(book, fresh):
     other.run("worst.index.name = 'q'\n"
               "assert r.columns.name == 'q' and r.index.equals(n.index) and test.index.freq == train.index.freq\n"
               "assert np.shares_memory(a, train.to_numpy()) and np.shares_memory(a, test.to_numpy())\n")
+
+
+def test_interned_strings_are_one_wherever_they_are_held(book, fresh):
+    book.run("import sys\na = {'price': 1}; b = [{'price': 'x'}]; k = ['pri' + str('ce')]\n"
+             "o = sys.intern('my price'); p = [o]")
+    assert book.save() == {}
+    other = fresh()
+    book.load(other)
+    other.run("a, b, k = list(a)[0], list(b[0])[0], k[0]\n"
+              "assert a is b and a == k and a is not k and a is sys.intern('price') and o is p[0]")
+
+
+def test_the_base_of_a_view_is_an_array_also_if_nothing_else_holds_it(book, fresh):
+    pytest.importorskip("numpy")
+    book.run("import numpy as np\na = np.arange(9); v, w = a[3:6], a[5:]; del a")
+    assert book.save() == {}
+    other = fresh()
+    book.load(other)
+    other.run("assert v.base is w.base and v.base.tolist() == list(range(9)) and v.base.base is None\n"
+              "assert v.base.flags.owndata\nv[2] = 50\nassert w[0] == 50")
+
+
+def test_arrow_shows_the_memory_of_arrays_again(book, fresh):
+    pytest.importorskip("pyarrow")
+    book.run("import numpy as np, pyarrow as pa, pandas as pd\n"
+             "v = np.arange(6); a = pa.array(v[2:]).slice(1); b = bytearray(b'abcdefgh'); f = pa.py_buffer(b)\n"
+             "d = pd.DataFrame({'x': [1., 2.]}); t = pa.Table.from_pandas(d); u = pa.array([1, 2])")
+    assert book.save() == {}
+    assert [g["names"] for g in book.groups if set(g["names"]) & set("abdftuv")] == [
+        ["a", "v"], ["b", "f"], ["d", "t"], ["u"]]
+    other = fresh()
+    book.load(other)
+    other.run("v[3] = 30; b[0] = 90; d.iloc[0, 0] = 7\n"
+              "assert a.to_pylist() == [30, 4, 5] and f.to_pybytes()[:1] == b'Z' and t.to_pydict() == {'x': [7, 2]}")
+
+
+def test_polars_keeps_its_chunks(book, fresh):
+    pytest.importorskip("polars")
+    book.run("import polars as pl\ns = pl.concat([pl.Series('a', [1]), pl.Series('a', [2])], rechunk=False)\n"
+             "d = pl.DataFrame([s, pl.Series('b', [3, 4])])")
+    assert book.save() == {}
+    other = fresh()
+    book.load(other)
+    other.run("assert s.n_chunks() == 2 and s.to_list() == [1, 2] and d.n_chunks('all') == [2, 1] and len(d) == 2")

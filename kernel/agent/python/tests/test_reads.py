@@ -116,3 +116,23 @@ def test_annotating_is_not_asking_for_annotations():
     for code in ("print(__annotations__)", "def f(): return __annotations__['x']\nf()", "k = 'x'\n__annotations__[k]"):
         found, _ = reads.find(code, {}, {})
         assert found.beyond(), code
+
+
+@pytest.mark.parametrize("code, asks", [
+    ("a[0] is b[0]", True),
+    ("id(a[0]) == id(b[0])", True),
+    ("import operator\noperator.is_(a[0], b[0])", True),
+    ("def f(x, y): return x is y\nf(a[0], b[0])", True),
+    ("a[0] is c[0]", False),  # nothing equal in both
+    ("n[0] is n[1]", True),  # pickle keeps no identity of numbers
+    ("a[0] is None or a[0] is not True", False),
+    ("a is b", False),
+    ("s is t", False),  # the values of names: kept
+    ("type(a[0]) is str", False),
+    ("a[0] == b[0]", False),
+])
+def test_code_may_ask_whether_equal_values_are_one(code, asks):
+    one, other, both = ("".join(parts) for parts in (["my ", "price"], ["my ", "price"], ["x ", "y"]))
+    ns = {"a": [one], "b": [other], "c": ["c d"], "n": [1000.5, 1000 + float("0.5")], "s": both, "t": both}
+    found, _ = reads.find(code, ns, ns)
+    assert ("one object" in found.beyond()) is asks

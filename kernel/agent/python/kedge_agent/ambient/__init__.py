@@ -22,7 +22,9 @@ from . import (
     environ,
     extensions,
     futures,
+    hidden_names,
     inline,
+    ipython_config,
     ipython_settings,
     library_settings,
     logs,
@@ -45,10 +47,10 @@ from . import (
 
 # In the order in which they are restored: what changes others comes first.
 ADAPTERS: dict[str, Any] = {a.NAME: a for a in (
-    environ, cwd, sys_path, settings, extensions, autoreload, ipython_settings, futures, backend, inline, rcparams,
-    colours, library_settings, numpy_options, pandas_options, polars_config, plotly_defaults, tqdm_pandas,
-    torch_defaults, logs, captured_warnings, warning_filters, registries, decimal_flags, process, python_random,
-    numpy_random, torch_random)}
+    environ, cwd, sys_path, settings, extensions, autoreload, ipython_settings, futures, backend, inline,
+    ipython_config, hidden_names, rcparams, colours, library_settings, numpy_options, pandas_options, polars_config,
+    plotly_defaults, tqdm_pandas, torch_defaults, logs, captured_warnings, warning_filters, registries, decimal_flags,
+    process, python_random, numpy_random, torch_random)}
 
 WATCHED: dict[str, Any] = {n: a for n, a in ADAPTERS.items() if hasattr(a, "touched")}
 

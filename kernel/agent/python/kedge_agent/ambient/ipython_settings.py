@@ -9,6 +9,7 @@ from .baseline import Baseline
 NAME = "IPython.settings"
 _SHELL = ("ast_node_interactivity", "autocall", "autoawait", "automagic", "colors", "xmode", "show_rewritten_input")
 _TEXT = ("float_format", "float_precision", "pprint", "max_width", "max_seq_length", "newline", "verbose")
+_DEFAULT: dict[str, Any] = {}  # formatters as they were at the start, if the shell had none
 
 
 def shell() -> Any:
@@ -16,14 +17,30 @@ def shell() -> Any:
     return getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
 
 
+def formatters() -> dict[str, Any]:
+    """The formatters of the shell; none before something was shown, for asking would make them."""
+    display = getattr(shell(), "display_formatter", None)
+    return getattr(display, "_trait_values", {}).get("formatters") or {}
+
+
+def known_formatters() -> dict[str, Any]:
+    """The formatters of the shell, or such as it would have made when the first cell came."""
+    if formatters():
+        return formatters()
+    if not _DEFAULT:
+        _DEFAULT.update(type(shell().display_formatter)(parent=shell()).formatters)
+    return _DEFAULT
+
+
 def _now() -> dict[str, Any]:
     ip = shell()
     if ip is None:
         return {}
-    text = ip.display_formatter.formatters["text/plain"]
+    made = known_formatters()
+    text = made["text/plain"]
     found = {n: getattr(ip, n) for n in _SHELL if ip.has_trait(n)}
     found.update((f"text {n}", getattr(text, n)) for n in _TEXT)
-    found["enabled"] = sorted(mime for mime, f in ip.display_formatter.formatters.items() if f.enabled)
+    found["enabled"] = sorted(mime for mime, f in made.items() if f.enabled)
     found["mode"] = getattr(ip.InteractiveTB, "mode", "")
     found["pdb"] = bool(ip.call_pdb)
     return found
@@ -36,8 +53,11 @@ start, capture = _BASE.start, _BASE.capture
 def restore(state: bytes) -> None:
     """Set the baseline and what differs from it."""
     ip = shell()
+    missing = _BASE.missing(state)
+    if not missing:
+        return
     text = ip.display_formatter.formatters["text/plain"]
-    for name, value in _BASE.missing(state).items():
+    for name, value in missing.items():
         if name == "enabled":
             for mime, formatter in ip.display_formatter.formatters.items():
                 formatter.enabled = mime in value

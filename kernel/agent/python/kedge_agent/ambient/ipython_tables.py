@@ -5,10 +5,10 @@ What extensions, backends and IPython itself register comes again with them and 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
-from .ipython_settings import shell
+from .ipython_settings import formatters, known_formatters, shell
 
 NAME = "IPython"
 _LISTS: dict[str, list[Any]] = {}  # baseline of the lists
@@ -32,14 +32,14 @@ def _lists() -> dict[str, list[Any]]:
     }
 
 
-def _tables() -> Iterator[tuple[str, dict[Any, Any]]]:
-    """The registries by key."""
+def _tables(made: Callable[[], dict[str, Any]] = formatters) -> Iterator[tuple[str, dict[Any, Any]]]:
+    """The registries by key; made gives the formatters."""
     ip = shell()
     if ip is None:
         return
     for kind, table in ip.magics_manager.magics.items():
         yield f"magic {kind} ", table
-    for mime, formatter in ip.display_formatter.formatters.items():  # by class, and by name until it is imported
+    for mime, formatter in made().items():  # by class, and by name until it is imported
         yield f"formatter {mime} ", formatter.type_printers
         yield f"formatter {mime} ", formatter.deferred_printers
 
@@ -47,7 +47,7 @@ def _tables() -> Iterator[tuple[str, dict[Any, Any]]]:
 def start() -> None:
     """See places.Place."""
     _LISTS.update((k, list(v)) for k, v in _lists().items())
-    for prefix, table in _tables():
+    for prefix, table in _tables(known_formatters):
         _TABLES.setdefault(prefix, {}).update((_text(k), v) for k, v in table.items())
 
 
@@ -111,7 +111,7 @@ def _entry(key: Any, value: Any) -> Any:
 
 
 def _table(name: str) -> tuple[dict[Any, Any], str]:
-    for prefix, table in _tables():
+    for prefix, table in _tables(lambda: shell().display_formatter.formatters):
         if name.startswith(prefix):
             return table, name[len(prefix):]
     raise ValueError(f"IPython has no {name}")

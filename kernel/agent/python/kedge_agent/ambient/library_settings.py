@@ -54,6 +54,22 @@ def _set_converters(_: Any, on: bool) -> None:
     (plotting.register_matplotlib_converters if on else plotting.deregister_matplotlib_converters)()
 
 
+def _loop(module: Any) -> Any:
+    """The event loop of the kernel; None if it has none yet."""
+    return module._get_running_loop() or getattr(
+        getattr(module.get_event_loop_policy(), "_local", None), "_loop", None)
+
+
+def _debugs(module: Any) -> bool:
+    """Whether the event loop is in debug mode."""
+    loop = _loop(module)
+    return loop is not None and loop.get_debug()
+
+
+def _set_debug(module: Any, on: bool) -> None:
+    (_loop(module) or module.get_event_loop_policy().get_event_loop()).set_debug(on)
+
+
 _fonts: set[str] = set()  # files of the machine's own
 
 
@@ -72,6 +88,7 @@ def _add_fonts(module: Any, files: list[str]) -> None:
 
 
 _KEPT = (
+    Kept("asyncio.events", _debugs, _set_debug, False),
     Kept("calendar", lambda m: m.firstweekday(), lambda m, v: m.setfirstweekday(v), 0),
     Kept("csv", lambda m: m.field_size_limit(), lambda m, v: m.field_size_limit(v), 131072),
     Kept("multiprocessing.context", _method, lambda m, v: m._default_context.set_start_method(v, force=True), None),

@@ -1,0 +1,91 @@
+"""Whether code may ask if two equal numbers or strings are one object, which a restored cell does not always keep.
+
+``x is y`` and ``id(x)`` can tell; what is compared with a constant, or with a name whose value has an identity that
+is kept, cannot. It matters only where equal ones are met twice: in what is captured apart, or, for numbers, at all,
+since pickle keeps no identity of numbers.
+"""
+from __future__ import annotations
+
+import builtins
+import dis
+import sys
+import types
+from collections.abc import Iterable
+from typing import Any
+
+from . import atoms, frames
+from .groups import children
+
+_IS = dis.opmap["IS_OP"]
+_NAMES = {"LOAD_NAME", "LOAD_GLOBAL"}
+_CONSTANTS = {"LOAD_CONST", "LOAD_SMALL_INT", "LOAD_COMMON_CONSTANT"}
+_MOST = 50_000  # objects looked at; more are taken to hold equal ones
+
+
+def _tells(code: types.CodeType, ns: dict[str, Any], binds: Iterable[str]) -> bool:
+    if not {"id", "is_", "is_not"}.isdisjoint(code.co_names):
+        return True
+    if _IS not in code.co_code[::2]:
+        return False
+    before = None
+    for step in dis.get_instructions(code):
+        if step.opcode == _IS and before is not None and before.opname not in _CONSTANTS:
+            name = before.argval if before.opname in _NAMES else None
+            value = ns.get(name, getattr(builtins, str(name), None))
+            if name is None or name in binds or value is not None and atoms.telling(value):
+                return True
+        if step.opname not in ("CACHE", "EXTENDED_ARG"):
+            before = step
+    return False
+
+
+def _values(value: Any, ns: dict[str, Any]) -> Iterable[Any]:
+    """The atoms that value reaches, some more than once. OverflowError if it reaches much."""
+    work, seen, keep = [value], set(), []
+    while work:
+        obj = work.pop()
+        if len(seen) + len(work) > _MOST:
+            raise OverflowError
+        if isinstance(obj, (types.ModuleType, type)) or obj is ns:
+            continue
+        if atoms.telling(obj) or type(obj) is str and len(obj) > 1:
+            yield obj
+        if id(obj) not in seen and not isinstance(obj, (str, bytes, int, float)):
+            seen.add(id(obj))
+            keep.append(obj)
+            known = frames.parts(obj)
+            if known is None:
+                work.extend(children(obj, ns))
+                continue
+            work.extend(known[0])
+            for one in known[1]:
+                work.extend(frames.inside(one)[0])
+
+
+def asks(codes: Iterable[types.CodeType], values: dict[str, Any], ns: dict[str, Any], binds: Iterable[str]) -> bool:
+    """Whether code that reads these values may see which equal ones of them are one object."""
+    if not any(_tells(code, ns, binds) for code in codes):
+        return False
+    met: dict[tuple[type, Any], str] = {}  # where it was met; "" where it is the value of a name, see atoms.py
+    numpy = sys.modules.get("numpy")
+    numbers = (int, float, complex) if numpy is None else (int, float, complex, numpy.generic)
+    try:
+        for name, value in values.items():
+            for atom in _values(value, ns):
+                where = "" if atom is value else name
+                first = _meet(met, atom, where)
+                if first is not None and (first != where or where and isinstance(atom, numbers)):
+                    return True
+    except OverflowError:
+        return True
+    return False
+
+
+def _meet(met: dict[tuple[type, Any], str], atom: Any, where: str) -> str | None:
+    """Where an equal one was met before."""
+    try:
+        first = met.get((type(atom), atom))
+        met.setdefault((type(atom), atom), where)
+    except TypeError:  # a tuple that holds something with an identity, by which all who hold it are captured together
+        return None
+    return first
