@@ -18,6 +18,7 @@ func TestNotebooksInALiveKernel(t *testing.T) {
 		"Interrupts":               "interrupted",
 		"AClientThatLeaves":        "leaves",
 		"VSCode":                   "vscode",
+		"CodeBeforeTheNotebook":    "early",
 		"StepsThatComeLate":        "late",
 		"Magics":                   "magics",
 		"NbclientSendsNoMetadata":  "client",

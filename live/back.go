@@ -40,7 +40,10 @@ func (n *Notebook) back(ctx context.Context, a asked, step string, c *kernel.Cel
 	case ctx.Err() != nil:
 		return "interrupted" + same
 	}
-	if err := n.swap(ours, b, c); err != nil {
+	if err := n.swap(ctx, b, c); err != nil {
+		if ctx.Err() != nil {
+			return "interrupted" + same
+		}
 		n.cfg.Logger.Warn("going back", "error", err)
 		return err.Error() + same
 	}
@@ -54,7 +57,7 @@ func (n *Notebook) back(ctx context.Context, a asked, step string, c *kernel.Cel
 // swap puts a fresh kernel in which b has been taken in the place of the
 // present one. That stands still meanwhile, so that none of its threads writes
 // to the folder, and is killed at the end: what it has buffered is of later
-// cells. If swap fails it goes on.
+// cells. If swap fails, or ctx ends first, it goes on.
 func (n *Notebook) swap(ctx context.Context, b *session.Back, c *kernel.Cell) (err error) {
 	n.mu.Lock()
 	debug := n.debug
@@ -62,7 +65,8 @@ func (n *Notebook) swap(ctx context.Context, b *session.Back, c *kernel.Cell) (e
 	if debug {
 		return errors.New("a debugger is attached")
 	}
-	comms, err := openComms(ctx, c)
+	ours := context.WithoutCancel(ctx)
+	comms, err := openComms(ours, c)
 	if err != nil {
 		return err
 	}
@@ -80,7 +84,7 @@ func (n *Notebook) swap(ctx context.Context, b *session.Back, c *kernel.Cell) (e
 	nb, answers, err := b.Take(ctx, f.Kernel, f.ring, f.Dir())
 	if err == nil {
 		if err = c.Swap(ctx, f.Kernel); err != nil {
-			err = errors.Join(err, nb.TakeFilesBack(ctx))
+			err = errors.Join(err, nb.TakeFilesBack(ours))
 		}
 	}
 	if err != nil {

@@ -3,6 +3,7 @@ package live
 import (
 	"encoding/json"
 	"errors"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -42,10 +43,13 @@ type file struct {
 	doc   *notebook.Document // nil if it could not be read
 	cells []*notebook.Cell
 	auto  bool
-	steps bool   // it has steps
-	why   string // why it has none that could be used
-	next  int    // place in cells after that of the last request that was found by its text
+	steps bool              // it has steps
+	why   string            // why it has none that could be used
+	next  int               // place in cells after that of the last request that was found by its text
+	uris  map[string]string // ids of cells by VS Code's addresses of them
 }
+
+func newFile(path string) *file { return &file{path: path, uris: map[string]string{}} }
 
 // read reads the file again if it has changed. What cannot be read, since it
 // is being written perhaps, leaves what was read before.
@@ -101,15 +105,22 @@ func (f *file) find(a asked) (notebook.CodeCell, *notebook.Outline, bool) {
 		cell, ok := loose(a)
 		return cell, &notebook.Outline{}, ok
 	}
-	place := slices.IndexFunc(f.cells, func(c *notebook.Cell) bool { return a.meta.CellID != "" && c.ID == a.meta.CellID })
-	known := place >= 0 || inURI(a.meta.CellID) != ""
+	address := inURI(a.meta.CellID) != ""
+	id := a.meta.CellID
+	if met, ok := f.uris[id]; address && ok {
+		id = met
+	}
+	place := slices.IndexFunc(f.cells, func(c *notebook.Cell) bool { return id != "" && c.ID == id })
+	known := place >= 0 || address
 	if place < 0 {
 		place = f.byText(a.Code)
 	}
-	id := ""
-	if place >= 0 {
+	if id = ""; place >= 0 {
 		cell := f.cells[place]
 		id, f.next = cell.ID, place+1
+		if address {
+			f.uris[a.meta.CellID] = id
+		}
 		tags := cell.Tags
 		if known || a.meta.Tags != nil {
 			tags = a.meta.Tags
@@ -145,15 +156,23 @@ func loose(a asked) (notebook.CodeCell, bool) {
 	return cell, err == nil && cell.Step != ""
 }
 
-// byText is the place of the next cell with this source, seen from the last that was found; -1 if there is none.
+// byText is the place of the next cell with this source, seen from the last that was found, one that no address is
+// known of if there is one; -1 if no cell has it.
 func (f *file) byText(code string) int {
+	met := -1
 	for i := range f.cells {
 		at := (f.next + i) % len(f.cells)
-		if same(f.cells[at].Source, code) {
+		if !same(f.cells[at].Source, code) {
+			continue
+		}
+		if !slices.Contains(slices.Collect(maps.Values(f.uris)), f.cells[at].ID) {
 			return at
 		}
+		if met < 0 {
+			met = at
+		}
 	}
-	return -1
+	return met
 }
 
 // same compares sources as front ends send them: some take the end of the last line away.

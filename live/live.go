@@ -51,6 +51,7 @@ type Notebook struct {
 	file   *file           // nil if the notebook is not known
 	active bool            // the notebook has steps: every request that runs code comes to us
 	ran    bool            // code has run before that
+	ahead  int             // requests of a front end before it has named the notebook
 	beside string          // what has run beside the cells
 	debug  bool            // a debugger is attached
 	shows  map[string]bool // comms by which front ends ask for the state of widgets, which changes nothing
@@ -58,8 +59,9 @@ type Notebook struct {
 	ring    *observe.Ring        // of the present kernel
 	nb      *session.Interactive // nil until the first cell of a notebook with steps, or if that could not be opened
 	opened  bool
-	why     string // why nothing is restored or kept; "" if the session says
-	off     bool   // %kedge off
+	before  *session.Prologue // what ran before the notebook was known; nil if nothing did
+	why     string            // why nothing is restored or kept; "" if the session says
+	off     bool              // %kedge off
 	close   func() error
 	writing errgroup.Group
 	spare   *spare
@@ -81,7 +83,7 @@ type outcome struct {
 func New(cfg Config) *Notebook {
 	n := &Notebook{cfg: cfg, ring: cfg.Ring, shows: map[string]bool{}, spare: newSpare(cfg.Spawn)}
 	if cfg.Path != "" {
-		n.file = &file{path: cfg.Path}
+		n.file = newFile(cfg.Path)
 	}
 	return n
 }
@@ -118,12 +120,16 @@ func (n *Notebook) Wants(r *kernel.ShellRequest) bool {
 			return true
 		}
 		n.active = n.active || n.hasSteps(a)
-		n.ran = n.ran || !n.active && strings.TrimSpace(a.Code) != ""
-		return n.active
+		if !n.active && strings.TrimSpace(a.Code) != "" {
+			n.ran = n.ran || !n.introduces(a)
+		}
+		return n.active || n.ahead > 0 && !n.ran
 	case "comm_open", "comm_msg", "comm_close":
 		n.mu.Lock()
 		defer n.mu.Unlock()
-		return n.active && !n.onlyShows(r.Header.MsgType, r.Content)
+		shows := n.onlyShows(r.Header.MsgType, r.Content)
+		n.ran = n.ran || !n.active && n.ahead > 0 && !shows
+		return n.active && !shows
 	}
 	return false
 }
@@ -147,6 +153,17 @@ func (n *Notebook) onlyShows(msgType string, content json.RawMessage) bool {
 	return known
 }
 
+// introduces says whether a request is of those that a front end sends before it names the notebook. VS Code sends one
+// or two. n.mu is held.
+func (n *Notebook) introduces(a asked) bool {
+	const most = 3
+	if !a.Silent || n.file != nil || n.cfg.Path != "" || n.cfg.Open == nil || n.cfg.Ring == nil || n.ahead == most {
+		return false
+	}
+	n.ahead++
+	return true
+}
+
 // hasSteps says whether the notebook that a request belongs to has steps. n.mu is held.
 func (n *Notebook) hasSteps(a asked) bool {
 	if n.cfg.Open == nil || n.cfg.Ring == nil {
@@ -154,7 +171,7 @@ func (n *Notebook) hasSteps(a asked) bool {
 	}
 	if n.file == nil {
 		if path := inRequest(a); path != "" {
-			n.file = &file{path: path}
+			n.file = newFile(path)
 		}
 	}
 	return n.file != nil && n.file.tagged(a)
@@ -182,7 +199,7 @@ func (n *Notebook) Aside(channel, msgType string, content json.RawMessage) {
 	if n.onlyShows(msgType, content) {
 		return
 	}
-	if n.active || n.ran { // before that there is nothing to be changed
+	if n.active || n.ran || n.ahead > 0 { // before that there is nothing to be changed
 		n.beside = what
 	}
 }
@@ -212,7 +229,14 @@ func (n *Notebook) handle(ctx context.Context, r *kernel.ShellRequest, c *kernel
 	if isMagic(a) {
 		return n.magic(ctx, a, c)
 	}
-	if strings.TrimSpace(a.Code) == "" || !n.open(ctx, c) {
+	if strings.TrimSpace(a.Code) == "" {
+		_, err := c.Forward(ctx, nil)
+		return interrupted(err)
+	}
+	if n.unnamed() {
+		return n.introduce(ctx, a, c)
+	}
+	if !n.open(ctx, c) {
 		_, err := c.Forward(ctx, nil)
 		return interrupted(err)
 	}
@@ -274,8 +298,38 @@ func (n *Notebook) foreign(ctx context.Context, code string, c *kernel.Cell) err
 	ours := context.WithoutCancel(ctx)
 	n.nb.Foreign(ours, code)
 	_, err := c.Forward(ctx, nil)
-	n.nb.EndForeign()
+	if !errors.Is(err, kernel.ErrInterrupted) { // else the kernel may get it yet
+		n.nb.EndForeign()
+	}
 	return err
+}
+
+// unnamed says whether the notebook, or that it has steps, is not known yet.
+func (n *Notebook) unnamed() bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return !n.active
+}
+
+// introduce lets the kernel run what a front end asks for before it names the notebook, and watches it.
+func (n *Notebook) introduce(ctx context.Context, a asked, c *kernel.Cell) error {
+	ours := context.WithoutCancel(ctx)
+	var err error
+	if n.before == nil {
+		n.before, err = session.BeginPrologue(ours, c.Kernel(), n.cfg.Ring, a.Code)
+	} else {
+		err = n.before.More(ours, a.Code)
+	}
+	if err == nil {
+		_, err = c.Forward(ctx, nil)
+		err = errors.Join(err, n.before.End())
+	}
+	if err != nil { // it is not known what it did
+		n.mu.Lock()
+		n.ran = true
+		n.mu.Unlock()
+	}
+	return interrupted(err)
 }
 
 // note remembers what became of a cell, without what it showed.
@@ -320,6 +374,8 @@ func (n *Notebook) start(ctx context.Context, c *kernel.Cell) error {
 	}
 	if n.nb = nb; ran {
 		nb.Lose(lateTags)
+	} else if n.before != nil {
+		nb.Follow(n.before)
 	}
 	quiet, cancel := context.WithCancel(ctx)
 	n.unready = cancel

@@ -59,7 +59,7 @@ func TestTheCellThatIsAskedFor(t *testing.T) {
 		{"VSCode", "x = 1", `{"cellId":"vscode-notebook-cell:` + filepath.Dir(path) + `/my%20nb.ipynb#W1","tags":["step:one"]}`, "a", "one"},
 	} {
 		if !byText || test.metadata != "{}" {
-			f = &file{path: path}
+			f = newFile(path)
 		}
 		byText = test.metadata == "{}"
 		a, ok := ask(request("execute_request", test.code, test.metadata))

@@ -108,9 +108,11 @@ func (b *Back) Fits(modules []string) bool {
 
 // Take makes the kernel k, which is fresh, and the folder what they are after
 // the cells of b. sockets is the folder of k's sockets. It returns the notebook
-// in k, and how each cell was answered for. If it fails the folder is as it was.
+// in k, and how each cell was answered for. If it fails, or ctx ends first, the
+// folder is as it was.
 func (b *Back) Take(ctx context.Context, k Kernel, ring *observe.Ring, sockets string) (n *Interactive, answers []Answer, err error) {
-	s, err := b.open(ctx)
+	ours := context.WithoutCancel(ctx)
+	s, err := b.open(ours)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -121,7 +123,7 @@ func (b *Back) Take(ctx context.Context, k Kernel, ring *observe.Ring, sockets s
 		n.asked++
 		answer, err := n.apply(ctx, cell, &b.hits[i])
 		if err != nil {
-			return nil, nil, errors.Join(fmt.Errorf("cell %s: %w", cell.ID, err), n.TakeFilesBack(ctx))
+			return nil, nil, errors.Join(fmt.Errorf("cell %s: %w", cell.ID, err), n.TakeFilesBack(ours))
 		}
 		answer.SavedSeconds = b.hits[i].Seconds
 		answers = append(answers, answer)

@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	"kedge/cellgraph"
+	"kedge/kernel/agent"
 	"kedge/kernel/observe"
 	"kedge/notebook"
 )
@@ -22,6 +23,15 @@ type foreign struct {
 	records []observe.Record // its own
 	between []observe.Record // of what went on meanwhile
 	lost    bool
+}
+
+// add takes in more code, which reads this.
+func (f *foreign) add(code string, reads agent.Reads) {
+	f.cell.Source += "\n" + code
+	for name, bound := range reads.Reads {
+		f.reads.Reads[name] = bound
+	}
+	f.reads.All = f.reads.All || reads.All
 }
 
 // hear takes the records so far.
@@ -62,12 +72,8 @@ func (n *Interactive) Foreign(ctx context.Context, code string) {
 			err = s.beginWatch(ctx, &n.dirty.seen, n.asked)
 		}
 	} else {
-		n.dirty.cell.Source += "\n" + code
 		reads, e := s.agent.More(ctx, code)
-		for name, bound := range reads.Reads {
-			n.dirty.reads.Reads[name] = bound
-		}
-		n.dirty.reads.All = n.dirty.reads.All || reads.All
+		n.dirty.add(code, reads)
 		err = e
 		s.ring.Mark(n.dirty.mark)
 	}

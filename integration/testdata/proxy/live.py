@@ -307,19 +307,71 @@ def leaves(kedge, plain):
 
 
 def vscode(kedge, plain):
-    """VS Code: silent code first, the notebook in the cells' ids, cells that are not stopped by errors."""
-    d = Desk([A, B, C], kedge, plain, JPY_SESSION_NAME="", VSCODE_PID="1")
+    """VS Code: code before it names the notebook, ids of cells that are addresses, cells that are sent one by one and not stopped by errors."""
+    sources = {"a": "x = [1]\nx", "b": "x.append(2)\nprint(len(x))\nx", "c": "y = {'k': x}", "d": "print('same')", "e": "print('same')"}
+    tags = {"a": ["step:one"], "b": ["step:two"], "c": [], "d": ["step:three"], "e": ["step:four"]}
+    d = Desk([(c, tags[c], s) for c, s in sources.items()], kedge, plain, JPY_SESSION_NAME="", VSCODE_PID="1")
 
-    def ask(cell, want):
-        metadata = {"cellId": f"vscode-notebook-cell:{d.kedge.notebook}#W{cell}", "tags": d.cells[cell][1]}
-        got = d.kedge.answer(d.kedge.send(d.cells[cell][2], metadata, stop_on_error=False))
-        assert got[1]["metadata"].get("kedge", {}).get("status") == want, (cell, got)
+    def probe(k):
+        """It looks whether somebody listens before it connects."""
+        import socket
+        for port in (k.km.shell_port, k.km.iopub_port):
+            socket.create_connection(("127.0.0.1", port)).close()
 
-    for want in ("ran", "restored"):
-        d.kedge.answer(d.kedge.send(f'import os\n__vsc_ipynb_file__ = r"{d.kedge.notebook}"', {}, silent=True, store_history=False))
-        for cell in "abc":
+    def begin(k, listed):
+        """What runs before the first cell."""
+        probe(k)
+        widgets = "try:\n    import ipywidgets as _VSCODE_ipywidgets\n    print('version ' + _VSCODE_ipywidgets.__version__)\n    del _VSCODE_ipywidgets\nexcept:\n    pass"
+        module = "def __VSCODE_add():\n    import sys as __s, IPython as __i\n    def ask(f, then): display({'x/y': f}, raw=True)\n    __s.modules['vscode'] = type(__i)('vscode')\n    __s.modules['vscode'].ask = ask\n__VSCODE_add()\ndel __VSCODE_add"
+        path = f'__vsc_ipynb_file__ = "{k.notebook}"\n%config Completer.use_jedi = False'
+        for code in (widgets, f"{module}\n{path}"):
+            listed.append(k.answer(k.send(code, {}, silent=True, store_history=False)))
+
+    def ask(cell, want, code=None):
+        code = sources[cell] if code is None else code
+        got = []
+        for k in (d.kedge, d.plain):
+            number = "abcde".index(cell)
+            metadata = {"cellId": f"vscode-notebook-cell:{k.notebook}#W{number}sZmlsZQ%3D%3D", **({"tags": tags[cell]} if tags[cell] else {})}
+            got.append(k.answer(k.send(code, metadata, stop_on_error=False)))
+        d.same(code, *got)
+        mark = got[0][1]["metadata"].get("kedge", {})
+        assert mark.get("status") == want, (cell, mark)
+
+    def life(wants):
+        for k in (d.kedge, d.plain):
+            begin(k, [])
+        for cell, want in zip("abcde", wants, strict=True):
             ask(cell, want)
-        d.kedge.restart()
+        ask("c", "ran" if wants[2] == "ran" else "restored", "y = {'k': x, 'l': 2}  # not saved")
+        d.run("", None, "import sys\nprint(sorted(n for n in globals() if not n.startswith('_')), 'ipywidgets' in sys.modules, 'vscode' in sys.modules, x, y, In)")
+        seen = "[m for m in sys.modules if m.startswith('ipywidgets')][:3], get_ipython().Completer.use_jedi"
+        d.run("", None, seen)
+        d.restart()
+
+    life(["ran"] * 4 + ["restored"])  # the last is as the one before
+    life(["restored"] * 5)
+    d.close()
+
+
+def early(kedge, plain):
+    """What runs before VS Code has named the notebook counts as any code that is no cell of a step."""
+    d = Desk([("a", ["step:one"], "print(z)"), ("b", ["step:two"], "import os\nprint(os.environ.get('EARLY'))")], kedge, plain, JPY_SESSION_NAME="", VSCODE_PID="1")
+
+    def life(first, wants, why=""):
+        for k in (d.kedge, d.plain):
+            for code in (first, f'__vsc_ipynb_file__ = "{k.notebook}"'):
+                k.answer(k.send(code, {}, silent=True, store_history=False))
+        for cell, want in zip("ab", wants, strict=True):
+            _, r = d.run(cell, want)
+            assert why in r["metadata"]["kedge"]["why"], r
+        d.restart()
+
+    life("z = [1]", ["ran", "ran"])
+    life("z = [1]", ["restored", "restored"])
+    life("z = [2]", ["ran", "restored"])
+    life("z = [1]; import os; os.environ['EARLY'] = '1'", ["ran", "ran"])  # every cell depends on the environment
+    life("z = [1]; open('f', 'w').close()", ["ran", "ran"], "before the notebook was known")
     d.close()
 
 
