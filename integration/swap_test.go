@@ -9,6 +9,9 @@ func TestGoingBackInALiveKernel(t *testing.T) {
 		"ClientsNoticeNothing":      "unnoticed",
 		"WhatCannotBeRestoredStays": "refused",
 		"ASpareKernelIsAFreshOne":   "spare",
+		"FaultsLeaveTheOldKernel":   "faults",
+		"AClientThatLeaves":         "leaving",
+		"ProcessesThatAreKilled":    "dying",
 	} {
 		t.Run(test, func(t *testing.T) { f.with(t).script("swap.py", name, "kedge-python3", "python3") })
 	}

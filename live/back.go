@@ -41,10 +41,12 @@ func (n *Notebook) back(ctx context.Context, a asked, step string, c *kernel.Cel
 		return "interrupted" + same
 	}
 	if err := n.swap(ctx, b, c); err != nil {
-		if ctx.Err() != nil {
+		switch n.cfg.Logger.Warn("going back", "error", err); {
+		case errors.Is(err, session.ErrFiles):
+			return err.Error() + "; the kernel goes on as it was\n"
+		case ctx.Err() != nil:
 			return "interrupted" + same
 		}
-		n.cfg.Logger.Warn("going back", "error", err)
 		return err.Error() + same
 	}
 	text := fmt.Sprintf("%d cells are restored, in a fresh kernel\n", b.Cells())

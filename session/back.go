@@ -109,7 +109,7 @@ func (b *Back) Fits(modules []string) bool {
 // Take makes the kernel k, which is fresh, and the folder what they are after
 // the cells of b. sockets is the folder of k's sockets. It returns the notebook
 // in k, and how each cell was answered for. If it fails, or ctx ends first, the
-// folder is as it was.
+// folder is as it was, or the error wraps ErrFiles.
 func (b *Back) Take(ctx context.Context, k Kernel, ring *observe.Ring, sockets string) (n *Interactive, answers []Answer, err error) {
 	ours := context.WithoutCancel(ctx)
 	s, err := b.open(ours)
@@ -131,9 +131,17 @@ func (b *Back) Take(ctx context.Context, k Kernel, ring *observe.Ring, sockets s
 	return n, answers, nil
 }
 
+// ErrFiles reports that files are not what they were.
+var ErrFiles = errors.New("some files could not be put back")
+
 // TakeFilesBack makes the files that restored cells have changed what they were
-// before the first cell.
-func (n *Interactive) TakeFilesBack(ctx context.Context) error { return n.s.takeAllBack(ctx) }
+// before the first cell. Errors wrap ErrFiles.
+func (n *Interactive) TakeFilesBack(ctx context.Context) error {
+	if err := n.s.takeAllBack(ctx); err != nil {
+		return fmt.Errorf("%w: %w", ErrFiles, err)
+	}
+	return nil
+}
 
 // Ahead are modules that a fresh kernel may import before it is known how far
 // the notebook is restored there: those that its first cells import, as far as

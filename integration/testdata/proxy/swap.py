@@ -3,7 +3,9 @@
 Each function is one test; run as: swap.py NAME KERNEL PLAIN.
 """
 import os
+import signal
 import sys
+import tempfile
 import time
 
 import psutil
@@ -150,6 +152,143 @@ def refused(kedge, plain):
     again(d, "ab", "%kedge restore")
     d.run("", None, LOOK)
     d.close()
+
+
+TRAP = """class Trap:
+    def __setstate__(self, state):
+        import os, time
+        self.__dict__.update(state)
+        what = open({flag!r}).read() if os.path.exists({flag!r}) else ''
+        if what == 'fail': raise ValueError('sprung')
+        if what == 'die': os._exit(7)
+        if what == 'wait':
+            open({flag!r} + '-waits', 'w').close()
+            time.sleep(1000)
+trap = Trap()
+trap.v = [1]"""
+
+
+def trapped():
+    """A desk whose last step cannot be restored as long as a file says so: (desk, set the trap, what the kernel shows)."""
+    folder = tempfile.mkdtemp()
+    flag = os.path.join(folder, "flag")
+    return flag, [("a", ["step:one"], "x = [1]\nopen('f.txt', 'w').write('one')\nopen('g.txt', 'w').write('x' * 100_000);"), ("b", ["step:two"], TRAP.format(flag=flag)), ("c", ["step:three"], "x.append(3)")]
+
+
+def arm(flag, what):
+    for path in (flag, flag + "-waits"):
+        if os.path.exists(path):
+            os.remove(path)
+    if what:
+        with open(flag, "w") as f:
+            f.write(what)
+
+
+def waits(flag):
+    until = time.monotonic() + TIMEOUT
+    while not os.path.exists(flag + "-waits"):
+        assert time.monotonic() < until
+        time.sleep(0.01)
+
+
+STATE = "print(x, trap.v, late, sorted(os.listdir('.')), open('f.txt').read(), len(open('g.txt').read()), len(In))"
+
+
+def faults(kedge, plain):
+    """Whatever fails while a fresh kernel is made ready, the old one goes on as if nothing had been asked."""
+    flag, cells = trapped()
+    d = Desk(cells, kedge, plain)
+    for cell in "abc":
+        d.run(cell, "ran")
+    d.run("", None, "import os\nlate = 5\nopen('f.txt', 'w').write('two')\nos.remove('g.txt')\nopen('g.txt', 'w').write('y');")
+    first, proxy = pid(d.kedge), psutil.Process(d.kedge.km.provisioner.process.pid)
+    open_before = None
+
+    def unharmed(text, *words):
+        nonlocal open_before
+        assert all(w in text for w in words), (text, words)
+        d.plain.answer(d.plain.send("None", {}))
+        d.run("", None, STATE)
+        assert pid(d.kedge) == first
+        d.plain.answer(d.plain.send("import os; print(os.getpid(), end='')", {}, store_history=False))
+        open_before = open_before or proxy.num_fds()
+        assert proxy.num_fds() <= open_before + 12, (open_before, proxy.num_fds())  # a spare kernel's
+
+    arm(flag, "fail")
+    unharmed(say(d.kedge, "%kedge restore two"), "sprung", "nothing was done")
+    arm(flag, "die")
+    unharmed(say(d.kedge, "%kedge restore two"), "the kernel died", "nothing was done")
+    arm(flag, "wait")
+    msg_id = d.kedge.send("%kedge restore two", {})
+    waits(flag)
+    d.kedge.km.interrupt_kernel()
+    unharmed(d.kedge.answer(msg_id)[0][1][1]["text"], "interrupted", "nothing was done")
+    arm(flag, "wait")
+    msg_id = d.kedge.send("%kedge restore two", {})
+    waits(flag)
+    for p in proxy.children():
+        if "kedge_launch" in " ".join(p.cmdline()) and p.pid != first:
+            p.kill()
+    unharmed(d.kedge.answer(msg_id)[0][1][1]["text"], "the kernel died", "nothing was done")
+    arm(flag, "")
+    until = time.monotonic() + TIMEOUT
+    while len([p for p in proxy.children() if "kedge_launch" in " ".join(p.cmdline())]) < 2:  # a kernel is ready: its ring is large
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    time.sleep(1)
+    proxy.rlimit(psutil.RLIMIT_FSIZE, (50_000, proxy.rlimit(psutil.RLIMIT_FSIZE)[1]))  # as a disk that is full: g.txt has no place
+    unharmed(say(d.kedge, "%kedge restore two"), "g.txt", "nothing was done")
+    proxy.rlimit(psutil.RLIMIT_FSIZE, (psutil.RLIM_INFINITY, psutil.RLIM_INFINITY))
+    assert "2 cells are restored" in say(d.kedge, "%kedge restore two")
+    again(d, "ab")
+    d.run("", None, STATE.replace("late", "'late' in globals()"))
+    d.run("c", "restored")
+    d.close()
+
+
+def leaving(kedge, plain):
+    """A client that goes away while a fresh kernel is made ready: it takes its place, and whoever comes next finds it."""
+    flag, cells = trapped()
+    d = Desk(cells, kedge, plain)
+    for cell in "abc":
+        d.run(cell, "ran")
+    first = pid(d.kedge)
+    d.kedge.send("%kedge restore two", {})
+    d.kedge.kc.stop_channels()
+    d.kedge.kc = d.kedge.km.client()
+    d.kedge.kc.start_channels()
+    d.kedge.kc.wait_for_ready(timeout=TIMEOUT)
+    again(d, "ab")
+    d.run("", None, STATE.replace("late", "'late' in globals()"))
+    assert pid(d.kedge) != first
+    d.close()
+
+
+def dying(kedge, plain):
+    """The old kernel, or the proxy, ends while a fresh kernel is made ready: the kernel has ended, and nothing is left."""
+    for victim in ("old", "proxy", "asked"):
+        flag, cells = trapped()
+        d = Desk(cells, kedge, plain)
+        d.plain.close()
+        for cell in "abc":
+            d.kedge.answer(d.kedge.send(d.cells[cell][2], d.metadata(cell)))
+        first, process = pid(d.kedge), d.kedge.km.provisioner.process
+        arm(flag, "wait")
+        d.kedge.send("%kedge restore two", {})
+        waits(flag)
+        everything = [p for p in psutil.Process(process.pid).children(recursive=True)]
+        if victim == "asked":
+            begin = time.monotonic()
+            d.kedge.km.shutdown_kernel()
+            assert time.monotonic() - begin < 8, time.monotonic() - begin
+        else:
+            os.kill(first if victim == "old" else process.pid, signal.SIGKILL)
+            status = process.wait(10)
+            assert status == {"old": 128 + 9, "proxy": -9}[victim], status
+        left = psutil.wait_procs(everything, timeout=TIMEOUT)[1]
+        assert not left, (victim, left)
+        d.kedge.kc.stop_channels()
+        d.kedge.km.shutdown_kernel(now=True)
 
 
 def spare(kedge, plain):
