@@ -203,6 +203,9 @@ class Server:
         # What notes how the process started has to begin again in each child; compiling it there would take long.
         noting = [vars(sys.modules["kedge_agent.ambient." + n]) for n in ("cwd", "environ", "sys_path", "log_handlers")]
         self.noting = [(space, space["__loader__"].get_code(space["__name__"])) for space in noting]
+        note = sys.modules["kedge_agent.noting"]
+        for function, argument in sys.modules["kedge_agent.ambient.logs"].watched():
+            note.compiled(function.__code__, function.__code__.co_filename, argument)
         self.sent: list[tuple[str, dict[str, Any]]] = []
         self.stash, self.probe = load("stash"), load("probe")
         self.kernel = kernel(self.sent)

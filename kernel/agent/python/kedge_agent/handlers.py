@@ -33,6 +33,10 @@ from .live import Live
 from .namespace import given, user_names
 
 
+_LIBRARIES = tuple(os.path.join(os.path.abspath(sysconfig.get_paths()[k]), "")
+                   for k in ("stdlib", "platstdlib", "purelib", "platlib"))
+
+
 class Agent:
     """State between the messages of one kernel. Used by the shell thread only."""
 
@@ -310,9 +314,6 @@ def gather(ranges: list[list[Any]]) -> bytearray:
 
 def versions(modules: list[str], fresh: set[str]) -> dict[str, str]:
     """Versions of top-level modules, and "file:PATH" of every local module among fresh."""
-    paths = sysconfig.get_paths()
-    library = tuple(os.path.join(os.path.abspath(paths[k]), "")
-                    for k in ("stdlib", "platstdlib", "purelib", "platlib"))
     agent = os.path.join(os.path.dirname(os.path.abspath(__file__)), "")
     out: dict[str, str] = {}
     unknown: list[str] = []
@@ -321,7 +322,7 @@ def versions(modules: list[str], fresh: set[str]) -> dict[str, str]:
         if not isinstance(path, str):
             continue
         path = os.path.abspath(path)
-        if not path.startswith((*library, agent)) and "-packages" + os.sep not in path:
+        if not path.startswith((*_LIBRARIES, agent)) and "-packages" + os.sep not in path:
             out[name] = "file:" + path
         elif name in modules and "-packages" + os.sep in path:
             try:

@@ -28,7 +28,7 @@ def note(function: Any, told: Callable[[Any], Any], argument: str) -> bool:
         return False
     try:
         code = function.__code__
-        found = _compiled(code, argument)
+        found = compiled(code, code.co_filename, argument)
         if found is None or found.co_freevars != code.co_freevars or found.co_varnames != code.co_varnames:
             return False
         consts = tuple(told if c == _MARK else c for c in found.co_consts)
@@ -46,9 +46,13 @@ def note_forks(told: Callable[[Any], Any]) -> None:
     os.register_at_fork(before=functools.partial(told, None))
 
 
-def _compiled(code: types.CodeType, argument: str) -> types.CodeType | None:
-    """The code of a function with the statement in it, each line where it was; None if its source is another."""
-    with tokenize.open(code.co_filename) as file:
+@functools.cache
+def compiled(code: types.CodeType, path: str, argument: str) -> types.CodeType | None:
+    """The code of a function with the statement in it, each line where it was; None if its source is another.
+
+    Kept, so that a process which forks kernels can do the work for all of them; code of two files may be equal.
+    """
+    with tokenize.open(path) as file:
         lines = file.readlines()
     block = inspect.getblock(lines[code.co_firstlineno - 1:])
     nested = block[0][:1].isspace()

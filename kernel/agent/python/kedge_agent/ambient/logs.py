@@ -42,12 +42,15 @@ def start() -> None:
     """The loggers as they are now are the baseline."""
     _START.update((n, _switches(log)) for n, log in loggers())
     _LEVELS.update(logging._levelToName)  # type: ignore[attr-defined]
-    told = _ASKED.append
-    done = [noting.note(vars(owner)[name], told, "self") for owner, names in _METHODS.items() for name in names]
-    done += [noting.note(vars(logging)[name], told, "None") for name in _FUNCTIONS if hasattr(logging, name)]
-    noting.note_forks(told)
-    _noted[0] = all(done)
+    noting.note_forks(_ASKED.append)
+    _noted[0] = all([noting.note(function, _ASKED.append, argument) for function, argument in watched()])
     _OWN.update((n, list(log.handlers)) for n, log in loggers())
+
+
+def watched() -> list[tuple[Any, str]]:
+    """The functions whose calls are noted, and the argument that is noted."""
+    methods = [(vars(owner)[name], "self") for owner, names in _METHODS.items() for name in names]
+    return methods + [(vars(logging)[name], "None") for name in _FUNCTIONS if hasattr(logging, name)]
 
 
 def named(words: Iterable[str]) -> bool:
