@@ -170,12 +170,12 @@ func (s *Session) sets(adapter string) bool {
 	return adapter == "decimal.flags" && !s.state.ObserveAmbient(adapter).ID.IsZero()
 }
 
-// asksFor reports whether any code of the notebook may ask for the state of a stream.
+// asksFor reports whether any code of the notebook may ask for decimal's flags.
 func (s *Session) asksFor(adapter string) bool {
-	words := []string{"getstate", "get_state", "get_rng_state", "initial_seed", "fork_rng"}
-	if adapter == "decimal.flags" {
-		words = []string{"getcontext", "localcontext", "flags"}
+	if adapter != "decimal.flags" {
+		return false // the agent knows which cells ask for a stream
 	}
+	words := []string{"getcontext", "localcontext", "flags"}
 	for _, src := range s.cfg.Sources {
 		if slices.ContainsFunc(words, func(word string) bool { return strings.Contains(src.Normal, word) }) {
 			return true

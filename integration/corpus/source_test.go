@@ -49,6 +49,34 @@ func readNotebook(path string) ([]cell, error) {
 	return cells, nil
 }
 
+// readExample reads one of the project's own examples.
+func readExample(path string) ([]cell, error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	var doc struct {
+		Cells []struct {
+			Type     string `json:"cell_type"`
+			ID       string
+			Metadata struct{ Tags []string }
+			Source   []string
+		}
+	}
+	if err := json.Unmarshal(data, &doc); err != nil {
+		return nil, err
+	}
+	var cells []cell
+	for _, c := range doc.Cells {
+		one := cell{source: strings.Join(c.Source, "")}
+		if c.Type == "code" {
+			one.id, one.tags = c.ID, c.Metadata.Tags
+		}
+		cells = append(cells, one)
+	}
+	return cells, nil
+}
+
 // writeNotebook writes cells as nbformat 4.5.
 func writeNotebook(path string, cells []cell) error {
 	list := []map[string]any{}

@@ -210,6 +210,10 @@ class Server:
         self.stash, self.probe = load("stash"), load("probe")
         self.kernel = kernel(self.sent)
         self.stash.fill(SEED, warm(self.kernel.shell), libraries, sys.modules["kedge_agent.named"].find)
+        if libraries:
+            sys.modules["numpy.random"] = sys.meta_path[0].holder["numpy.random"].modules["numpy.random"]
+            sys.modules["kedge_agent.ambient"].STREAMS["numpy.random"].start()
+            del sys.modules["numpy.random"]
         # A collection in a child would otherwise write to every page of the parent's objects.
         gc.collect()
         gc.freeze()

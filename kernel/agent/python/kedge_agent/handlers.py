@@ -11,6 +11,7 @@ from importlib import metadata
 from typing import Any
 
 from . import (
+    ambient,
     annotations,
     categories,
     environ,
@@ -31,7 +32,6 @@ from . import (
 )
 from .live import Live
 from .namespace import given, user_names
-
 
 _LIBRARIES = tuple(os.path.join(os.path.abspath(sysconfig.get_paths()[k]), "")
                    for k in ("stdlib", "platstdlib", "purelib", "platlib"))
@@ -343,7 +343,7 @@ def register(kernel: Any) -> None:
     agent = Agent(kernel)
     environ.install()
     importing.install()
-    importing.watch(agent.outside.imported)
+    importing.watch(agent.outside.imported, {"numpy.random": ambient.STREAMS["numpy.random"].start})
 
     def handler(name: str, act: Callable[[dict[str, Any]], dict[str, Any]]) -> Any:
         async def handle(stream: Any, ident: Any, parent: dict[str, Any]) -> None:

@@ -12,9 +12,10 @@ import importlib.machinery
 import os
 import sys
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import wraps
 from importlib import metadata
+from types import MappingProxyType
 from typing import Any
 
 _depth = [0]  # calls within calls that are hidden
@@ -57,10 +58,12 @@ def taken() -> list[str]:
     return folders
 
 
-def watch(imported: Callable[[types.ModuleType], None]) -> None:
+def watch(imported: Callable[[types.ModuleType], None],
+          at_once: Mapping[str, Callable[[], None]] = MappingProxyType({})) -> None:
     """Call imported for every module that was executed from source, when the outermost import is done.
 
-    The wrapper's frame has the import system's file name, so that tracebacks leave it out as they do its own.
+    What at_once holds for a module is called before the code that imports it goes on. The wrapper's frame
+    has the import system's file name, so that tracebacks leave it out as they do its own.
     """
     loader = importlib.machinery.SourceFileLoader
     plain = loader.exec_module
@@ -74,6 +77,8 @@ def watch(imported: Callable[[types.ModuleType], None]) -> None:
         finally:
             running.pop()
             done.append(module)
+            if module.__name__ in at_once:
+                at_once[module.__name__]()
             if not running:
                 report()
 

@@ -76,6 +76,7 @@ class Outside:
         self._pieces: dict[str, dict[str, str]] = {}
         self._before: dict[str, str] = {}
         self._known: set[str] = set()  # the local modules loaded before the cell
+        self._asks: set[str] = set()  # streams whose state the cell's code may ask for
         self._seeded: set[str] = set()  # streams that are what the cell makes them, whatever they were before
         self._watched: dict[str, Any] = {}
         self._faults: dict[str, str] = {}
@@ -128,8 +129,17 @@ class Outside:
         own = {word for name in done for word in self.local.mentions(name)}
         said |= {n for n, a in ambient.WATCHED.items() if found.all or a.named(own)}
         self._named = self._named | said if more else said
+        asks = set(ambient.STREAMS) if found.all or streams.asks(words | own) else set()
+        self._asks = self._asks | asks if more else asks
+        if more:
+            self._settle_streams()
         if found.all:
             found.names |= set(user)
+
+    def _settle_streams(self) -> None:
+        """What the cell asks for it may compare with what later cells draw."""
+        for name in self._asks:
+            ambient.STREAMS[name].settle()
 
     def before(self, found: Reads) -> dict[str, str]:
         """The ambient state that the cell observes, by adapter: digests, empty where nothing differs."""
@@ -141,6 +151,7 @@ class Outside:
         self._containers.before(found)
         self._calls = _calls(found)
         self._before = ambient.digests(self._states(self._entries))
+        self._settle_streams()
         observed = {*ambient.ADAPTERS, PATCHED, *(MODULE + n for n in self._reached)}
         self._seeded = streams.seeded(found.tree)
         self._modules = set(sys.modules)
@@ -169,7 +180,7 @@ class Outside:
             self.local.keep(pseudo)
         return After(table={**self._entries, **self.local.table()}, wanted=changed | set(was) | set(self._entries),
                      deleted=sorted(was.keys() - self._entries.keys()),
-                     reached=sorted({*(MODULE + n for n in new), *unsure}),
+                     reached=sorted({*(MODULE + n for n in new), *unsure, *self._asks}),
                      definitions=self.local.definitions(self._reached | new))
 
     def table(self) -> dict[str, Any]:

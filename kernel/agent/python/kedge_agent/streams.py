@@ -1,7 +1,8 @@
-"""Random streams that a cell seeds before it draws from them."""
+"""What a cell's code says of random streams: which it seeds before it draws, whether it asks for their state."""
 from __future__ import annotations
 
 import ast
+from collections.abc import Iterable
 
 _NAMES = {"random": "random", "numpy.random": "numpy.random", "np.random": "numpy.random", "torch": "torch.random"}
 _CALLS = {"random": ("seed",), "numpy.random": ("seed",), "torch.random": ("manual_seed",)}
@@ -9,6 +10,15 @@ _CALLS = {"random": ("seed",), "numpy.random": ("seed",), "torch.random": ("manu
 _QUIET = {"random", "numpy", "pandas", "torch", "os", "sys", "re", "math", "time", "json", "matplotlib", "sklearn",
           "scipy", "collections", "itertools", "functools", "datetime", "pathlib", "typing", "warnings", "logging",
           "seaborn", "plotly", "polars", "pyarrow", "tqdm"}
+
+# What leads to the state of a stream other than by drawing from it.
+_ASKS = {"getstate", "get_state", "get_rng_state", "initial_seed", "fork_rng", "default_generator", "_inst", "_rand",
+         "mtrand", "get_bit_generator", "_bit_generator", "__getstate__", "__reduce__", "__reduce_ex__"}
+
+
+def asks(words: Iterable[str]) -> bool:
+    """Whether code with these words may ask for the state of a stream."""
+    return any(part in _ASKS for word in words for part in word.split("."))
 
 
 def seeded(tree: ast.Module | None) -> set[str]:

@@ -3,8 +3,8 @@
 An adapter is a module with NAME, ``capture() → bytes`` (equal in every process that did the same, empty where
 nothing differs from a fresh process) and ``restore(bytes)``; ``start()``, if it has one, marks the baseline. One with
 ``begin()``, ``named(words)`` and ``touched(modules)`` knows whether a cell had to do with it: others do not observe
-it, nor what the place of that name holds. State that holds objects of the notebook is kept by the places
-(../places.py) instead.
+it, nor what the place of that name holds. One with ``settle()`` is a random stream (stream.py). State that holds
+objects of the notebook is kept by the places (../places.py) instead.
 """
 from __future__ import annotations
 
@@ -51,6 +51,8 @@ ADAPTERS: dict[str, Any] = {a.NAME: a for a in (
     ipython_config, hidden_names, rcparams, colours, library_settings, numpy_options, pandas_options, polars_config,
     plotly_defaults, tqdm_pandas, torch_defaults, logs, captured_warnings, warning_filters, registries, decimal_flags,
     process, python_random, numpy_random, torch_random)}
+
+STREAMS: dict[str, Any] = {n: a for n, a in ADAPTERS.items() if hasattr(a, "settle")}
 
 WATCHED: dict[str, Any] = {n: a for n, a in ADAPTERS.items() if hasattr(a, "touched")}
 

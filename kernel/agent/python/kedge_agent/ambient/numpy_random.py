@@ -2,11 +2,13 @@
 import pickle
 import sys
 
+from .stream import Stream
+
 NAME = "numpy.random"
 
 
-def capture() -> bytes:
-    """The stream's state; empty if numpy is not loaded."""
+def _state() -> bytes:
+    """Empty if numpy is not loaded."""
     module = sys.modules.get("numpy.random")
     if not hasattr(module, "get_state"):
         return b""
@@ -14,10 +16,11 @@ def capture() -> bytes:
     return pickle.dumps((kind, keys.tobytes(), pos, has, gauss), 5)
 
 
-def restore(state: bytes) -> None:
-    """Put the stream's state back."""
-    if not state:
-        return
+def _put(state: bytes) -> None:
     import numpy
     kind, keys, pos, has, gauss = pickle.loads(state)
     numpy.random.set_state((kind, numpy.frombuffer(keys, "u4"), pos, has, gauss))
+
+
+_stream = Stream(_state, _put)
+start, settle, capture, restore = _stream.start, _stream.settle, _stream.capture, _stream.restore

@@ -2,14 +2,9 @@
 import pickle
 import random
 
+from .stream import Stream
+
 NAME = "random"
 
-
-def capture() -> bytes:
-    """The generator's state."""
-    return pickle.dumps(random.getstate(), 5)
-
-
-def restore(state: bytes) -> None:
-    """Put the generator's state back."""
-    random.setstate(pickle.loads(state))
+_stream = Stream(lambda: pickle.dumps(random.getstate(), 5), lambda state: random.setstate(pickle.loads(state)))
+start, settle, capture, restore = _stream.start, _stream.settle, _stream.capture, _stream.restore
