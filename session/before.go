@@ -92,9 +92,6 @@ func (s *Session) before(kind cellgraph.Kind, name string, o *seen) (cellgraph.O
 		return obs, true
 	}
 	if !o.wrote(name) {
-		if o.rewrote(s.volume.path(name)) {
-			return s.world.Observe(kind, name), true
-		}
 		return s.world.Standing(kind, name), true
 	}
 	e, there := o.before[name]
@@ -112,9 +109,6 @@ func (s *Session) before(kind cellgraph.Kind, name string, o *seen) (cellgraph.O
 		obs.ID = d
 		return obs, known
 	}
-	if s.replacedLeftover(o, name) {
-		return obs, true
-	}
 	obs.ID = statOfFile(d, e.Mode)
 	return obs, known
 }
@@ -130,29 +124,13 @@ func (s *Session) wasLeftover(o *seen, name string) bool {
 	return !known || left[d] || !o.before[name].Mode.IsRegular()
 }
 
-// replacedLeftover reports whether the cell wrote over what an earlier run had
-// left: it may have looked for it first, as most writers do.
-func (s *Session) replacedLeftover(o *seen, name string) bool {
-	return o.rewrote(s.volume.path(name)) && s.wasLeftover(o, name)
-}
-
 // undo takes what the cell made out of a listing, and puts back what it
-// removed. A leftover in the place of what it made does not count. It reports
-// whether the cell found the folder in the volume.
+// removed. It reports whether the cell found the folder in the volume.
 func (s *Session) undo(folder string, entries map[string]bool, o *seen) bool {
 	for _, name := range o.changed {
 		if filepath.Dir(name) == filepath.Clean(folder) {
 			_, there := o.before[name]
-			entries[filepath.Base(name)] = there && !s.replacedLeftover(o, name)
-		}
-	}
-	for entry, there := range entries {
-		name := filepath.Join(folder, entry)
-		if _, existed := o.before[name]; !there || !existed || !o.rewrote(s.volume.path(name)) {
-			continue
-		}
-		if _, ours := s.state.File(name); !ours && s.wasLeftover(o, name) {
-			entries[entry] = false
+			entries[filepath.Base(name)] = there
 		}
 	}
 	return o.before[filepath.Clean(folder)].Mode.IsDir()

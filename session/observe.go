@@ -47,9 +47,6 @@ func (o *seen) wrote(name string) bool {
 	return found
 }
 
-// rewrote reports whether what lies at path, which is absolute, is of the cell's own making.
-func (o *seen) rewrote(path string) bool { return slices.Contains(o.access.Written, path) }
-
 // made reports whether the cell wrote or removed path, which is absolute.
 func (o *seen) made(path string) bool {
 	return slices.Contains(o.access.Written, path) || slices.Contains(o.access.Deleted, path)

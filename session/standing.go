@@ -93,15 +93,11 @@ func (w *world) candidates(kind cellgraph.Kind, name string) []string {
 }
 
 // sees settles what a cell that really ran saw of earlier runs: that is there.
-// It returns one that a restored cell has taken for absent, or "". What the
-// cell itself writes it may have looked for first, as most writers do.
+// It returns one that a restored cell has taken for absent, or "".
 func (s *Session) sees(o *seen) (conflict string) {
 	note := func(kind cellgraph.Kind, path string) {
 		for _, name := range s.world.candidates(kind, s.volume.name(path)) {
 			if _, overlaid := s.state.File(name); overlaid || !s.wasLeftover(o, name) {
-				continue
-			}
-			if kind != cellgraph.KindFile && o.rewrote(s.volume.path(name)) {
 				continue
 			}
 			if s.world.absent[name] {
