@@ -180,6 +180,16 @@ func (g *Group) shown(name string) string {
 	return ""
 }
 
+// Made is one of the classes of e that a cell has made before, or "".
+func (s *State) Made(e *Effect) string {
+	for _, token := range e.Classes {
+		if s.classes[token] {
+			return token
+		}
+	}
+	return ""
+}
+
 // ObserveAmbient says what an adapter is at now; zero if no cell has changed it.
 func (s *State) ObserveAmbient(name string) Observation {
 	return Observation{Kind: KindAmbient, Name: name, ID: s.ambient[name].ID}

@@ -26,6 +26,7 @@ type State struct {
 	history Digest                  // what was entered and shown so far
 	hidden  Digest                  // the runs so far that changed what cannot be looked at
 	texts   []Entered               // cells so far, without what they showed
+	classes map[string]bool         // tokens of the classes that cells have made
 }
 
 // Entered is a cell as it was entered.
@@ -63,6 +64,7 @@ func NewState(parts Parter) *State {
 		ambient: map[string]Ambient{},
 		loaded:  map[string]Observation{},
 		steps:   map[string][]cellEffect{},
+		classes: map[string]bool{},
 	}
 }
 
@@ -84,6 +86,7 @@ func (s *State) Clone() *State {
 		history: s.history,
 		hidden:  s.hidden,
 		texts:   slices.Clip(s.texts),
+		classes: maps.Clone(s.classes),
 	}
 }
 
@@ -116,6 +119,9 @@ func (s *State) Apply(t Trace) {
 		delete(s.born, name)
 	}
 	s.bear(&e)
+	for _, token := range e.Classes {
+		s.classes[token] = true
+	}
 	for i := range e.Groups {
 		g := &e.Groups[i]
 		for _, name := range g.Names {

@@ -99,6 +99,8 @@ type Effect struct {
 	Widgets Digest       `json:"widgets,omitzero"` // blob: JSON array of the Jupyter widgets that it made, see kernel.Model; zero: none
 	// Rebound are names that the cell bound anew, in the order of the namespace; of the others in Groups the value changed in place.
 	Rebound []string `json:"rebound,omitempty"`
+	// Classes are the tokens of the classes that the cell made. They are no part of ID.
+	Classes []string `json:"classes,omitempty"`
 	// Result is what the cell showed as its result, if that was captured. It is no part of ID.
 	Result *Result `json:"result,omitempty"`
 }

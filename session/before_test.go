@@ -108,10 +108,10 @@ func TestWhatWasThereBeforeIsObserved(t *testing.T) {
 	}{
 		{cellgraph.KindFile, "rewritten", old},
 		{cellgraph.KindStat, "rewritten", statOfFile(old, 0o600)},
-		{cellgraph.KindStat, "left", cellgraph.Digest{}},
+		{cellgraph.KindStat, "left", statOfFile(old, 0o600)},
 		{cellgraph.KindStat, "made", cellgraph.Digest{}},
 		{cellgraph.KindStat, "removed", statOfFile(old, 0o600)},
-		{cellgraph.KindList, ".", cellgraph.Combine("list", "removed", "rewritten", "takenaway")},
+		{cellgraph.KindList, ".", cellgraph.Combine("list", "left", "removed", "rewritten", "takenaway")},
 		{cellgraph.KindStat, "takenaway", statOfFile(old, 0o600)},
 	} {
 		if got, known := s.before(test.kind, test.name, o); !known || got.ID != test.want {

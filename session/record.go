@@ -114,7 +114,7 @@ func (s *Session) effect(ctx context.Context, o *seen, spool string) (e cellgrap
 			u.Open[i] = s.volume.name(path)
 		}
 	}
-	e.Rebound = o.captured.Bound
+	e.Rebound, e.Classes = o.captured.Bound, o.captured.Made
 	if e.Result, err = s.result(ctx, o.captured.Result, spool); err != nil {
 		return e, err
 	}

@@ -338,7 +338,7 @@ func (s *Session) look(ctx context.Context, cell notebook.CodeCell) cellgraph.Ve
 	v := cellgraph.Look(traces, s.state, s.world)
 	if v.Hit != nil {
 		v.Hit = v.Hit.In(cell.ID, cell.Step)
-		why := cmp.Or(s.tainted(ctx, v.Hit), s.definesAgain(cell, v.Hit), s.repeatable(ctx, v.Hit), expired(cell, v.Hit.Created, s.world.now()))
+		why := cmp.Or(s.tainted(ctx, v.Hit), s.definesAgain(v.Hit), s.repeatable(ctx, v.Hit), expired(cell, v.Hit.Created, s.world.now()))
 		if why != "" {
 			v = cellgraph.Verdict{Why: why}
 		}
@@ -355,30 +355,16 @@ func (s *Session) look(ctx context.Context, cell notebook.CodeCell) cellgraph.Ve
 	return v
 }
 
-// definesAgain says why a hit cannot be used: it would define a class that is
-// there, defined in the same words. The two are not one, and what was made by
-// the first stays its own; the state knows classes by their words.
-func (s *Session) definesAgain(cell notebook.CodeCell, t *cellgraph.Trace) string {
-	code := s.cfg.Sources[cell.ID].Normal
-	for _, g := range t.Effect.Groups {
-		for _, v := range g.Vars {
-			now := s.state.Group(v.Name)
-			if now != nil && now.ID == g.ID && isClass(v) && slices.Contains(t.Effect.Rebound, v.Name) && !importsName(code, v.Name) {
-				return "class " + v.Name + " is there already"
-			}
-		}
+// definesAgain says why a hit cannot be used: it would make a class that is
+// there, made by the same words. The two are not one, and what was made by
+// the first stays its own; a stream knows classes by their words.
+func (s *Session) definesAgain(t *cellgraph.Trace) string {
+	token := s.state.Made(&t.Effect)
+	if token == "" {
+		return ""
 	}
-	return ""
-}
-
-// importsName reports whether normalised code binds a name by importing it.
-func importsName(code, name string) bool {
-	return strings.Contains(code, "alias(name='"+name+"')") || strings.Contains(code, "asname='"+name+"')")
-}
-
-// isClass reports whether a name holds a class, as far as the name of its metaclass tells.
-func isClass(v cellgraph.Variable) bool {
-	return v.Type == "type" || v.Type == "EnumType" || strings.HasSuffix(v.Type, "Meta")
+	name, _, _ := strings.Cut(token, ":")
+	return "class " + name + " is there already"
 }
 
 // restore lays a trace's outputs and files over the document and the folder.

@@ -97,6 +97,7 @@ type Captured struct {
 	Hidden         bool                   `json:"hidden"`        // it has changed what no later cell is seen to depend on; why is in Refused
 	Frames         bool                   `json:"frames"`        // something looked names up by way of a frame
 	Classes        []string               `json:"classes"`       // names that were looked up by unpickling, and what those reach
+	Made           []string               `json:"made"`          // tokens of the classes that the cell made
 	Definitions    []string               `json:"definitions"`   // files of local modules that only define things and that the cell reached or imported
 	Reached        []string               `json:"reached"`       // adapters that the cell observed, beyond those of Reads: nothing had come of them before
 	Unused         []string               `json:"unused"`        // adapters and names of Reads that the cell turned out not to observe

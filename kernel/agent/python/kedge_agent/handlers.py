@@ -50,6 +50,7 @@ class Agent:
         self.history = history.History(self.shell)
         self._ids: dict[str, int] = {}
         self._touched: set[str] = set()
+        self._classes: set[int] = set()  # addresses of the notebook's classes before the cell
         self._modules: list[str] = []
         self._imports: set[str] = set()  # dotted names that the cell's code may import
         self._threads: set[int] = set()
@@ -95,7 +96,7 @@ class Agent:
             return found.reply(user, binds, {})
         self.history.begin()
         self._ids, self._touched = {k: id(v) for k, v in user.items()}, touched
-        self._modules = list(sys.modules)
+        self._modules, self._classes = list(sys.modules), set(self.live.tokens())
         self._imports = {n for n in found.mentioned if "." in n or n == "modules"}
         observed = self.outside.before(found)
         self._natives.before(content["code"], found, content.get("stateless") or ())
@@ -150,7 +151,7 @@ class Agent:
             module_versions=versions([m for m in modules if "." not in m],
                                      set(sys.modules) - old | self.outside.local.executed), env=env,
             ambient_after=digests, reached=left.reached, unused=unused,
-            search=importing.search(), frames=frames,
+            search=importing.search(), frames=frames, made=sorted(t for i, t in self.live.tokens().items() if i not in self._classes),
             refused=refused, hidden=bool(hidden), texts=texts.taken(), folder=self._folder,
             placed=self._placed or self.lookups.placed,
             distributions=distributions, classes=sorted(classes), result=shown, definitions=left.definitions,
