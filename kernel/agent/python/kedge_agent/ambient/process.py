@@ -13,6 +13,7 @@ import weakref
 from typing import Any
 
 from .. import live
+from . import sqlite_dates
 
 NAME = "process"
 _PRIORITY = os.getpriority(os.PRIO_PROCESS, 0)
@@ -22,7 +23,8 @@ CALLS = {"addaudithook", "putenv", "unsetenv", "install_opener", "setrlimit", "s
          "clearcache", "set_custom_exc", "register_logger", "register_projection", "register_scale",
          "set_global_backend", "register_backend", "register_extension", "register_open", "register_save",
          "register_mime", "register_decoder", "register_encoder", "register_extension_type",
-         "unregister_extension_type", "set_io_thread_count", "set_memory_pool"}
+         "register_adapter", "register_converter", "unregister_extension_type", "set_io_thread_count",
+         "set_memory_pool"}
 # Likewise, where they do not stand in a with statement, which takes back what they did.
 LASTING = {"parallel_config", "parallel_backend", "threadpool_limits", "set_backend", "skip_backend"}
 
@@ -113,8 +115,8 @@ def _loaded() -> dict[str, Any]:
         found["csv dialects"] = sorted(set(sys.modules["csv"].list_dialects()) - {"excel", "excel-tab", "unix"})
     if "sqlite3" in sys.modules:
         dbapi = sys.modules["sqlite3"]
-        found["sqlite3 adapters"] = sorted({k[0].__qualname__ for k in dbapi.adapters} - {"date", "datetime"})
-        found["sqlite3 converters"] = sorted({str(k) for k in dbapi.converters} - {"DATE", "TIMESTAMP"})
+        found["sqlite3 adapters"] = sorted({k[0].__qualname__ for k in sqlite_dates.others(dbapi.adapters)})
+        found["sqlite3 converters"] = sorted({str(k) for k in sqlite_dates.others(dbapi.converters)})
     types = sys.modules.get("mimetypes")
     if types is not None and types.inited:
         found["mimetypes"] = sorted(types.types_map.items() - _machine_types(types))
