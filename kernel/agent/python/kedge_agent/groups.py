@@ -26,6 +26,8 @@ _IMMUTABLE = {"datetime.datetime", "datetime.date", "datetime.time", "datetime.t
               "pathlib.PosixPath", "pathlib.PurePosixPath", "pathlib._local.PosixPath",
               "pandas._libs.tslibs.timestamps.Timestamp", "pandas._libs.tslibs.timedeltas.Timedelta",
               "pandas._libs.tslibs.period.Period"}
+# What objects hold for themselves: no program looks at it, pickling leaves it out, and the library makes it again.
+_INCIDENTAL = {"sympy.core.assumptions.StdFactKB"}
 _LIMIT = 20_000_000  # objects visited in one partition
 
 
@@ -35,11 +37,31 @@ class TooLarge(Exception):
 
 def immutable(kind: type) -> bool:
     """Whether two names for one such object are as good as two equal ones."""
-    if kind in _ATOMS or f"{live.module(kind)}.{live.name(kind)}" in _IMMUTABLE:
+    title = f"{live.module(kind)}.{live.name(kind)}"
+    if kind in _ATOMS or title in _IMMUTABLE or title in _INCIDENTAL or _is_shared(kind):
         return True
     numpy = sys.modules.get("numpy")
     return (numpy is not None and issubclass(kind, (numpy.generic, numpy.dtype)) and kind is not numpy.void
             and not live.local(kind))
+
+
+def is_offset(kind: type) -> bool:
+    """Whether kind is an offset of pandas (the step of an index of dates) to which nothing can be attached."""
+    return (live.module(kind) == "pandas._libs.tslibs.offsets" and kind.__dictoffset__ == 0
+            and "calendar" not in getattr(kind, "_attributes", ("calendar",)))
+
+
+def _is_shared(kind: type) -> bool:
+    """Whether a library hands out such objects to many, for they never change: offsets of pandas, numbers of sympy,
+    the validators in plotly's figures.
+    """
+    if is_offset(kind):
+        return True
+    for module, name in (("_plotly_utils.basevalidators", "BaseValidator"), ("sympy.core.numbers", "Number")):
+        base = getattr(sys.modules.get(module), name, None)
+        if base is not None and issubclass(kind, base) and not live.local(kind):
+            return True
+    return False
 
 
 def children(obj: Any, ns: dict[str, Any]) -> Iterable[Any]:

@@ -138,8 +138,8 @@ class Agent:
         reply["groups"] = [g for g in reply["groups"] if not set(g["names"]).issubset(unused)]
         reply["uncaptured"] = [u for u in reply["uncaptured"] if u["name"] not in unused]
         old = set(self._modules)
-        new = [m for m in list(sys.modules) if m not in old and (m in self._imports or "." not in m)
-               and not m.startswith("_") and m != "kedge_agent"]
+        new = [m for m in list(sys.modules) if m not in old and not m.startswith("_") and m != "kedge_agent"
+               and (m in self._imports or "." not in m or m in importing.filtering)]
         modules = [m for m in new if importing.importable(m)]
         hidden += self.history.changed() + (["set the name of categories of an earlier cell"] if renamed else [])
         if "modules" in self._imports:  # of sys

@@ -12,6 +12,7 @@ import importlib.machinery
 import os
 import sys
 import types
+import warnings
 from collections.abc import Callable, Mapping
 from functools import wraps
 from importlib import metadata
@@ -19,6 +20,7 @@ from types import MappingProxyType
 from typing import Any
 
 _depth = [0]  # calls within calls that are hidden
+filtering: set[str] = set()  # modules whose own code has changed the filters of warnings
 searched: set[str] = set()  # folders in which installed distributions were looked for since the last taken
 
 
@@ -64,23 +66,34 @@ def watch(imported: Callable[[types.ModuleType], None],
 
     What at_once holds for a module is called before the code that imports it goes on. The wrapper's frame
     has the import system's file name, so that tracebacks leave it out as they do its own.
+
+    Those whose code changes the filters of warnings are noted: only importing them brings that about in its order.
     """
     loader = importlib.machinery.SourceFileLoader
     plain = loader.exec_module
-    running: list[types.ModuleType | None] = []
+    running: list[str] = []
+    filters: list[list[Any]] = [[]]
     done: list[types.ModuleType] = []
 
     def exec_module(self: Any, module: types.ModuleType) -> None:
-        running.append(None)
+        compare()
+        running.append(module.__name__)
         try:
             plain(self, module)
         finally:
+            compare()
             running.pop()
             done.append(module)
             if module.__name__ in at_once:
                 at_once[module.__name__]()
             if not running:
                 report()
+
+    def compare() -> None:
+        now = list(warnings.filters)
+        if running and now != filters[0]:
+            filtering.add(running[-1])
+        filters[0] = now
 
     def report() -> None:
         modules, done[:] = list(done), []

@@ -21,7 +21,7 @@ import weakref
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from . import caches, frames, live, localmodules, memory, places, proof, running, tensors
+from . import caches, frames, groups, live, localmodules, memory, places, proof, running, tensors
 from .functions import by_name
 
 MOST = 20_000  # objects looked at; a fork does not stop the program for more
@@ -87,7 +87,8 @@ class Watch:
             return True
         numpy = sys.modules.get("numpy")
         scalar = numpy is not None and issubclass(kind, numpy.generic) and getattr(numpy, live.name(kind), None) is kind
-        return (scalar or kind in _VALUES) and _fixed(kind) and kind not in copyreg.dispatch_table
+        known = scalar or kind in _VALUES or groups.is_offset(kind)
+        return known and _fixed(kind) and kind not in copyreg.dispatch_table
 
     def object(self, obj: Any, kind: type) -> bool:
         """Whether obj itself can be pickled here; what it holds is looked at in turn."""

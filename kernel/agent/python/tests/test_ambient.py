@@ -1,6 +1,14 @@
 """Adapters of process state: a fresh process takes the state over."""
+import pathlib
+import pickle
+import sys
+
 import pytest
 from shells import round_trip, shell  # noqa: F401
+
+sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
+
+from kedge_agent.ambient import canonical  # noqa: E402
 
 CASES = {
     "random": (["import random", "random.seed(3); random.random()"], "random.getstate()"),
@@ -106,3 +114,10 @@ def test_a_setting_taken_back_leaves_nothing(shell):  # noqa: F811
     assert {"name": "pandas.options", "state": ""} in after["ambient"]
     other.restore(first)
     assert other.run("", "(pd.get_option('display.max_rows'), 'X' in os.environ)") == "(60, False)"
+
+
+def test_equal_states_are_equal_bytes():
+    one = [("ignore", "".join(["a", "b"]), {"k": "ab"})]
+    both = ["".join(["a", "b"])] * 2
+    assert canonical.dumps(both) == canonical.dumps(["ab", "".join(["a", "b"])])
+    assert canonical.dumps(pickle.loads(canonical.dumps(one))) == canonical.dumps(one)

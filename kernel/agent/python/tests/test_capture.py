@@ -516,3 +516,16 @@ def test_polars_keeps_its_chunks(book, fresh):
     other = fresh()
     book.load(other)
     other.run("assert s.n_chunks() == 2 and s.to_list() == [1, 2] and d.n_chunks('all') == [2, 1] and len(d) == 2")
+
+
+@pytest.mark.parametrize("code", [
+    "import plotly.graph_objects as go\na, b = go.Figure(), go.Figure()",
+    "import sympy\na, b = [sympy.Integer(4), sympy.S.One], [sympy.Integer(4), sympy.S.One]",
+    "import sympy\na, b = sympy.sin(2), sympy.cos(3)\na.is_positive, b.is_positive",
+    "import pandas as pd\nd = pd.offsets.MonthBegin()\na, b = [d], [d]",
+])
+def test_what_libraries_hand_out_to_all_joins_nothing(book, code):
+    pytest.importorskip(code.split()[1].partition(".")[0])
+    book.run(code)
+    assert book.save("a", "b") == {}
+    assert [g["names"] for g in book.groups] == [["a"], ["b"]]

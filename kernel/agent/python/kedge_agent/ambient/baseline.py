@@ -5,6 +5,8 @@ import pickle
 from collections.abc import Callable
 from typing import Any
 
+from . import canonical
+
 
 class Baseline:
     """The values that now gives, at the start and since."""
@@ -20,7 +22,7 @@ class Baseline:
     def capture(self) -> bytes:
         """Those that differ from the baseline, in order of names; empty if none does."""
         changed = sorted((k, v) for k, v in self._now().items() if self._start.get(k) != v)
-        return pickle.dumps(changed, 5) if changed else b""
+        return canonical.dumps(changed) if changed else b""
 
     def missing(self, state: bytes) -> dict[str, Any]:
         """What has to be set, by name, so that capture gives state: the baseline and what differs from it."""

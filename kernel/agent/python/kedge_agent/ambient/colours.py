@@ -5,6 +5,8 @@ import pickle
 import sys
 from typing import Any
 
+from . import canonical
+
 NAME = "matplotlib.colors"
 
 
@@ -19,7 +21,7 @@ def capture() -> bytes:
         return b""
     base = sys.modules["matplotlib.colors"].BASE_COLORS
     changed = sorted((k, tuple(map(float, table[k]))) for k in base if table[k] != base[k])
-    return pickle.dumps(changed, 5) if changed else b""
+    return canonical.dumps(changed) if changed else b""
 
 
 def restore(state: bytes) -> None:

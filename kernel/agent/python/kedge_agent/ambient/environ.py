@@ -4,6 +4,8 @@ from __future__ import annotations
 import os
 import pickle
 
+from . import canonical
+
 NAME = "environ"
 _START: dict[str, str] = dict(os.environ)
 
@@ -19,7 +21,7 @@ def capture() -> bytes:
     now = dict(os.environ)
     changed = sorted((k, _pieces(v, _START.get(k, ""))) for k, v in now.items() if _START.get(k) != v)
     unset = sorted(_START.keys() - now.keys())
-    return pickle.dumps((changed, unset), 5) if changed or unset else b""
+    return canonical.dumps((changed, unset)) if changed or unset else b""
 
 
 def _pieces(value: str, old: str) -> list[str]:

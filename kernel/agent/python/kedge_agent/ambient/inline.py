@@ -5,6 +5,8 @@ import pickle
 import sys
 from typing import Any
 
+from . import canonical
+
 NAME = "matplotlib.inline"
 _TRAITS = ("figure_formats", "print_figure_kwargs", "close_figures", "rc")
 
@@ -25,7 +27,7 @@ def capture() -> bytes:
         return b""
     default = {name: trait.default(config) for name, trait in config.traits().items() if name in _TRAITS}
     changed = [(n, _plain(getattr(config, n))) for n in _TRAITS if getattr(config, n) != default[n]]
-    return pickle.dumps(changed, 5) if changed else b""
+    return canonical.dumps(changed) if changed else b""
 
 
 def restore(state: bytes) -> None:

@@ -9,6 +9,7 @@ import copy
 import pickle
 from typing import Any
 
+from . import canonical
 from .ipython_settings import shell
 
 NAME = "IPython.config"
@@ -58,14 +59,14 @@ def capture() -> bytes:
             was, values = _start[name][kind], now[name][kind]
             keys = was.keys() | values.keys() if kind == "config" else was.keys() & values.keys()
             changed += [(name, kind, k, values.get(k)) for k in sorted(keys) if was.get(k) != values.get(k)]
-    return pickle.dumps(changed, 5) if changed else b""
+    return canonical.dumps(changed) if changed else b""
 
 
 def restore(state: bytes) -> None:
     """Set what differs, and the baseline elsewhere."""
     wanted = {(n, kind, k): v for n, kind, k, v in (pickle.loads(state) if state else [])}
     parts = _parts()
-    for name, kind, key, _ in pickle.loads(capture() or pickle.dumps([])):
+    for name, kind, key, _ in pickle.loads(capture() or canonical.dumps([])):
         wanted.setdefault((name, kind, key), _start[name][kind].get(key))
     for (name, kind, key), value in wanted.items():
         if kind == "traits":

@@ -9,6 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from . import canonical
+
 NAME = "libraries"
 _UNKNOWN = object()
 
@@ -128,7 +130,7 @@ def capture() -> bytes:
     """What differs, by module."""
     look()
     changed = [(k.module, v) for k, m in _loaded() if (v := k.get(m)) != _start[k.module]]
-    return pickle.dumps(changed, 5) if changed else b""
+    return canonical.dumps(changed) if changed else b""
 
 
 def restore(state: bytes) -> None:

@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from .. import noting
+from . import canonical
 
 NAME = "logging"
 _ASKED: deque[Any] = deque(maxlen=10_000)  # loggers and handlers asked for anything since begin; None for others
@@ -88,7 +89,7 @@ def capture() -> bytes:
     changed = [(n, *_switches(log)) for n, log in loggers() if _switches(log) != _START.get(n, (0, False, True))]
     names = sorted(logging._levelToName.items() - _LEVELS.items())  # type: ignore[attr-defined]
     disable = logging.root.manager.disable
-    return pickle.dumps((changed, names, disable), 5) if changed or names or disable else b""
+    return canonical.dumps((changed, names, disable)) if changed or names or disable else b""
 
 
 def restore(state: bytes) -> None:

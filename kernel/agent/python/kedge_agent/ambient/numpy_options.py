@@ -6,6 +6,8 @@ import pickle
 import sys
 from typing import Any
 
+from . import canonical
+
 NAME = "numpy.options"
 _HELD = ("formatter", "override_repr")  # functions: kept by the place of numpy
 
@@ -34,7 +36,7 @@ def capture() -> bytes:
     defaults = _defaults(numpy)
     if _known(shown) == _known(defaults[0]) and errors == defaults[1]:
         return b""
-    return pickle.dumps((_known(shown), sorted(errors.items())), 5)
+    return canonical.dumps((_known(shown), sorted(errors.items())))
 
 
 def restore(state: bytes) -> None:

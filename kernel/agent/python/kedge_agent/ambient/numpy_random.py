@@ -2,6 +2,7 @@
 import pickle
 import sys
 
+from . import canonical
 from .stream import Stream
 
 NAME = "numpy.random"
@@ -13,7 +14,7 @@ def _state() -> bytes:
     if not hasattr(module, "get_state"):
         return b""
     kind, keys, pos, has, gauss = module.get_state()  # type: ignore[union-attr]
-    return pickle.dumps((kind, keys.tobytes(), pos, has, gauss), 5)
+    return canonical.dumps((kind, keys.tobytes(), pos, has, gauss))
 
 
 def _put(state: bytes) -> None:

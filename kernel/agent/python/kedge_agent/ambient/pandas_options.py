@@ -5,6 +5,8 @@ import pickle
 import sys
 from typing import Any
 
+from . import canonical
+
 NAME = "pandas.options"
 
 
@@ -52,7 +54,7 @@ def put(key: str, value: Any) -> None:
 def capture() -> bytes:
     """The options that differ; empty while pandas is not loaded."""
     found = [(k, v) for k, v in changed().items() if not callable(v)]
-    return pickle.dumps(found, 5) if found else b""
+    return canonical.dumps(found) if found else b""
 
 
 def restore(state: bytes) -> None:

@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from .. import noting
-from . import backend
+from . import backend, canonical
 
 NAME = "matplotlib.rcParams"
 _SKIPPED = ("backend", "backend_fallback")  # reading them would choose a backend
@@ -91,7 +91,7 @@ def capture() -> bytes:
         return b""
     defaults = sys.modules["matplotlib"].rcParamsDefault
     changed = sorted((k, v) for k, v in dict.items(params) if k not in _SKIPPED and _differ(v, dict.get(defaults, k)))
-    return pickle.dumps(changed, 5) if changed else b""
+    return canonical.dumps(changed) if changed else b""
 
 
 def restore(state: bytes) -> None:

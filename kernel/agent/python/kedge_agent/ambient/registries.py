@@ -7,6 +7,8 @@ import types
 import warnings
 from typing import Any
 
+from . import canonical
+
 NAME = "warnings.shown"  # restored after the filters, whose version it carries
 _KEY = "__warningregistry__"
 
@@ -31,7 +33,7 @@ def capture() -> bytes:
         if keys:
             found[name] = keys
     once = list(getattr(warnings, "onceregistry", {}))
-    return pickle.dumps((sorted(found.items()), once), 5) if found or once else b""
+    return canonical.dumps((sorted(found.items()), once)) if found or once else b""
 
 
 def restore(state: bytes) -> None:

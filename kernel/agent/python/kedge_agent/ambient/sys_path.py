@@ -3,6 +3,8 @@ import os
 import pickle
 import sys
 
+from . import canonical
+
 NAME = "sys.path"
 _START: list[str] = []
 _FOLDER = os.getcwd()
@@ -23,7 +25,7 @@ def capture() -> bytes:
             entries.append(("here", path[len(_FOLDER) + 1:]))
         else:
             entries.append(path)
-    return b"" if entries == list(range(len(_START))) else pickle.dumps(entries, 5)
+    return b"" if entries == list(range(len(_START))) else canonical.dumps(entries)
 
 
 def restore(state: bytes) -> None:

@@ -6,6 +6,8 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+from . import canonical
+
 NAME = "torch.defaults"
 
 # name → (get, set), by attribute of torch; the first look at torch gives the defaults.
@@ -71,7 +73,7 @@ def capture() -> bytes:
     if found:
         raise ValueError(f"{found[0]} is registered with torch")
     changed = sorted((k, v) for k, v in _now().items() if v != _DEFAULTS.get(k))
-    return pickle.dumps(changed, 5) if changed else b""
+    return canonical.dumps(changed) if changed else b""
 
 
 def restore(state: bytes) -> None:

@@ -5,6 +5,8 @@ import pickle
 import sys
 from typing import Any
 
+from . import canonical
+
 NAME = "torch.random"
 
 
@@ -19,7 +21,7 @@ def capture() -> bytes:
     torch = sys.modules.get("torch")
     if not hasattr(torch, "get_rng_state"):
         return b""
-    return pickle.dumps((torch.get_rng_state().numpy().tobytes(), _devices(torch)), 5)  # type: ignore[union-attr]
+    return canonical.dumps((torch.get_rng_state().numpy().tobytes(), _devices(torch)))  # type: ignore[union-attr]
 
 
 def restore(state: bytes) -> None:

@@ -5,6 +5,8 @@ import pickle
 import sys
 from typing import Any
 
+from . import canonical
+
 NAME = "tqdm.pandas"
 
 
@@ -15,7 +17,7 @@ def capture() -> bytes:
         return b""
     held: dict[str, Any] = dict(zip(function.__code__.co_freevars,
                                     (c.cell_contents for c in function.__closure__), strict=True))
-    return pickle.dumps((held["cls"], sorted(held["tqdm_kwargs"].items())), 5)
+    return canonical.dumps((held["cls"], sorted(held["tqdm_kwargs"].items())))
 
 
 def restore(state: bytes) -> None:

@@ -2,6 +2,8 @@
 import pickle
 import warnings
 
+from . import canonical
+
 NAME = "warnings"
 _START: list[object] = []
 
@@ -13,7 +15,7 @@ def start() -> None:
 
 def capture() -> bytes:
     """The filters, in order, if they differ from the baseline."""
-    return b"" if list(warnings.filters) == _START else pickle.dumps(list(warnings.filters), 5)
+    return b"" if list(warnings.filters) == _START else canonical.dumps(list(warnings.filters))
 
 
 def restore(state: bytes) -> None:
