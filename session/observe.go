@@ -129,7 +129,8 @@ func (s *Session) names(o *seen, e *cellgraph.Effect) []cellgraph.Observation {
 	}
 	seen := map[string]bool{}
 	for _, name := range bound {
-		if mates := s.state.Mates(name); slices.ContainsFunc(mates, func(n string) bool { return touched[n] }) && !seen[mates[0]] {
+		mates := s.state.Mates(name)
+		if (o.reads.Exports || slices.ContainsFunc(mates, func(n string) bool { return touched[n] })) && !seen[mates[0]] {
 			seen[mates[0]] = true
 			list = append(list, s.state.ObserveGroup(name))
 		}

@@ -121,6 +121,25 @@ def make_block(values: Any, placement: Any, ndim: int, refs: Any) -> Any:
     return blocks.new_block(values, placement=placement, ndim=ndim, refs=refs)
 
 
+_GAPS = 4  # times the size of values that are saved with what lies between them
+
+
+def apart(values: Any) -> Any:
+    """A copy that shares no memory, with the strides of values: sums of floats go by them, and programs see them."""
+    numpy = sys.modules["numpy"]
+    if type(values) is not numpy.ndarray:
+        return values.copy()
+    copy = values.copy(order="K")
+    span = values.itemsize + sum((n - 1) * s for n, s in zip(values.shape, values.strides, strict=True))
+    plain = min(values.strides, default=0) > 0 and values.size and not values.dtype.hasobject
+    if copy.strides == values.strides or not plain or span > _GAPS * values.nbytes:
+        return copy
+    made = numpy.ndarray(values.shape, values.dtype, numpy.zeros(span, "u1"), strides=values.strides)
+    made[...] = values
+    made.flags.writeable = values.flags.writeable
+    return made
+
+
 class Owners:
     """Who has claimed which memory in one stream; plain holds keys that arrays of the user see too.
 
@@ -137,7 +156,7 @@ class Owners:
         if keys & self._plain or not lazy():
             return values, True
         if keys & self._claimed or partial:
-            values = values.copy()
+            values = apart(values)
             self._keep.append(values)
             keys, _ = owned_keys(values)
         self._claimed |= keys

@@ -14,6 +14,7 @@ from . import (
     ambient,
     annotations,
     categories,
+    descriptors,
     environ,
     groups,
     history,
@@ -59,6 +60,7 @@ class Agent:
         self._asks: list[str] = []  # what it asks for that no observation tells
         self._placed = False  # whether the cell's code asks where in its file code stands
         self.lookups = lookups.Lookups(self.ns)
+        self._descriptors = descriptors.Descriptors()
         self._categories = categories.Categories()
         self._natives = natives.Natives(self.ns)
         self.outside = outside.Outside(self.ns)
@@ -111,6 +113,7 @@ class Agent:
         self._placed, self._folder = found.placed(), found.folder()
         self._asks = (["asks for the exception of an earlier cell"] if found.failure() else []) + (
             [found.beyond()] if found.beyond() else [])
+        self._descriptors.before(found.mentioned, found.names)
         shared = self._categories.before(found.codes(), found.names, user)
         found.doubt = shared or found.doubt
         self._asks += [shared] if shared else []
@@ -156,7 +159,8 @@ class Agent:
             refused=refused, hidden=bool(hidden), texts=texts.taken(), folder=self._folder,
             placed=self._placed or self.lookups.placed,
             distributions=distributions, classes=sorted(classes), result=shown, definitions=left.definitions,
-            running=running.threads(self.ns, self._threads) + running.tasks(self.ns) + self.outside.hooks(),
+            running=running.threads(self.ns, self._threads) + running.tasks(self.ns) + self.outside.hooks()
+            + self._descriptors.left(),
             ambient=[{"name": n, "state": base64.b64encode(s).decode()} for n, s in sorted(states.items())])
         return reply
 

@@ -1,7 +1,9 @@
 """What a cell will read, found without running it."""
 from __future__ import annotations
 
+import array
 import ast
+import io
 import logging
 import os
 import re
@@ -32,6 +34,7 @@ _OPTIONS = re.compile(r"^(\s*-\S+(\s+\d+)?)+")  # of those
 _RESULTS = re.compile(r"_{1,3}|_\d+|_oh|Out")  # what was shown before may share with any name
 _LOCALS = re.compile(r"@([^\W\d]\w*)")  # names in a query of pandas, whether they are bound or not
 _WORD = re.compile(r"\b[^\W\d]\w*")
+_EXPORTERS = (bytearray, array.array, io.BytesIO)
 _RUNNING = {types.GeneratorType: "gi_code", types.CoroutineType: "cr_code", types.AsyncGeneratorType: "ag_code"}
 _LIMIT = 2_000_000
 _TEXT = 10_000  # characters; longer strings are data
@@ -74,6 +77,7 @@ class Reads:
         self.tree: ast.Module | None = None  # of the cell
         self.targets: list[list[str]] = []  # dotted targets of the cell's own assignments
         self.roots: list[list[str]] = []  # what it may set attributes of by names that its code does not show
+        self.exports = False  # whether something is reached that others keep from growing
         self.doubt = ""  # what else the cell asks for, see beyond
         self.binds: list[str] = []  # names that the cell binds
         self._raw = False  # whether the dict behind os.environ is reached
@@ -158,7 +162,8 @@ class Reads:
     def reply(self, user: dict[str, Any], binds: list[str], ambient: dict[str, str]) -> dict[str, Any]:
         """The reply of kedge_before."""
         there = {n: n in user or places.is_pseudo(n) for n in sorted(self.names)}
-        return {"reads": there, "weak": sorted(self.weak), "all": self.all,
+        exports = self.exports or "resize" in self.mentioned  # of an array, which fails where others refer to it
+        return {"reads": there, "exports": exports, "weak": sorted(self.weak), "all": self.all,
                 "unpickles": self.unpickles, "failure": self.failure(), "beyond": self.beyond(), "binds": binds,
                 "ambient": ambient}
 
@@ -257,6 +262,7 @@ class Reads:
                 self.all = True
                 return
             kind = type(obj)
+            self.exports = self.exports or kind in _EXPORTERS
             self.modules |= home(obj)
             if kind is types.FunctionType and obj.__globals__ is self.ns:
                 self.code(obj.__code__)

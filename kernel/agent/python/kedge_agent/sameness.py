@@ -39,9 +39,9 @@ def _tells(code: types.CodeType, ns: dict[str, Any], binds: Iterable[str]) -> bo
     return False
 
 
-def _values(value: Any, ns: dict[str, Any]) -> Iterable[Any]:
-    """The atoms that value reaches, some more than once. OverflowError if it reaches much."""
-    work, seen, keep = [value], set(), []
+def _values(value: Any, ns: dict[str, Any], seen: dict[int, Any]) -> Iterable[Any]:
+    """The atoms that value reaches past what was seen, some more than once. OverflowError if that is much."""
+    work = [value]
     while work:
         obj = work.pop()
         if len(seen) + len(work) > _MOST:
@@ -51,8 +51,7 @@ def _values(value: Any, ns: dict[str, Any]) -> Iterable[Any]:
         if atoms.telling(obj) or type(obj) is str and len(obj) > 1:
             yield obj
         if id(obj) not in seen and not isinstance(obj, (str, bytes, int, float)):
-            seen.add(id(obj))
-            keep.append(obj)
+            seen[id(obj)] = obj
             known = frames.parts(obj)
             if known is None:
                 work.extend(children(obj, ns))
@@ -66,12 +65,13 @@ def asks(codes: Iterable[types.CodeType], values: dict[str, Any], ns: dict[str, 
     """Whether code that reads these values may see which equal ones of them are one object."""
     if not any(_tells(code, ns, binds) for code in codes):
         return False
+    seen: dict[int, Any] = {}
     met: dict[tuple[type, Any], str] = {}  # where it was met; "" where it is the value of a name, see atoms.py
     numpy = sys.modules.get("numpy")
     numbers = (int, float, complex) if numpy is None else (int, float, complex, numpy.generic)
     try:
         for name, value in values.items():
-            for atom in _values(value, ns):
+            for atom in _values(value, ns, seen):
                 where = "" if atom is value else name
                 first = _meet(met, atom, where)
                 if first is not None and (first != where or where and isinstance(atom, numbers)):

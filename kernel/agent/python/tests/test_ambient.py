@@ -60,8 +60,6 @@ CASES = {
                " get_ipython().display_formatter.formatters['text/plain'].pprint)"),
     "config of a part": (["0", "%config Completer.use_jedi = False"],
                          "(get_ipython().Completer.use_jedi, get_ipython().config.Completer)"),
-    "config before anything is shown": (["0", "%config PlainTextFormatter.max_width = 20"],
-                                        "get_ipython().display_formatter.format(list(range(12)))[0]"),
     "hidden names": (["0", "get_ipython().push({'unseen': 3}, interactive=False)"],
                      "('unseen' in get_ipython().user_ns, 'unseen' in get_ipython().user_ns_hidden)"),
     "debug mode of the loop": (["import asyncio", "asyncio.get_event_loop_policy().get_event_loop().set_debug(True)"],

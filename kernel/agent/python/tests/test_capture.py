@@ -529,3 +529,15 @@ def test_what_libraries_hand_out_to_all_joins_nothing(book, code):
     book.run(code)
     assert book.save("a", "b") == {}
     assert [g["names"] for g in book.groups] == [["a"], ["b"]]
+
+
+def test_parts_of_frames_keep_the_order_of_their_memory(book, fresh):
+    pytest.importorskip("pandas")
+    book.run("import pandas as pd, numpy as np\nwhole = pd.DataFrame(np.arange(30.).reshape(10, 3))\n"
+             "one, two = whole[1:2], whole[::2]; far = whole[::3]")
+    assert book.save() == {}
+    other = fresh()
+    book.load(other)
+    strides = "[d[1].to_numpy().strides for d in (whole, one, two, far)]"
+    assert eval(strides, other.ns) == eval(strides, book.ns)
+    other.run("assert two[1].tolist() == [1, 7, 13, 19, 25] and far[2].tolist() == [2, 11, 20, 29]")

@@ -128,11 +128,13 @@ def test_annotating_is_not_asking_for_annotations():
     ("a[0] is None or a[0] is not True", False),
     ("a is b", False),
     ("s is t", False),  # the values of names: kept
+    ("p is q", False),
     ("type(a[0]) is str", False),
     ("a[0] == b[0]", False),
 ])
 def test_code_may_ask_whether_equal_values_are_one(code, asks):
     one, other, both = ("".join(parts) for parts in (["my ", "price"], ["my ", "price"], ["x ", "y"]))
     ns = {"a": [one], "b": [other], "c": ["c d"], "n": [1000.5, 1000 + float("0.5")], "s": both, "t": both}
+    ns["p"] = ns["q"] = (1000, one)
     found, _ = reads.find(code, ns, ns)
     assert ("one object" in found.beyond()) is asks

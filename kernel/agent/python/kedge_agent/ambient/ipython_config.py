@@ -6,11 +6,12 @@ moment, so they are not asked for before.
 from __future__ import annotations
 
 import copy
+import functools
 import pickle
 from typing import Any
 
 from . import canonical
-from .ipython_settings import shell
+from .ipython_settings import SHELL, shell
 
 NAME = "IPython.config"
 _PLAIN = (bool, int, float, str, bytes, type(None))
@@ -41,11 +42,18 @@ def _sections(config: Any) -> dict[str, Any]:
     return {name: section for name, section in found.items() if section}
 
 
+@functools.cache
+def _traits(kind: type) -> list[str]:
+    """The traits of a class that can be configured, but for those that have an adapter."""
+    others = SHELL if kind is type(shell()) else ()
+    return [t for t in kind.class_trait_names(config=True) if t not in others]  # type: ignore[attr-defined]
+
+
 def _now() -> dict[str, dict[str, Any]]:
     found = {}
     for name, part in _parts().items():
         values = part._trait_values  # only what is there: defaults may be made by being asked for
-        traits = {t: values[t] for t in part.trait_names(config=True) if t in values and _plain(values[t])}
+        traits = {t: values[t] for t in _traits(type(part)) if t in values and _plain(values[t])}
         found[name] = {"traits": traits, "config": _sections(part.config)}
     return found
 

@@ -7,7 +7,7 @@ from typing import Any
 from .baseline import Baseline
 
 NAME = "IPython.settings"
-_SHELL = ("ast_node_interactivity", "autocall", "autoawait", "automagic", "colors", "xmode", "show_rewritten_input")
+SHELL = ("ast_node_interactivity", "autocall", "autoawait", "automagic", "colors", "xmode", "show_rewritten_input")
 _TEXT = ("float_format", "float_precision", "pprint", "max_width", "max_seq_length", "newline", "verbose")
 _DEFAULT: dict[str, Any] = {}  # formatters as they were at the start, if the shell had none
 
@@ -38,7 +38,7 @@ def _now() -> dict[str, Any]:
         return {}
     made = known_formatters()
     text = made["text/plain"]
-    found = {n: getattr(ip, n) for n in _SHELL if ip.has_trait(n)}
+    found = {n: getattr(ip, n) for n in SHELL if ip.has_trait(n)}
     found.update((f"text {n}", getattr(text, n)) for n in _TEXT)
     found["enabled"] = sorted(mime for mime, f in made.items() if f.enabled)
     found["mode"] = getattr(ip.InteractiveTB, "mode", "")

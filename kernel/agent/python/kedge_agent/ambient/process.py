@@ -6,6 +6,7 @@ import contextvars
 import copyreg
 import faulthandler
 import functools
+import gc
 import os
 import signal
 import sys
@@ -24,7 +25,8 @@ CALLS = {"addaudithook", "putenv", "unsetenv", "install_opener", "setrlimit", "s
          "set_global_backend", "register_backend", "register_extension", "register_open", "register_save",
          "register_mime", "register_decoder", "register_encoder", "register_extension_type",
          "register_adapter", "register_converter", "unregister_extension_type", "set_io_thread_count",
-         "set_memory_pool"}
+         "set_memory_pool", "setxattr", "removexattr", "atexit", "set_task_factory", "set_exception_handler",
+         "slow_callback_duration", "set_event_loop_policy", "set_event_loop", "set_default_executor"}
 # Likewise, where they do not stand in a with statement, which takes back what they did.
 LASTING = {"parallel_config", "parallel_backend", "threadpool_limits", "set_backend", "skip_backend"}
 
@@ -50,6 +52,7 @@ def describe() -> dict[str, Any]:
                                    if live.local(f if isinstance(f, type) else type(f))],
         "the priority of the process": os.getpriority(os.PRIO_PROCESS, 0) - _PRIORITY,
         "a timer": any(signal.getitimer(n)[0] > 0 for n in _TIMERS),
+        "what the collector leaves out": gc.get_freeze_count() > 0,
         "faulthandler": faulthandler.is_enabled(),
         "tracemalloc": "tracemalloc" in sys.modules and sys.modules["tracemalloc"].is_tracing(),
         "finalizers": sorted(_name(type(f.peek()[0])) for f in _finalizers()),

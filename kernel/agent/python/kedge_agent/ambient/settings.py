@@ -7,6 +7,7 @@ import locale
 import os
 import socket
 import sys
+import threading
 import time
 from typing import Any
 
@@ -25,12 +26,13 @@ def _now() -> dict[str, Any]:
                     sorted(t.__name__ for t, on in context.traps.items() if on)),
         "decimal defaults": [(c.prec, c.rounding, c.Emin, c.Emax) for c in _CONTEXTS],
         "digits": getattr(sys, "get_int_max_str_digits", int)(),
-        "gc": (gc.isenabled(), gc.get_threshold()),
+        "gc": (gc.isenabled(), gc.get_threshold(), gc.get_debug()),
         "locale": locale.setlocale(locale.LC_ALL),
         "recursion": sys.getrecursionlimit(),
         "switch": sys.getswitchinterval(),
         "timeout": socket.getdefaulttimeout(),
         "umask": _umask(),
+        "thread": threading.main_thread().name,
         "zone": time.tzname,
     }
 
@@ -70,6 +72,7 @@ def _defaults(value: Any) -> None:
 def _gc(value: Any) -> None:
     (gc.enable if value[0] else gc.disable)()
     gc.set_threshold(*value[1])
+    gc.set_debug(value[2])
 
 
 def _arguments(value: Any) -> None:
@@ -85,6 +88,7 @@ _SET = {
     "locale": lambda v: locale.setlocale(locale.LC_ALL, v),
     "recursion": sys.setrecursionlimit,
     "switch": sys.setswitchinterval,
+    "thread": lambda v: setattr(threading.main_thread(), "name", v),
     "timeout": socket.setdefaulttimeout,
     "umask": os.umask,
     "zone": lambda _: time.tzset(),  # the environment says which

@@ -1,0 +1,57 @@
+"""Descriptors that a cell opens by hand and leaves open: d = os.open(p, …), a pipe, a copy of another.
+
+A number is all that is captured of them, and it stands for nothing in another process.
+"""
+from __future__ import annotations
+
+import gc
+import io
+import os
+import socket
+from collections.abc import Iterable
+
+# Functions that give a descriptor as a number, by name; os.open is found by both words.
+_OPENERS = {"dup", "dup2", "pipe", "pipe2", "openpty", "forkpty", "mkstemp", "mkostemp", "memfd_create", "eventfd",
+            "detach", "timerfd_create", "pidfd_open", "posix_openpt"}
+
+
+def _now() -> dict[int, str]:
+    """What is open, with what it leads to."""
+    found = {}
+    for name in os.listdir("/proc/self/fd"):
+        try:
+            found[int(name)] = os.readlink(f"/proc/self/fd/{name}")
+        except OSError:  # that of the list itself
+            continue
+    return found
+
+
+class Descriptors:
+    """What was open before a cell whose code may open more."""
+
+    def __init__(self) -> None:
+        self._before: dict[int, str] | None = None
+
+    def before(self, mentioned: Iterable[str], loaded: Iterable[str]) -> None:
+        """A cell comes whose code has these attributes, and these names."""
+        words = {*mentioned, *loaded}
+        self._before = _now() if not _OPENERS.isdisjoint(words) or {"os", "open"} <= words else None
+
+    def left(self) -> list[str]:
+        """What it has left open, for people."""
+        before, self._before = self._before, None
+        if before is None:
+            return []
+        new = {fd: what for fd, what in _now().items() if before.get(fd) != what}
+        if new:
+            for obj in gc.get_objects():  # what a file or a socket owns is theirs
+                if isinstance(obj, (io.FileIO, socket.socket)):
+                    new.pop(_number(obj), None)
+        return ["a descriptor open"] if new else []
+
+
+def _number(obj: io.FileIO | socket.socket) -> int:
+    try:
+        return obj.fileno()
+    except (OSError, ValueError):  # closed
+        return -1
