@@ -234,7 +234,7 @@ class Reach:
             self.spans[found[0]] = (*found, lent or found[0] in self.spans and self.spans[found[0]][3])
 
     def _text(self, obj: str) -> None:
-        if obj not in self.interned and len(obj) > 1 and atoms.is_interned(obj):
+        if len(obj) > 1 and atoms.is_interned(obj) and obj not in self.interned:  # a hash of another may take long
             self.interned.add(obj)
 
     def _nan(self, obj: Any) -> None:
