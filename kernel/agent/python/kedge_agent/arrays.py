@@ -58,7 +58,9 @@ def owned(buffer: Any, shape: tuple[int, ...], dtype: Any, order: Any, writeable
     import numpy as np
     arr = np.ndarray(shape, dtype, buffer=buffer, order=order)
     if not _lent:
-        arr = np.array(arr, order=order, subok=False)
+        made = np.empty(shape, dtype, order=order)  # filled byte by byte: numpy leaves out what lies between fields
+        made.reshape(-1, order="A").view("u1")[:] = arr.reshape(-1, order="A").view("u1")
+        arr = made
         if type(buffer) is bytearray:  # nobody else has it: do not hold the memory twice
             buffer.clear()
     if not writeable:

@@ -83,9 +83,11 @@ def asks(codes: Iterable[types.CodeType], values: dict[str, Any], ns: dict[str, 
 
 def _meet(met: dict[tuple[type, Any], str], atom: Any, where: str) -> str | None:
     """Where an equal one was met before."""
+    key = type(atom), atom
     try:
-        first = met.get((type(atom), atom))
-        met.setdefault((type(atom), atom), where)
-    except TypeError:  # a tuple that holds something with an identity, by which all who hold it are captured together
-        return None
+        hash(atom)
+    except TypeError:  # a tuple that holds something with an identity
+        key = tuple, tuple(map(id, atom))
+    first = met.get(key)
+    met.setdefault(key, where)
     return first

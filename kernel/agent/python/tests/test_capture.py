@@ -541,3 +541,13 @@ def test_parts_of_frames_keep_the_order_of_their_memory(book, fresh):
     strides = "[d[1].to_numpy().strides for d in (whole, one, two, far)]"
     assert eval(strides, other.ns) == eval(strides, book.ns)
     other.run("assert two[1].tolist() == [1, 7, 13, 19, 25] and far[2].tolist() == [2, 11, 20, 29]")
+
+
+def test_bytes_between_fields_come_back(book, fresh):
+    pytest.importorskip("numpy")
+    book.run("import numpy as np\nx = np.zeros(2, np.dtype({'names': ['a'], 'formats': ['u1'], 'itemsize': 4}))\n"
+             "x.view('u1')[:] = range(8)")
+    assert book.save() == {}
+    other = fresh()
+    book.load(other)
+    other.run("assert x.tobytes() == bytes(range(8)) and x.flags.owndata")

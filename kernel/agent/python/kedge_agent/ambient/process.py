@@ -26,7 +26,8 @@ CALLS = {"addaudithook", "putenv", "unsetenv", "install_opener", "setrlimit", "s
          "register_mime", "register_decoder", "register_encoder", "register_extension_type",
          "register_adapter", "register_converter", "unregister_extension_type", "set_io_thread_count",
          "set_memory_pool", "setxattr", "removexattr", "atexit", "set_task_factory", "set_exception_handler",
-         "slow_callback_duration", "set_event_loop_policy", "set_event_loop", "set_default_executor"}
+         "slow_callback_duration", "set_event_loop_policy", "set_event_loop", "set_default_executor",
+         "pthread_sigmask", "set_wakeup_fd"}
 # Likewise, where they do not stand in a with statement, which takes back what they did.
 LASTING = {"parallel_config", "parallel_backend", "threadpool_limits", "set_backend", "skip_backend"}
 
