@@ -3,7 +3,7 @@ ROOT := $(patsubst %/,%,$(dir $(abspath $(lastword $(MAKEFILE_LIST)))))
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := build
-.PHONY: demo build test lint bench corpus lab fuzz soak setup browser screenshot lock
+.PHONY: demo build test lint bench corpus lab fuzz fuzz-live soak setup browser screenshot lock
 
 STATICCHECK_VERSION := v0.7.0
 STATICCHECK := $(ROOT)/.cache/bin/staticcheck-$(STATICCHECK_VERSION)
@@ -73,6 +73,13 @@ MUTANT ?= 0
 fuzz: setup build
 	cd $(ROOT) && go build -o bin/fuzz ./integration/oracle/fuzz
 	$(ROOT)/bin/fuzz -seed $(SEED) -actions $(ACTIONS) -workers $(WORKERS) -mutant $(MUTANT)
+
+# The same through Jupyter's client and sockets: random cells in a kernel
+# behind Kedge and in a plain one. make fuzz-live SEED=7 ACTIONS=5000; an
+# action takes a quarter of a second on two quiet cores.
+fuzz-live: setup build
+	cd $(ROOT) && KEDGE_FUZZ_LIVE=$(ACTIONS) KEDGE_FUZZ_SEED=$(SEED) \
+	  go test ./integration -run TestNotebooksInALiveKernel/RandomActions -count=1 -timeout 4h -v
 
 # Starts and ends a thousand kernels behind Kedge in every way, and sends one
 # an hour's worth of traffic from clients that are killed: nothing is left

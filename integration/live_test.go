@@ -1,6 +1,7 @@
 package integration
 
 import (
+	"cmp"
 	"os"
 	"path/filepath"
 	"strings"
@@ -50,7 +51,16 @@ func TestNotebooksInALiveKernel(t *testing.T) {
 	})
 	t.Run("RandomActions", func(t *testing.T) {
 		g := f.with(t)
-		g.script("livefuzz.py", "kedge-python3", "python3", "7", "80")
+		actions, limit := os.Getenv("KEDGE_FUZZ_LIVE"), 3*time.Minute // make fuzz-live
+		if actions != "" {
+			limit = 4 * time.Hour
+		}
+		out, err := g.command(limit, g.python, "testdata/proxy/livefuzz.py", "kedge-python3", "python3",
+			cmp.Or(os.Getenv("KEDGE_FUZZ_SEED"), "7"), cmp.Or(actions, "80"))
+		if err != nil {
+			t.Fatalf("%v\n%s", err, out)
+		}
+		t.Log(out)
 	})
 	t.Run("AnotherLanguage", func(t *testing.T) {
 		if out, err := f.command(time.Minute, f.python, "-m", "bash_kernel.install", "--prefix", f.home); err != nil {

@@ -105,6 +105,7 @@ func TestProxyWithRealClients(t *testing.T) {
 		"JupyterConsole":                  {"console", name},
 		"Debugger":                        {"debugger", name},
 		"Subshell":                        {"subshell", name},
+		"AProxyThatReadsLate":             {"burst", name},
 	} {
 		t.Run(test, func(t *testing.T) {
 			g := *f

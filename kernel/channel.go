@@ -48,6 +48,7 @@ func dial(ctx context.Context, name, path, typ string, id []byte, died <-chan st
 			conn, err = zmtp.Open(raw, typ, id)
 			if stop() && err == nil {
 				_ = raw.SetDeadline(time.Time{})
+				conn.Trust()
 				return &channel{name: name, raw: raw, conn: conn}, nil
 			}
 			_ = raw.Close()
@@ -64,23 +65,53 @@ func dial(ctx context.Context, name, path, typ string, id []byte, died <-chan st
 
 func (c *channel) send(frames [][]byte) error { return c.conn.Write(zmtp.Encode(frames)) }
 
-// receive offers every message to take, if set; what that leaves is handed to deliver if it is well-formed, else
-// to reject. It returns when the socket ends.
-func (c *channel) receive(key []byte, take func([][]byte) bool, deliver func(incoming), reject func(string, error)) {
+// listener is given the messages of a kernel before anybody else.
+type listener interface {
+	// take reports whether a message is not for others.
+	take(k *Kernel, frames [][]byte) bool
+	// taken tells that no more messages are there at present.
+	taken()
+}
+
+// receive hands every message to deliver if it is well-formed, else to reject. It returns when the socket ends.
+func (c *channel) receive(key []byte, deliver func(incoming), reject func(string, error)) {
+	c.handle(key, nil, nil, deliver, reject)
+}
+
+// handle is receive for a channel whose messages a listener may want, nil if there is none. What the kernel publishes is
+// read at once, whatever becomes of it: a kernel drops what waits for longer than its queue is.
+func (c *channel) handle(key []byte, k *Kernel, t listener, deliver func(incoming), reject func(string, error)) {
+	in := newInbox()
+	go func() { // ends with the connection
+		defer in.end()
+		for {
+			frames, err := c.conn.Read()
+			if err != nil {
+				return
+			}
+			in.put(frames)
+		}
+	}()
 	for {
-		frames, err := c.conn.Read()
-		if err != nil {
+		batch := in.take()
+		if len(batch) == 0 {
 			return
 		}
-		if take != nil && take(frames) {
-			continue
+		for i, frames := range batch {
+			batch[i] = nil
+			if t != nil && t.take(k, frames) {
+				continue
+			}
+			m, err := wire.Decode(frames, key)
+			if err != nil {
+				reject(c.name, err)
+				continue
+			}
+			deliver(incoming{c.name, m})
 		}
-		m, err := wire.Decode(frames, key)
-		if err != nil {
-			reject(c.name, err)
-			continue
+		if t != nil {
+			t.taken()
 		}
-		deliver(incoming{c.name, m})
 	}
 }
 

@@ -50,7 +50,9 @@ type gate struct {
 	working bool // the head of held was taken and is not finished
 	engine  any  // the kernel's name for itself in the metadata of replies
 	now     *intercepted
-	strike  bool                    // the next Intercept begins interrupted
+	strike  bool   // the next Intercept begins interrupted
+	parent  []byte // of the latest message on iopub, with the id in it: the next is mostly about the same request
+	about   string
 	leaving map[*link]chan struct{} // clients that have gone and have something that waits or runs
 	widgets *widgets                // as recorded cells have left them; front ends do what they ask for
 }

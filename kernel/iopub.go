@@ -118,6 +118,21 @@ func (s *publisher) welcomed(f wire.Frames) {
 
 // publish sends a message to all who have subscribed to its topic. It never waits.
 func (s *publisher) publish(frames [][]byte) {
+	s.stage(frames)
+	s.flush()
+}
+
+// flush sends what was staged.
+func (s *publisher) flush() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for p := range s.peers {
+		p.out.flush()
+	}
+}
+
+// stage is publish that may send only with the next flush: one wake for many messages.
+func (s *publisher) stage(frames [][]byte) {
 	packet := zmtp.Encode(frames)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -131,7 +146,7 @@ func (s *publisher) publish(frames [][]byte) {
 			_ = p.raw.Close()
 			continue
 		}
-		if p.out.put(packet) {
+		if p.out.add(packet) {
 			sub.missing = 0
 			continue
 		}

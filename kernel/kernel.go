@@ -40,7 +40,7 @@ type Kernel struct {
 	cfg      Config
 	log      *slog.Logger
 	proc     *process
-	take     func(*Kernel, [][]byte) bool // gets iopub messages first; nil if there is no proxy
+	take     listener // gets iopub messages first; nil if there is no proxy
 	dir      string
 	key      []byte
 	session  string

@@ -136,7 +136,7 @@ func (p *Proxy) Run(ctx context.Context) error {
 
 // supervise starts the kernel and waits for its end, or ends it with ctx.
 func (p *Proxy) supervise(ctx context.Context) error {
-	k, err := startTaking(ctx, p.childConfig(), p.take)
+	k, err := startTaking(ctx, p.childConfig(), p)
 	if err != nil {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
@@ -253,12 +253,15 @@ func (p *Proxy) take(k *Kernel, frames [][]byte) bool {
 	if contains(f.Header, "execute_input") {
 		p.cell.Store(&f.Parent)
 	}
-	p.iopub.publish(frames)
+	p.iopub.stage(frames)
 	if p.gate != nil {
 		p.gate.published(f)
 	}
 	return true
 }
+
+// taken lets the clients have what was taken.
+func (p *Proxy) taken() { p.iopub.flush() }
 
 // contains says whether a header may be one of msgType.
 func contains(header []byte, msgType string) bool {

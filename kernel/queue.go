@@ -26,6 +26,7 @@ type queue struct {
 	packets []zmtp.Packet
 	bytes   int
 	taken   time.Time // when the reader last took something, or the queue was last empty
+	unseen  bool      // the reader was not told of some of it
 	ended   bool
 }
 
@@ -35,6 +36,26 @@ func newQueue(limit int) *queue {
 
 // put adds p, or reports false if there is no room for it or the queue has ended.
 func (q *queue) put(p zmtp.Packet) bool {
+	added := q.add(p)
+	if added {
+		signal(q.filled)
+	}
+	return added
+}
+
+// flush lets the reader have what was added.
+func (q *queue) flush() {
+	q.mu.Lock()
+	some := q.unseen
+	q.unseen = false
+	q.mu.Unlock()
+	if some {
+		signal(q.filled)
+	}
+}
+
+// add is put whose packet the reader may get only after the next flush, or once much is there.
+func (q *queue) add(p zmtp.Packet) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.ended || q.bytes > 0 && q.bytes+p.Size() > q.limit || len(q.packets) == maxQueuedPackets {
@@ -43,8 +64,10 @@ func (q *queue) put(p zmtp.Packet) bool {
 	if q.bytes == 0 {
 		q.taken = time.Now()
 	}
-	q.packets, q.bytes = append(q.packets, p), q.bytes+p.Size()
-	signal(q.filled)
+	q.packets, q.bytes, q.unseen = append(q.packets, p), q.bytes+p.Size(), true
+	if q.bytes >= writeBatch {
+		signal(q.filled)
+	}
 	return true
 }
 

@@ -1,6 +1,7 @@
 package kernel
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"slices"
@@ -53,15 +54,18 @@ func (g *gate) replied(channel string, f wire.Frames) []byte {
 // published is told of each message of the kernel on iopub.
 func (g *gate) published(f wire.Frames) {
 	g.mu.Lock()
-	waits := len(g.running) > 0
-	g.mu.Unlock()
-	var parent wire.Header
-	if !waits || json.Unmarshal(f.Parent, &parent) != nil {
+	defer g.mu.Unlock()
+	if len(g.running) == 0 {
 		return
 	}
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	in := g.running[parent.MsgID]
+	if !bytes.Equal(f.Parent, g.parent) {
+		var parent wire.Header
+		if json.Unmarshal(f.Parent, &parent) != nil {
+			return
+		}
+		g.parent, g.about = f.Parent, parent.MsgID
+	}
+	in := g.running[g.about]
 	if in == nil {
 		return
 	}
@@ -73,9 +77,9 @@ func (g *gate) published(f wire.Frames) {
 	}
 	if contains(f.Header, "status") && json.Unmarshal(f.Content, &status) == nil && status.State == "idle" {
 		in.idle = true
-		g.settle(parent.MsgID, in)
+		g.settle(g.about, in)
 		if !in.replied { // its reply is on the way, or nobody is there to get it
-			g.presume(parent.MsgID, in, &in.replied)
+			g.presume(g.about, in, &in.replied)
 		}
 	}
 }

@@ -42,8 +42,8 @@ type Config struct {
 // Errors wrap ErrKernelStart and carry the end of the kernel's stderr. The caller must call Shutdown.
 func Start(ctx context.Context, cfg Config) (*Kernel, error) { return startTaking(ctx, cfg, nil) }
 
-// startTaking is Start with a taker of iopub messages.
-func startTaking(ctx context.Context, cfg Config, take func(*Kernel, [][]byte) bool) (*Kernel, error) {
+// startTaking is Start with a listener of iopub messages.
+func startTaking(ctx context.Context, cfg Config, take listener) (*Kernel, error) {
 	if len(cfg.Argv) == 0 {
 		return nil, fmt.Errorf("%w: empty argv", ErrKernelStart)
 	}
@@ -149,16 +149,14 @@ func (k *Kernel) connect(ctx context.Context) error {
 			return err
 		}
 		k.channels[name] = ch
-		var take func([][]byte) bool
-		if name == "iopub" {
-			if err := ch.conn.Subscribe(nil); err != nil {
-				return fmt.Errorf("subscribe: %w", err)
-			}
-			if k.take != nil {
-				take = func(frames [][]byte) bool { return k.take(k, frames) }
-			}
+		if name != "iopub" {
+			readers.Go(func() { ch.receive(k.key, k.deliver, k.reject) })
+			continue
 		}
-		readers.Go(func() { ch.receive(k.key, take, k.deliver, k.reject) })
+		if err := ch.conn.Subscribe(nil); err != nil {
+			return fmt.Errorf("subscribe: %w", err)
+		}
+		readers.Go(func() { ch.handle(k.key, k, k.take, k.deliver, k.reject) })
 	}
 	return k.greet(ctx)
 }

@@ -25,7 +25,7 @@ func (c *Cell) Starter() Starter {
 	return func(ctx context.Context, env []string) (*Kernel, error) {
 		cfg := p.childConfig()
 		cfg.Env, cfg.StartTimeout = env, 0
-		return startTaking(ctx, cfg, p.take)
+		return startTaking(ctx, cfg, p)
 	}
 }
 

@@ -270,6 +270,25 @@ def subshell(kernel):
     km.shutdown_kernel()
 
 
+def burst(kernel):
+    """Nothing of what a kernel publishes is lost while the proxy does not get to read it."""
+    km, kc = start_new_kernel(kernel_name=kernel)
+    proxy = psutil.Process(km.provisioner.process.pid)
+    msg_id = kc.execute("import time\ntime.sleep(0.5)\nfor i in range(5000): display({'text/plain': str(i)}, raw=True)")
+    while kc.get_iopub_msg(timeout=30)["msg_type"] != "execute_input":
+        pass
+    proxy.suspend()
+    time.sleep(4)
+    proxy.resume()
+    seen = []
+    while (m := kc.get_iopub_msg(timeout=30))["content"].get("execution_state") != "idle":
+        assert m["parent_header"]["msg_id"] == msg_id
+        seen.append(m["content"]["data"]["text/plain"])
+    assert seen == [str(i) for i in range(5000)], len(seen)
+    km.shutdown_kernel()
+    kc.stop_channels()
+
+
 def foreign(kernel):
     """Another language: only what any kernel can do."""
     km, kc = start_new_kernel(kernel_name=kernel, startup_timeout=120)
@@ -290,6 +309,6 @@ def foreign(kernel):
 
 if __name__ == "__main__":
     test = {"lifecycle": lifecycle, "killed": killed, "orphan": orphan, "several": several, "notebook": lambda k, *a: notebook(k), "console": console,
-            "debugger": debugger, "subshell": subshell, "foreign": lambda k, *a: foreign(k)}[sys.argv[1]]
+            "debugger": debugger, "subshell": subshell, "burst": burst, "foreign": lambda k, *a: foreign(k)}[sys.argv[1]]
     test(*sys.argv[2:])
     print("ok")

@@ -50,7 +50,10 @@ class Life:
     def begin(self):
         """What a front end asks for when the kernel has started."""
         if self.code:
+            early = self.random.choice(["import json as _VSCODE_json\ndel _VSCODE_json", "x = [5]", ""])
             for k in (self.desk.kedge, self.desk.plain):
+                if early:
+                    k.answer(k.send(early, {}, silent=True, store_history=False))
                 k.answer(k.send(f'import os\n__vsc_ipynb_file__ = r"{k.notebook}"', {}, silent=True, store_history=False))
 
     def metadata(self, kernel, cell):

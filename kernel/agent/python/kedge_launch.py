@@ -3,8 +3,10 @@
 Usage: ``python kedge_launch.py -f CONNECTION_FILE``. The program sees the argv,
 ``sys.path`` and namespace of a plain kernel; only ``sys.modules`` knows more.
 """
+import contextlib
 import os
 import sys
+from collections.abc import Iterator
 
 
 def _load_agent(folder: str) -> tuple[object, object]:
@@ -16,6 +18,27 @@ def _load_agent(folder: str) -> tuple[object, object]:
         return handlers, spare
     finally:
         sys.path.remove(folder)
+
+
+@contextlib.contextmanager
+def _kept(app: type) -> Iterator[None]:
+    """A kernel made meanwhile drops nothing of what it publishes. The system's buffer between it and us is small."""
+    import zmq
+    bind = getattr(app, "_bind_socket", None)
+
+    def unlimited(self: object, socket: zmq.Socket, port: int) -> object:
+        if socket.type in (zmq.PUB, zmq.XPUB):
+            socket.sndhwm = 0
+        return bind(self, socket, port)
+
+    if bind is None:
+        yield
+        return
+    app._bind_socket = unlimited
+    try:
+        yield
+    finally:
+        app._bind_socket = bind
 
 
 def main() -> None:
@@ -43,7 +66,8 @@ def main() -> None:
 
     def initialize(self: object, argv: object = None) -> object:
         kernelapp.IPKernelApp.initialize = plain
-        result = plain(self, argv)
+        with _kept(kernelapp.IPKernelApp):
+            result = plain(self, argv)
         try:
             handlers.register(self.kernel)  # type: ignore[attr-defined]
             spare.register(self.kernel)  # type: ignore[attr-defined]

@@ -1,0 +1,63 @@
+package kernel
+
+import "sync"
+
+// maxInbox is how many bytes may be read ahead of what becomes of them.
+const maxInbox = 256 << 20
+
+// inbox holds messages that were read and not handled yet. One goroutine puts, one takes.
+type inbox struct {
+	filled chan struct{}
+	room   chan struct{}
+
+	mu       sync.Mutex
+	messages [][][]byte
+	bytes    int
+	ended    bool
+}
+
+func newInbox() *inbox {
+	return &inbox{filled: make(chan struct{}, 1), room: make(chan struct{}, 1)}
+}
+
+// put adds a message; it waits while too much is there.
+func (b *inbox) put(frames [][]byte) {
+	size := 0
+	for _, f := range frames {
+		size += len(f)
+	}
+	for {
+		b.mu.Lock()
+		if b.bytes == 0 || b.bytes+size <= maxInbox {
+			b.messages, b.bytes = append(b.messages, frames), b.bytes+size
+			b.mu.Unlock()
+			signal(b.filled)
+			return
+		}
+		b.mu.Unlock()
+		<-b.room
+	}
+}
+
+// take waits for messages and takes all; none are left once it returns none.
+func (b *inbox) take() [][][]byte {
+	for {
+		b.mu.Lock()
+		batch, ended := b.messages, b.ended
+		b.messages, b.bytes = nil, 0
+		b.mu.Unlock()
+		if len(batch) > 0 || ended {
+			signal(b.room)
+			return batch
+		}
+		<-b.filled
+	}
+}
+
+// end lets the taker end once it has taken all.
+func (b *inbox) end() {
+	b.mu.Lock()
+	b.ended = true
+	b.mu.Unlock()
+	signal(b.filled)
+}
