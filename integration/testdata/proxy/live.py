@@ -518,10 +518,10 @@ get_comm_manager().register_target('t', opened)"""
     for k in (d.kedge, d.plain):
         tell(k, "comm_open", None, target_name="t", data={})
     d.run("b", "restored")
-    for through in ([None] * 2, subshells):
+    for n, through in enumerate(([None] * 2, subshells)):
         for i, k in enumerate((d.kedge, d.plain)):
             tell(k, "comm_msg", through[i], data={"x": 5})
-        d.run("b", "ran" if through == [None] * 2 else "restored")
+        d.run("b", "restored" if n else "ran")
         for i, k in enumerate((d.kedge, d.plain)):
             tell(k, "comm_msg", through[i], data={"x": 7})
             tell(k, "comm_msg", through[i], data={"x": 1})

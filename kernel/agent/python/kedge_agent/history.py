@@ -17,6 +17,7 @@ class History:
         self._stale: tuple[int, Any] = (-1, _ABSENT)  # what a request outside the history left under a cell's number
         self._inputs: list[str] = []  # In and Out before the cell
         self._results: dict[Any, Any] = {}
+        self._outside = -1  # the number under which requests outside the history have left a result
         self.broken = ""  # why what it holds is not what a straight run would hold; "" if it is
 
     def count(self) -> int:
@@ -29,11 +30,22 @@ class History:
         self._stale = number, self.shell.user_ns.get("_oh", {}).get(number, _ABSENT)
         self._inputs = list(self.shell.history_manager.input_hist_parsed)
         self._results = dict(self.shell.user_ns.get("_oh", {}))
+        self._outside = -1
+
+    def goes_on(self) -> None:
+        """More comes before anybody looks. If no cell was counted, what came was outside the history.
+
+        IPython 9 leaves the result of that under the number of the last cell.
+        """
+        if int(self.shell.execution_count) == self._stale[0]:
+            self._outside = self._stale[0] - 1
 
     def changed(self) -> list[str]:
         """What the cell did to the history other than to enter itself, for people."""
+        self.goes_on()
         inputs, results = self.shell.history_manager.input_hist_parsed, self.shell.user_ns.get("_oh", {})
-        kept = {n: v for n, v in self._results.items() if n != self._stale[0]}
+        results = {n: v for n, v in results.items() if n != self._outside}
+        kept = {n: v for n, v in self._results.items() if n not in (self._stale[0], self._outside)}
         same = all(results.get(n, _ABSENT) is v for n, v in kept.items()) and all(
             type(n) is int and n >= self._stale[0] for n in results.keys() - kept.keys())
         found = [] if inputs[:len(self._inputs)] == self._inputs else ["changed In"]
