@@ -10,6 +10,8 @@ import os
 import sys
 from typing import Any
 
+from . import environ
+
 # Code that looks at frames for the name of a module or a file, a line number or its own caller, never for values;
 # IPython's expands the text of magics, whose words are known before.
 _HARMLESS = tuple(p.replace("/", os.sep) for p in (
@@ -82,8 +84,8 @@ class Lookups:
         frame: Any = sys._getframe(2)
         while frame is not None and frame.f_code.co_filename.endswith(os.sep + "inspect.py"):
             frame = frame.f_back  # it only passes frames on
-        if frame is None or frame.f_code.co_filename.endswith(_HARMLESS):
-            return False
+        if frame is None or frame.f_code.co_filename.endswith(_HARMLESS) or frame.f_globals is vars(environ):
+            return False  # ours asks whether a variable of the environment is looked up
         while frame is not None and frame.f_globals is not self._ns:
             frame = frame.f_back
         return frame is not None

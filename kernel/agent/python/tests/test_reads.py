@@ -1,11 +1,14 @@
 """What a cell reads, found from its code and the namespace before it runs."""
+import functools
+import os
 import pathlib
 import sys
+import types
 
 import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
-from kedge_agent import lookups, reads  # noqa: E402
+from kedge_agent import environ, lookups, reads  # noqa: E402
 
 
 def find(source, absent=(), **user):
@@ -100,6 +103,19 @@ def test_frames_count_by_who_asks_for_them(path, notebook, counts):
     library["tell"].__code__ = library["tell"].__code__.replace(co_filename="/lib/python3.11/inspect.py")
     exec(compile("ask()", "<cell>", "exec"), ns if notebook else {}, {"ask": library["ask"]})
     assert seen.frames is counts
+
+
+def test_asking_for_a_variable_of_the_environment_is_no_look_at_frames(monkeypatch):
+    ns = {"os": os}
+    seen = lookups.Lookups(ns)
+    seen.frames = False
+    encode = environ._noting(os.environ.encodekey, str)
+    told = types.SimpleNamespace(_getframe=functools.partial(seen._told, b"sys._getframe"))
+    with monkeypatch.context() as patch, pytest.raises(AttributeError, match="f_code"):  # it was told
+        patch.setattr(os.environ, "encodekey", encode)
+        patch.setattr(environ, "sys", told)
+        exec("os.environ.get('NO')", ns)
+    assert not seen.frames
 
 
 def test_classes_of_the_notebook_that_a_pickle_names_are_noted():
