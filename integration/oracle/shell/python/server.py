@@ -272,6 +272,9 @@ def main() -> None:
     fd, agent = int(sys.argv[1]), sys.argv[2]
     if sys.path and os.path.abspath(sys.path[0]) == HERE:
         del sys.path[0]
+    # As IPython's application does: the notebook's folder comes before the packages.
+    at = next((i for i, p in enumerate(sys.path) if os.path.basename(p) in ("site-packages", "dist-packages")), 0)
+    sys.path.insert(at, "")
     Server(fd, agent, sys.argv[3] == "libraries").serve()
 
 

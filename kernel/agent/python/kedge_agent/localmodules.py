@@ -7,12 +7,15 @@ brings it about.
 """
 from __future__ import annotations
 
+import contextlib
 import functools
+import hashlib
 import os
+import re
 import sys
 import sysconfig
 import types
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from typing import Any
 
 from . import definitions, fingerprint
@@ -30,6 +33,10 @@ _OF_CLASSES = {"__dict__", "__weakref__", "__module__", "__qualname__", "__doc__
                "__orig_bases__", "__match_args__", "__dataclass_fields__", "__dataclass_params__"}
 _CACHES = {"dispatch_cache", "cache_token"}  # closure cells of functools.singledispatch, filled by looking up
 _LRU = type(functools.lru_cache(maxsize=None)(len))
+_WORD = re.compile(r"[^\W\d]\w*")
+# What leads to attributes by names that no text shows.
+_UNSHOWN = {"getattr", "attrgetter", "getmembers", "modules", "import_module", "__import__", "globals", "locals",
+            "vars", "dir", "eval", "exec", "__dict__", "__globals__", "__getattribute__"}
 _PLAIN = (str, bytes, int, float, complex, bool, type(None), type(Ellipsis), range)
 
 
@@ -165,6 +172,8 @@ class LocalModules:
         self._fresh: dict[str, dict[str, str]] = {}  # module → piece → digest right after the import
         self._first: dict[str, dict[str, Any]] = {}  # module → piece → its value then, if that cannot change
         self._blind: dict[str, str] = {}  # pseudo-name → type whose state cannot be seen
+        self.born: dict[str, str] = {}  # module → digest of the values that it had right after the import
+        self._text: dict[str, frozenset[str]] = {}  # words in its source
         self._defining: dict[str, str] = {}  # module that only defines things → its file
         self.executed: set[str] = set()  # modules executed since somebody cleared this, again or for the first time
 
@@ -177,12 +186,19 @@ class LocalModules:
         again = self._loaded.get(name) is module
         self._loaded[name] = module
         self._defining.pop(name, None)
+        self._text.pop(name, None)
+        with contextlib.suppress(OSError):
+            with open(module.__file__, "rb") as source:  # type: ignore[arg-type]
+                self._text[name] = frozenset(_WORD.findall(source.read().decode(errors="replace")))
         if definitions.only(module.__file__):
             self._defining[name] = os.path.abspath(module.__file__)
         if not again:
             self.present.pop(name, None)
             self._first[name] = {p: v for p, v in pieces(module) if isinstance(v, _PLAIN) or _definition(v)}
             self._fresh[name] = self._digests(name)
+            values = {p for p, v in pieces(module) if not _definition(v) and not isinstance(v, Cache)}
+            born = sorted((p, d) for p, d in self._fresh[name].items() if p in values)
+            self.born[name] = hashlib.sha256(repr(born).encode()).hexdigest()
 
     def loaded(self) -> dict[str, types.ModuleType]:
         """The local modules that can be imported now without being executed."""
@@ -192,24 +208,50 @@ class LocalModules:
         """The files of those among modules that only define things, so that nobody else depends on their source."""
         return sorted({self._defining[n] for n in modules if n in self._defining})
 
-    def reached(self, names: set[str]) -> set[str]:
-        """The local modules among names, dotted or not, and those that they reach by what they hold and import."""
+    def reached(self, names: set[str], held: set[str]) -> set[str]:
+        """The local modules among names, dotted or not, and those that they reach by what they hold and import.
+
+        A package has its submodules as attributes, whoever imported them: where only definitions of the package are
+        reached, they count if its text, or names, have their name, or get at names that no text shows. held are those
+        of the names that may be modules as objects.
+        """
         loaded = self.loaded()
-        parents = {m[:i] for m in names if "." in m for i, c in enumerate(m) if c == "."}
-        todo = list(loaded.keys() & (names | parents))
+        todo = list(loaded.keys() & (names | _parents(names)))
+        held = held | _parents(held)
+        words = set(names)
         found: set[str] = set()
+        inner: dict[str, tuple[str, str]] = {}  # submodule → its package, and its name there
         while todo:
             name = todo.pop()
-            if name in found:
-                continue
-            found.add(name)
-            todo.extend(loaded.keys() & _mentions(loaded[name]))
+            if name not in found:
+                found.add(name)
+                own = self.submodules(name)
+                inner.update(own)
+                objects, homes = _mentions(loaded[name], own)
+                held |= objects
+                words |= objects
+                todo.extend(loaded.keys() & (objects | homes))
+            if not todo:
+                for m in (loaded.keys() & inner) - found:
+                    package, said = inner[m][0], {inner[m][1], *_UNSHOWN}
+                    if package in held or not words.isdisjoint(said) or self._says(package, said):
+                        todo.append(m)
         return found
+
+    def submodules(self, name: str) -> dict[str, tuple[str, str]]:
+        """The submodules that a package has as attributes: the name of each → (the package's, the attribute's)."""
+        return {f"{name}.{key}": (name, key) for key, value in list(vars(self._loaded[name]).items())
+                if issubclass(type(value), types.ModuleType) and vars(value).get("__name__") == f"{name}.{key}"}
+
+    def _says(self, name: str, words: set[str]) -> bool:
+        """Whether one of these words stands in the source of a module, as it was executed."""
+        text = self._text.get(name)
+        return text is None or not text.isdisjoint(words)
 
     def mentions(self, name: str) -> set[str]:
         """Names of modules that code of a loaded module can reach, and names that its functions load."""
         module = self.loaded().get(name)
-        return _mentions(module) if module is not None else set()
+        return set[str]().union(*_mentions(module)) if module is not None else set()
 
     def _digests(self, name: str) -> dict[str, str]:
         local = set(self._loaded) | {"__main__"}
@@ -309,16 +351,26 @@ def _imports(code: types.CodeType) -> frozenset[str]:
     return frozenset(found)
 
 
-def _mentions(module: types.ModuleType) -> set[str]:
-    """Names of modules that code of module can reach: of what it holds, and of what its functions load."""
-    found: set[str] = set()
+def _parents(names: Iterable[str]) -> set[str]:
+    """The packages that dotted names lead through."""
+    return {n[:i] for n in names if "." in n for i, c in enumerate(n) if c == "."}
+
+
+def _mentions(module: types.ModuleType, without: Container[str] = ()) -> tuple[set[str], set[str]]:
+    """(names of the modules that module holds, but for some, and names that its functions load; the modules in which
+    what else it holds is defined), with the packages at their top.
+    """
+    objects: set[str] = set()
+    homes: set[str] = set()
     for _, value in pieces(module):
         if isinstance(value, types.ModuleType):
-            found.add(value.__name__)
+            if value.__name__ not in without:
+                objects.add(value.__name__)
             continue
         definition = value if isinstance(value, (types.FunctionType, type)) else type(value)
-        found.add(str(definition.__module__))
+        homes.add(str(definition.__module__))
         function = value.__func__ if isinstance(value, (staticmethod, classmethod)) else value
         if isinstance(function, types.FunctionType):
-            found |= _imports(function.__code__)
-    return found | {part for name in found for part in [name.partition(".")[0]]}
+            objects |= _imports(function.__code__)
+    return ({part for n in objects for part in (n, n.partition(".")[0])},
+            {part for n in homes for part in (n, n.partition(".")[0])})

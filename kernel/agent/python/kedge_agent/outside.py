@@ -117,12 +117,18 @@ class Outside:
         done: set[str] = set()
         while True:
             new = set(self.local.loaded()) if found.all else self.local.reached(
-                found.modules | found.mentioned | found.spelled | found.names)
+                found.modules | found.mentioned | found.spelled | found.names,
+                found.objects | found.mentioned | found.spelled)
             if new <= done:
                 break
             for name in sorted(new - done):
+                inner = self.local.submodules(name)
                 for path in sorted(self.local.present.get(name, ())):
-                    found.follow(f"{name}:{path}", table.get(f"{name}:{path}"))
+                    if f"{name}.{path}" in inner:
+                        found.names.add(f"{name}:{path}")  # that it is there; what it holds counts if it is reached
+                    else:
+                        found.follow(f"{name}:{path}", table.get(f"{name}:{path}"))
+                found.names |= {n for n in found.known if n.startswith(name + ":")}  # also what was not captured
             done |= new
             found.close()
         self._reached |= done
@@ -219,9 +225,9 @@ class Outside:
         states, self._faults = ambient.capture()
         if entries:
             states[PATCHED] = json.dumps(sorted(entries)).encode()
-        for name, paths in self.local.present.items():
-            if paths:
-                states[MODULE + name] = json.dumps(sorted(paths)).encode()
+        for name in self.local.loaded():  # what it reads while it is imported shows in the values that it is born with
+            kept = sorted(self.local.present.get(name, ()))
+            states[MODULE + name] = json.dumps([kept, self.local.born[name]]).encode()
         return states
 
     def lead(self, states: dict[str, bytes]) -> Callable[[], None]:

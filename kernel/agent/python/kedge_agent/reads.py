@@ -74,6 +74,7 @@ class Reads:
         self.all = False  # every name may be read
         self.unpickles = False  # a pickle may name definitions of the notebook
         self.modules: set[str] = set()  # modules that are reached, or whose objects are
+        self.objects: set[str] = set()  # modules that are reached as objects
         self.tree: ast.Module | None = None  # of the cell
         self.targets: list[list[str]] = []  # dotted targets of the cell's own assignments
         self.roots: list[list[str]] = []  # what it may set attributes of by names that its code does not show
@@ -273,7 +274,10 @@ class Reads:
             elif environ.is_raw(obj):
                 self._raw = True
                 continue
-            elif issubclass(kind, (types.ModuleType, types.CodeType, logging.Logger)) or obj is os.environ:
+            elif issubclass(kind, types.ModuleType):
+                self.objects |= home(obj)
+                continue
+            elif issubclass(kind, (types.CodeType, logging.Logger)) or obj is os.environ:
                 continue  # a logger is found by its name, and leads to all others, to streams and to the shell
             elif kind in _RUNNING:
                 self.code(getattr(obj, _RUNNING[kind]))
