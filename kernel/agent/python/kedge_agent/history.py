@@ -28,9 +28,13 @@ class History:
         """A cell comes. Before IPython 9 a request outside the history leaves its result under that cell's number."""
         number = int(self.shell.execution_count)
         self._stale = number, self.shell.user_ns.get("_oh", {}).get(number, _ABSENT)
+        self._outside = -1
+        self._look()
+
+    def _look(self) -> None:
+        """What is there now the cell did not change."""
         self._inputs = list(self.shell.history_manager.input_hist_parsed)
         self._results = dict(self.shell.user_ns.get("_oh", {}))
-        self._outside = -1
 
     def goes_on(self) -> None:
         """More comes before anybody looks. If no cell was counted, what came was outside the history.
@@ -97,6 +101,7 @@ class History:
             if ns.get(name) is getattr(hook, name, None):
                 self._put(name, value)
             setattr(hook, name, value)
+        self._look()
 
     def check(self, pairs: list[tuple[Any, Any]], lost: list[Any], ns: dict[str, Any]) -> None:
         """ValueError if a result holds the first of a pair, or a part of it, and is not it, or shares with one that is

@@ -259,3 +259,17 @@ def test_apply_is_all_or_nothing(kernel, tmp_path, broken):
     message = {**applied(after, tmp_path / "s"), "delete": ["c"], "ambient": [], **broken}
     assert other.ask("kedge_apply", **message)["status"] == "error"
     assert other.run("", look) == was
+
+
+def test_inputs_told_to_a_cell_are_no_change_of_its_own(kernel, tmp_path):
+    k = kernel()
+    assert k.ask("kedge_execution", count=2)["status"] == "ok"
+    assert k.ask("kedge_before", code="In[1]")["status"] == "ok"
+    told = k.ask("kedge_apply", history=[{"count": 1, "code": "a = 1"}, {"count": 2, "code": "a"}])
+    assert told["status"] == "ok", told
+    assert k.run("first = In[1]", "first") == "'a = 1'"
+    after = k.ask("kedge_after", spool=str(tmp_path / "s"))
+    assert after["refused"] == [], after
+    k.ask("kedge_before", code="In[1] = 2")
+    k.run("In[1] = 2")
+    assert k.ask("kedge_after", spool=str(tmp_path / "s"))["refused"] == ["changed In"]
