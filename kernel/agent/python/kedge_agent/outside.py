@@ -285,4 +285,6 @@ class Outside:
 
 def _calls(found: Reads) -> list[str]:
     """The functions that code names and that change what cannot be looked at."""
-    return sorted(process.CALLS & found.mentioned | process.lasting(found.tree))
+    # Counting what the collector leaves out takes as long as there is of it.
+    frozen = {"freeze", "unfreeze"} & found.mentioned if "gc" in found.mentioned | found.modules else set()
+    return sorted(process.CALLS & found.mentioned | process.lasting(found.tree) | frozen)

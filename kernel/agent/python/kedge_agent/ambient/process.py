@@ -6,7 +6,6 @@ import contextvars
 import copyreg
 import faulthandler
 import functools
-import gc
 import os
 import signal
 import sys
@@ -53,7 +52,6 @@ def describe() -> dict[str, Any]:
                                    if live.local(f if isinstance(f, type) else type(f))],
         "the priority of the process": os.getpriority(os.PRIO_PROCESS, 0) - _PRIORITY,
         "a timer": any(signal.getitimer(n)[0] > 0 for n in _TIMERS),
-        "what the collector leaves out": gc.get_freeze_count() > 0,
         "faulthandler": faulthandler.is_enabled(),
         "tracemalloc": "tracemalloc" in sys.modules and sys.modules["tracemalloc"].is_tracing(),
         "finalizers": sorted(_name(type(f.peek()[0])) for f in _finalizers()),
