@@ -27,6 +27,7 @@ from . import (
     places,
     reads,
     running,
+    sameness,
     saving,
     texts,
     widgets,
@@ -117,6 +118,8 @@ class Agent:
         shared = self._categories.before(found.codes(), found.names, user)
         found.doubt = shared or found.doubt
         self._asks += [shared] if shared else []
+        if found.same == sameness.TOGETHER:
+            self._asks.append("asks whether equal values are one object")
         self.lookups.begin()
         return found.reply(user, binds, observed)
 

@@ -79,6 +79,7 @@ class Reads:
         self.targets: list[list[str]] = []  # dotted targets of the cell's own assignments
         self.roots: list[list[str]] = []  # what it may set attributes of by names that its code does not show
         self.exports = False  # whether something is reached that others keep from growing
+        self.same: str | None = None  # see sameness.asks; None before beyond was called
         self.doubt = ""  # what else the cell asks for, see beyond
         self.binds: list[str] = []  # names that the cell binds
         self._raw = False  # whether the dict behind os.environ is reached
@@ -197,7 +198,9 @@ class Reads:
         if "config" in self._texts and any(word.endswith("Formatter") for word in self._texts):
             return "sets up what the first output makes"
         values = {n: self.user[n] for n in sorted(self.names & self.user.keys())}
-        if sameness.asks(self._codes.values(), values, self.ns, self.binds):
+        if self.same is None:
+            self.same = sameness.asks(self._codes.values(), values, self.ns, self.binds)
+        if self.same == sameness.APART:
             return "asks whether equal values are one object"
         return ""
 

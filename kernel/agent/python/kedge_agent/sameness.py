@@ -61,10 +61,15 @@ def _values(value: Any, ns: dict[str, Any], seen: dict[int, Any]) -> Iterable[An
                 work.extend(frames.inside(one)[0])
 
 
-def asks(codes: Iterable[types.CodeType], values: dict[str, Any], ns: dict[str, Any], binds: Iterable[str]) -> bool:
-    """Whether code that reads these values may see which equal ones of them are one object."""
+APART = "apart"  # a restored cell may not leave them as they were
+TOGETHER = "together"  # it does, but no digest tells
+
+
+def asks(codes: Iterable[types.CodeType], values: dict[str, Any], ns: dict[str, Any], binds: Iterable[str]) -> str:
+    """How equal ones of these values are kept of which code that reads them may see that they are one, or ""."""
     if not any(_tells(code, ns, binds) for code in codes):
-        return False
+        return ""
+    found = ""
     seen: dict[int, Any] = {}
     met: dict[tuple[type, Any], str] = {}  # where it was met; "" where it is the value of a name, see atoms.py
     numpy = sys.modules.get("numpy")
@@ -75,19 +80,26 @@ def asks(codes: Iterable[types.CodeType], values: dict[str, Any], ns: dict[str, 
                 where = "" if atom is value else name
                 first = _meet(met, atom, where)
                 if first is not None and (first != where or where and isinstance(atom, numbers)):
-                    return True
+                    if _hashable(atom):
+                        return APART
+                    found = TOGETHER
     except OverflowError:
-        return True
-    return False
+        return APART
+    return found
+
+
+def _hashable(atom: Any) -> bool:
+    """Whether it holds nothing that has an identity, by which all who hold it would be captured together."""
+    try:
+        hash(atom)
+    except TypeError:
+        return False
+    return True
 
 
 def _meet(met: dict[tuple[type, Any], str], atom: Any, where: str) -> str | None:
     """Where an equal one was met before."""
-    key = type(atom), atom
-    try:
-        hash(atom)
-    except TypeError:  # a tuple that holds something with an identity
-        key = tuple, tuple(map(id, atom))
+    key = (type(atom), atom) if _hashable(atom) else (tuple, tuple(map(id, atom)))
     first = met.get(key)
     met.setdefault(key, where)
     return first
