@@ -19,6 +19,7 @@ from .groups import children
 _IS = dis.opmap["IS_OP"]
 _NAMES = {"LOAD_NAME", "LOAD_GLOBAL"}
 _CONSTANTS = {"LOAD_CONST", "LOAD_SMALL_INT", "LOAD_COMMON_CONSTANT"}
+_PLAIN = (str, bytes, int, float, complex, bool, type(None), type(Ellipsis))
 _MOST = 50_000  # objects looked at; more are taken to hold equal ones
 
 
@@ -46,11 +47,11 @@ def _values(value: Any, ns: dict[str, Any], seen: dict[int, Any]) -> Iterable[An
         obj = work.pop()
         if len(seen) + len(work) > _MOST:
             raise OverflowError
-        if isinstance(obj, (types.ModuleType, type)) or obj is ns:
+        if issubclass(type(obj), (types.ModuleType, type)) or obj is ns:
             continue
         if atoms.telling(obj) or type(obj) is str and len(obj) > 1:
             yield obj
-        if id(obj) not in seen and not isinstance(obj, (str, bytes, int, float)):
+        if id(obj) not in seen and not issubclass(type(obj), (str, bytes, int, float)):
             seen[id(obj)] = obj
             known = frames.parts(obj)
             if known is None:
@@ -71,6 +72,7 @@ def asks(codes: Iterable[types.CodeType], values: dict[str, Any], ns: dict[str, 
         return ""
     found = ""
     seen: dict[int, Any] = {}
+    left = [4 * _MOST]  # steps within tuples
     met: dict[tuple[type, Any], str] = {}  # where it was met; "" where it is the value of a name, see atoms.py
     numpy = sys.modules.get("numpy")
     numbers = (int, float, complex) if numpy is None else (int, float, complex, numpy.generic)
@@ -78,28 +80,38 @@ def asks(codes: Iterable[types.CodeType], values: dict[str, Any], ns: dict[str, 
         for name, value in values.items():
             for atom in _values(value, ns, seen):
                 where = "" if atom is value else name
-                first = _meet(met, atom, where)
+                hashable = _hashable(atom, left)
+                first = _meet(met, atom, where, hashable)
                 if first is not None and (first != where or where and isinstance(atom, numbers)):
-                    if _hashable(atom):
+                    if hashable:
                         return APART
                     found = TOGETHER
-    except OverflowError:
+    except (OverflowError, RecursionError):
         return APART
     return found
 
 
-def _hashable(atom: Any) -> bool:
-    """Whether it holds nothing that has an identity, by which all who hold it would be captured together."""
-    try:
-        hash(atom)
-    except TypeError:
-        return False
+def _hashable(atom: Any, left: list[int]) -> bool:
+    """Whether it holds nothing that has an identity, by which all who hold it would be captured together.
+
+    Nothing is asked of what it holds, which may be the program's. OverflowError if that is more than what is left.
+    """
+    work = [atom]
+    while work:
+        one = work.pop()
+        left[0] -= 1
+        if left[0] < 0:
+            raise OverflowError
+        if type(one) in (tuple, frozenset):
+            work.extend(one)
+        elif type(one) not in _PLAIN and not atoms.telling(one):
+            return False
     return True
 
 
-def _meet(met: dict[tuple[type, Any], str], atom: Any, where: str) -> str | None:
+def _meet(met: dict[tuple[type, Any], str], atom: Any, where: str, hashable: bool) -> str | None:
     """Where an equal one was met before."""
-    key = (type(atom), atom) if _hashable(atom) else (tuple, tuple(map(id, atom)))
+    key = (type(atom), atom) if hashable else (tuple, tuple(map(id, atom)))
     first = met.get(key)
     met.setdefault(key, where)
     return first

@@ -8,7 +8,7 @@ import types
 import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
-from kedge_agent import environ, lookups, reads  # noqa: E402
+from kedge_agent import environ, lookups, reads, sameness  # noqa: E402
 
 
 def find(source, absent=(), **user):
@@ -154,3 +154,37 @@ def test_code_may_ask_whether_equal_values_are_one(code, asks):
     ns["p"] = ns["q"] = (1000, one)
     found, _ = reads.find(code, ns, ns)
     assert ("one object" in found.beyond()) is asks
+
+
+@pytest.mark.parametrize("make", [lambda x: (x,), lambda x: [((1, x), 2)], lambda x: frozenset([x])])
+def test_equal_values_are_looked_for_without_running_code_of_theirs(make):
+    called = []
+
+    class Odd:
+        def __hash__(self):
+            called.append("hash")
+            return 1
+
+        def __eq__(self, other):
+            called.append("eq")
+            return True
+
+        __class__ = property(lambda self: called.append("class"))
+
+    values = {"a": make(Odd()), "b": make(Odd())}
+    called.clear()
+    code = compile("a[0] is b[0]", "<cell>", "exec")
+    assert sameness.asks([code], values, dict(values), []) == ""
+    assert called == []
+    assert sameness.asks([code], {"a": [2000], "b": [2000]}, {}, []) == sameness.APART
+
+
+def test_what_is_nested_deeper_than_the_interpreter_goes_is_taken_to_be_told_apart():
+    def deep():
+        value = (3000,)
+        for _ in range(100_000):
+            value = (value,)
+        return value
+
+    code = compile("a[0] is b[0]", "<cell>", "exec")
+    assert sameness.asks([code], {"a": [deep()], "b": [deep()]}, {}, []) in (sameness.APART, "")
