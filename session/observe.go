@@ -222,6 +222,14 @@ func (s *Session) modules(o *seen) []cellgraph.Observation {
 			list = append(list, s.world.Observe(cellgraph.KindImport, filepath.Join(s.volume.name(folder), distributions)))
 		}
 	}
+	for _, name := range o.captured.Missing.Names {
+		list = append(list, s.world.Observe(cellgraph.KindModule, name))
+	}
+	for _, path := range o.captured.Missing.Paths {
+		if within(path, s.volume.base) {
+			list = append(list, s.world.Observe(cellgraph.KindImport, s.volume.name(path)))
+		}
+	}
 	for _, folder := range o.captured.Search {
 		if !within(folder, s.volume.base) {
 			continue

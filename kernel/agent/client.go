@@ -69,6 +69,12 @@ type Group struct {
 	Vars    []cellgraph.Variable `json:"vars"`
 }
 
+// Missing are modules that were looked for and are not loaded.
+type Missing struct {
+	Names []string `json:"names"` // those that are in no package
+	Paths []string `json:"paths"` // absolute, without suffix: where they would lie in a folder
+}
+
 // AmbientState is what an adapter saved.
 type AmbientState struct {
 	Name  string `json:"name"`
@@ -92,7 +98,8 @@ type Captured struct {
 	Ambient        []AmbientState         `json:"ambient"`
 	AmbientAfter   map[string]string      `json:"ambient_after"`
 	Env            []EnvRead              `json:"env"`
-	Search         []string               `json:"search"`        // sys.path, as absolute folders
+	Search         []string               `json:"search"` // sys.path, as absolute folders
+	Missing        Missing                `json:"missing"`
 	Distributions  []string               `json:"distributions"` // folders in which installed distributions were looked for
 	Refused        []string               `json:"refused"`       // why the cell may not be cached, beyond what follows from the rest
 	Hidden         bool                   `json:"hidden"`        // it has changed what no later cell is seen to depend on; why is in Refused

@@ -109,6 +109,7 @@ class Agent:
         if found.environment():
             environ.read.add("*")
         importing.taken()
+        importing.missing()
         texts.begin(content["code"], int(self.shell.execution_count))
         texts.taken()
         self._placed, self._folder = found.placed(), found.folder()
@@ -157,7 +158,7 @@ class Agent:
             module_versions=versions([m for m in modules if "." not in m],
                                      set(sys.modules) - old | self.outside.local.executed), env=env,
             ambient_after=digests, reached=left.reached, unused=unused,
-            search=importing.search(), frames=frames,
+            search=importing.search(), missing=importing.missing(), frames=frames,
             made=sorted(t for i, t in self.live.tokens().items() if i not in self._classes),
             refused=refused, hidden=bool(hidden), texts=texts.taken(), folder=self._folder,
             placed=self._placed or self.lookups.placed,

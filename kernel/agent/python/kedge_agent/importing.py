@@ -21,6 +21,7 @@ from typing import Any
 
 _depth = [0]  # calls within calls that are hidden
 filtering: set[str] = set()  # modules whose own code has changed the filters of warnings
+_missed: set[tuple[str, str]] = set()  # folders and names of modules that are not there, asked for since missing
 searched: set[str] = set()  # folders in which installed distributions were looked for since the last taken
 
 
@@ -30,12 +31,14 @@ def install() -> None:
     if off is None:
         return
     off.argtypes, off.restype = [ctypes.c_int], None
-    _hide(importlib.machinery.FileFinder, "find_spec", off)
+    _hide(importlib.machinery.FileFinder, "find_spec", off,
+          without=lambda finder, name, *_: _missed.add((os.path.abspath(finder.path or os.curdir), name)))
     if hasattr(metadata, "FastPath"):
         _hide(metadata.FastPath, "search", off, lambda path: searched.add(os.path.abspath(path.root or os.curdir)))
 
 
-def _hide(cls: Any, method: str, off: Any, note: Any = None) -> None:
+def _hide(cls: Any, method: str, off: Any, note: Any = None, without: Any = None) -> None:
+    """Look-ups by a method are hidden. It is noted, and what it was asked for without finding anything."""
     plain = getattr(cls, method)
 
     @wraps(plain)
@@ -45,7 +48,10 @@ def _hide(cls: Any, method: str, off: Any, note: Any = None) -> None:
         try:
             if note is not None:
                 note(self)
-            return plain(self, *args, **kwargs)
+            found = plain(self, *args, **kwargs)
+            if found is None and without is not None:
+                without(self, *args)
+            return found
         finally:
             _depth[0] -= 1
             off(int(_depth[0] > 0))
@@ -58,6 +64,14 @@ def taken() -> list[str]:
     folders = sorted(searched)
     searched.clear()
     return folders
+
+
+def missing() -> dict[str, list[str]]:
+    """What was looked for since the last call and is not loaded: names in no package, and paths where nothing lies."""
+    absent = [(folder, name) for folder, name in _missed if name not in sys.modules]
+    _missed.clear()
+    return {"names": sorted({n for _, n in absent if "." not in n}),
+            "paths": sorted({os.path.join(f, n.rpartition(".")[2]) for f, n in absent})}
 
 
 def watch(imported: Callable[[types.ModuleType], None],
