@@ -157,9 +157,9 @@ func (s *Session) ambient(o *seen) []cellgraph.Observation {
 	return list
 }
 
-// stream reports whether an adapter counts only if it moved: a random stream, or flags that any arithmetic sets.
+// stream reports whether an adapter counts only if it moved: a random stream, numbers of what was shown, or flags that any arithmetic sets.
 func stream(adapter string) bool {
-	return slices.Contains([]string{"random", "numpy.random", "torch.random", "decimal.flags"}, adapter)
+	return slices.Contains([]string{"random", "numpy.random", "torch.random", "sklearn.shown", "decimal.flags"}, adapter)
 }
 
 // sets reports whether a cell may have set again what is set: flags are, by

@@ -38,6 +38,7 @@ from . import (
     rcparams,
     registries,
     settings,
+    sklearn_shown,
     sqlite_dates,
     sys_path,
     torch_defaults,
@@ -51,7 +52,7 @@ ADAPTERS: dict[str, Any] = {a.NAME: a for a in (
     environ, cwd, sys_path, settings, extensions, autoreload, ipython_settings, futures, backend, inline,
     ipython_config, hidden_names, rcparams, colours, library_settings, numpy_options, pandas_options, polars_config,
     plotly_defaults, tqdm_pandas, sqlite_dates, torch_defaults, logs, captured_warnings, warning_filters, registries,
-    decimal_flags, process, python_random, numpy_random, torch_random)}
+    decimal_flags, process, sklearn_shown, python_random, numpy_random, torch_random)}
 
 STREAMS: dict[str, Any] = {n: a for n, a in ADAPTERS.items() if hasattr(a, "settle")}
 
