@@ -34,6 +34,15 @@ def put(folder):
     (folder / "site-packages" / "torch.py").write_text(STAND_IN)
 
 
+def test_a_cell_that_asks_for_the_seed_observes_the_stream(shell, tmp_path):  # noqa: F811
+    put(tmp_path)
+    one = shell()
+    one.cell(IMPORT)
+    _, asks = one.cell("x = torch.get_rng_state()")
+    _, draws_none = one.cell("x = 1")
+    assert "torch.random" in asks["reached"] and "torch.random" not in draws_none["reached"]
+
+
 def test_defaults(shell, tmp_path):  # noqa: F811
     put(tmp_path)
     round_trip(shell, [IMPORT, "torch.set_default_dtype(torch.float64); torch.set_grad_enabled(False)"],

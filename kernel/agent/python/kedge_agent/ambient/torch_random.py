@@ -6,6 +6,7 @@ import sys
 from typing import Any
 
 from . import canonical
+from .stream import Stream
 
 NAME = "torch.random"
 
@@ -16,20 +17,22 @@ def _devices(torch: Any) -> list[Any]:
     return [bytes(s.numpy().tobytes()) for s in cuda.get_rng_state_all()] if cuda and cuda.is_initialized() else []
 
 
-def capture() -> bytes:
-    """The states; empty while torch is not loaded."""
+def _state() -> bytes:
+    """Empty while torch is not loaded."""
     torch = sys.modules.get("torch")
     if not hasattr(torch, "get_rng_state"):
         return b""
     return canonical.dumps((torch.get_rng_state().numpy().tobytes(), _devices(torch)))  # type: ignore[union-attr]
 
 
-def restore(state: bytes) -> None:
-    """Put the states back."""
-    if not state:
-        return
+def _put(state: bytes) -> None:
     import torch
     cpu, devices = pickle.loads(state)
     torch.set_rng_state(torch.frombuffer(bytearray(cpu), dtype=torch.uint8))
     if devices:
         torch.cuda.set_rng_state_all([torch.frombuffer(bytearray(s), dtype=torch.uint8) for s in devices])
+
+
+# Torch begins with one and the same seed in every process, so importing it may count as setting the stream.
+_stream = Stream(_state, _put)
+start, settle, capture, restore = _stream.start, _stream.settle, _stream.capture, _stream.restore
