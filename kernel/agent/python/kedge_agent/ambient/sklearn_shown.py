@@ -3,6 +3,8 @@ import pickle
 import sys
 from typing import Any
 
+from . import canonical
+
 NAME = "sklearn.shown"
 _PLACES = ("sklearn.utils._repr_html.estimator", "sklearn.utils._estimator_html_repr")  # since 1.7, and before
 
@@ -16,7 +18,7 @@ def _counters() -> list[Any]:
 def capture() -> bytes:
     """How far they are; empty if nothing was shown."""
     counts = [c.count for c in _counters()]
-    return pickle.dumps(counts, 5) if any(counts) else b""
+    return canonical.dumps(counts) if any(counts) else b""
 
 
 def restore(state: bytes) -> None:
