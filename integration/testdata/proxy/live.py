@@ -259,6 +259,21 @@ def requests(kedge, plain):
     d.close()
 
 
+def interrupt(k, code, metadata, **content):
+    """Run a cell until it prints, and interrupt it. Returns what it published, and the reply."""
+    msg_id = k.send(code, metadata, **content)
+    seen = []
+    while not seen or seen[-1]["msg_type"] != "stream":
+        seen.append(k.kc.get_iopub_msg(timeout=TIMEOUT))
+    k.km.interrupt_kernel()
+    while seen[-1]["parent_header"].get("msg_id") != msg_id or seen[-1]["content"].get("execution_state") != "idle":
+        seen.append(k.kc.get_iopub_msg(timeout=TIMEOUT))
+    r = k.kc.get_shell_msg(timeout=TIMEOUT)
+    while r["parent_header"]["msg_id"] != msg_id:  # more answers to the first question
+        r = k.kc.get_shell_msg(timeout=TIMEOUT)
+    return [m for m in seen if m["parent_header"].get("msg_id") == msg_id], r
+
+
 def interrupted(kedge, plain):
     """An interrupt stops a cell of a step, which is not kept; the next ones run."""
     d = Desk([("a", ["step:one"], "n = 0\nprint('go', flush=True)\nimport time\nwhile True: time.sleep(0.01)"), ("b", ["step:two"], "n = 1"), ("c", ["step:three"], "print(n)")],
@@ -266,18 +281,9 @@ def interrupted(kedge, plain):
     for life in range(2):
         got = []
         for k in (d.kedge, d.plain):
-            msg_id = k.send(d.cells["a"][2], d.metadata("a"))
-            seen = []
-            while not seen or seen[-1]["msg_type"] != "stream":
-                seen.append(k.kc.get_iopub_msg(timeout=TIMEOUT))
-            k.km.interrupt_kernel()
-            while seen[-1]["parent_header"].get("msg_id") != msg_id or seen[-1]["content"].get("execution_state") != "idle":
-                seen.append(k.kc.get_iopub_msg(timeout=TIMEOUT))
-            r = k.kc.get_shell_msg(timeout=TIMEOUT)
-            while r["parent_header"]["msg_id"] != msg_id:  # more answers to the first question
-                r = k.kc.get_shell_msg(timeout=TIMEOUT)
+            seen, r = interrupt(k, d.cells["a"][2], d.metadata("a"))
             assert r["content"]["ename"] == "KeyboardInterrupt", r
-            got.append([(m["msg_type"], m["content"]) for m in seen if m["parent_header"].get("msg_id") == msg_id])
+            got.append([(m["msg_type"], m["content"]) for m in seen])
         assert normal(got[0]) == normal(got[1]), got
         d.calm()
         d.run("b", "restored" if life else "ran")

@@ -11,7 +11,7 @@ import shutil
 import sys
 import time
 
-from live import TIMEOUT, Desk, normal, reply
+from live import Desk, interrupt, normal, reply
 
 SOURCES = [
     "x = [1]", "x = [1, 2]", "x.append(3)", "y = x", "y = {'k': x}", "y = list(x)", "x = sorted(x, reverse=True)", "del x", "x", "print(x, y)", "x is y",
@@ -82,17 +82,8 @@ class Life:
         self.desk.cells[cell] = (cell, [f"step:s{cell[1:]}"], code)
         got = []
         for k in (self.desk.kedge, self.desk.plain):
-            msg_id = k.send(code, self.metadata(k, cell), stop_on_error=False)
-            seen = []
-            while not seen or seen[-1]["msg_type"] != "stream":
-                seen.append(k.kc.get_iopub_msg(timeout=TIMEOUT))
-            k.km.interrupt_kernel()
-            while seen[-1]["parent_header"].get("msg_id") != msg_id or seen[-1]["content"].get("execution_state") != "idle":
-                seen.append(k.kc.get_iopub_msg(timeout=TIMEOUT))
-            r = k.kc.get_shell_msg(timeout=TIMEOUT)
-            while r["parent_header"]["msg_id"] != msg_id:
-                r = k.kc.get_shell_msg(timeout=TIMEOUT)
-            got.append(([(m["msg_type"], m["content"]) for m in seen if m["parent_header"].get("msg_id") == msg_id and m["msg_type"] != "status"], r))
+            seen, r = interrupt(k, code, self.metadata(k, cell), stop_on_error=False)
+            got.append(([(m["msg_type"], m["content"]) for m in seen if m["msg_type"] != "status"], r))
         a, b = [[normal(seen), reply(r)] for seen, r in got]
         assert a == b, f"{code}\nkedge {a}\nplain {b}"
         self.desk.cells[cell] = (cell, [f"step:s{cell[1:]}"], "x = [1, 1]")

@@ -5,7 +5,6 @@ import base64
 import importlib
 import os
 import sys
-import sysconfig
 from collections.abc import Callable
 from importlib import metadata
 from typing import Any
@@ -19,6 +18,7 @@ from . import (
     groups,
     history,
     importing,
+    localmodules,
     lookups,
     natives,
     normalise,
@@ -34,9 +34,6 @@ from . import (
 )
 from .live import Live
 from .namespace import given, user_names
-
-_LIBRARIES = tuple(os.path.join(os.path.abspath(sysconfig.get_paths()[k]), "")
-                   for k in ("stdlib", "platstdlib", "purelib", "platlib"))
 
 
 class Agent:
@@ -113,12 +110,11 @@ class Agent:
         texts.begin(content["code"], int(self.shell.execution_count))
         texts.taken()
         self._placed, self._folder = found.placed(), found.folder()
-        self._asks = (["asks for the exception of an earlier cell"] if found.failure() else []) + (
-            [found.beyond()] if found.beyond() else [])
         self._descriptors.before(found.mentioned, found.names)
-        shared = self._categories.before(found.codes(), found.names, user)
-        found.doubt = shared or found.doubt
-        self._asks += [shared] if shared else []
+        found.doubt = self._categories.before(found.codes(), found.names, user)
+        beyond = found.beyond()
+        self._asks = (["asks for the exception of an earlier cell"] if found.failure() else []) + (
+            [beyond] if beyond else [])
         if found.same == sameness.TOGETHER:
             self._asks.append("asks whether equal values are one object")
         self.lookups.begin()
@@ -324,7 +320,6 @@ def gather(ranges: list[list[Any]]) -> bytearray:
 
 def versions(modules: list[str], fresh: set[str]) -> dict[str, str]:
     """Versions of top-level modules, and "file:PATH" of every local module among fresh."""
-    agent = os.path.join(os.path.dirname(os.path.abspath(__file__)), "")
     out: dict[str, str] = {}
     unknown: list[str] = []
     for name in sorted(fresh | set(modules)):
@@ -332,7 +327,7 @@ def versions(modules: list[str], fresh: set[str]) -> dict[str, str]:
         if not isinstance(path, str):
             continue
         path = os.path.abspath(path)
-        if not path.startswith((*_LIBRARIES, agent)) and "-packages" + os.sep not in path:
+        if localmodules.local_path(path):
             out[name] = "file:" + path
         elif name in modules and "-packages" + os.sep in path:
             try:

@@ -32,7 +32,7 @@ def install() -> None:
         return
     off.argtypes, off.restype = [ctypes.c_int], None
     _hide(importlib.machinery.FileFinder, "find_spec", off,
-          without=lambda finder, name, *_: _missed.add((os.path.abspath(finder.path or os.curdir), name)))
+          without=lambda finder, name, *_: _missed.add((finder.path, name)))
     if hasattr(metadata, "FastPath"):
         _hide(metadata.FastPath, "search", off, lambda path: searched.add(os.path.abspath(path.root or os.curdir)))
 
