@@ -138,8 +138,8 @@ func (s *Session) names(o *seen, e *cellgraph.Effect) []cellgraph.Observation {
 	return list
 }
 
-// ambient observes every adapter; a stream only if the cell moved it or some
-// code may ask for its state.
+// ambient observes every adapter; a stream only if the cell moved it, or if the
+// agent says that its code may ask for its state.
 func (s *Session) ambient(o *seen) []cellgraph.Observation {
 	moved := map[string]bool{}
 	for _, a := range o.captured.Ambient {
@@ -147,7 +147,7 @@ func (s *Session) ambient(o *seen) []cellgraph.Observation {
 	}
 	var list []cellgraph.Observation
 	for _, name := range slices.Sorted(maps.Keys(o.reads.Ambient)) {
-		if !stream(name) || moved[name] || s.asksFor(name) || s.seeds(o) || s.sets(name) {
+		if !stream(name) || moved[name] || s.seeds(o) || s.asksForFlags(name) {
 			list = append(list, s.state.ObserveAmbient(name))
 		}
 	}
@@ -157,21 +157,21 @@ func (s *Session) ambient(o *seen) []cellgraph.Observation {
 	return list
 }
 
-// stream reports whether an adapter counts only if it moved: a random stream, numbers of what was shown, or flags that any arithmetic sets.
+// stream reports whether an adapter counts only if it moved: a random stream,
+// the numbers of what was shown, or flags that any arithmetic sets.
 func stream(adapter string) bool {
 	return slices.Contains([]string{"random", "numpy.random", "torch.random", "sklearn.shown", "decimal.flags"}, adapter)
 }
 
-// sets reports whether a cell may have set again what is set: flags are, by
-// any arithmetic, and setting them once more is no move.
-func (s *Session) sets(adapter string) bool {
-	return adapter == "decimal.flags" && !s.state.ObserveAmbient(adapter).ID.IsZero()
-}
-
-// asksFor reports whether any code of the notebook may ask for decimal's flags.
-func (s *Session) asksFor(adapter string) bool {
+// asksForFlags reports whether an adapter is that of decimal's flags, and these
+// count though the cell did not move them: some code of the notebook may ask for
+// them, or some are set, and any arithmetic may have set them once more.
+func (s *Session) asksForFlags(adapter string) bool {
 	if adapter != "decimal.flags" {
-		return false // the agent knows which cells ask for a stream
+		return false
+	}
+	if !s.state.ObserveAmbient(adapter).ID.IsZero() {
+		return true
 	}
 	words := []string{"getcontext", "localcontext", "flags"}
 	for _, src := range s.cfg.Sources {

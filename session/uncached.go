@@ -78,9 +78,6 @@ func escaped(o *seen) string {
 
 // leftRunning is what goes on after the cell.
 func leftRunning(o *seen) string {
-	if len(o.captured.Running) > 0 && strings.HasSuffix(o.captured.Running[0], " open") {
-		return "left " + o.captured.Running[0] + ": not cached"
-	}
 	if len(o.captured.Running) > 0 {
 		return "left " + o.captured.Running[0] + " running: not cached"
 	}

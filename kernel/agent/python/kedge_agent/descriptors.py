@@ -38,7 +38,7 @@ class Descriptors:
         self._before = _now() if not _OPENERS.isdisjoint(words) or {"os", "open"} <= words else None
 
     def left(self) -> list[str]:
-        """What it has left open, for people."""
+        """Why it may not be cached: what it has left open."""
         before, self._before = self._before, None
         if before is None:
             return []
@@ -47,7 +47,7 @@ class Descriptors:
             for obj in gc.get_objects():  # what a file or a socket owns is theirs
                 if issubclass(type(obj), (io.FileIO, socket.socket)):  # asks no object of the program
                     new.pop(_number(obj), None)
-        return ["a descriptor open"] if new else []
+        return ["left a descriptor open"] if new else []
 
 
 def _number(obj: io.FileIO | socket.socket) -> int:

@@ -147,7 +147,8 @@ class Agent:
         hidden += self.history.changed() + (["set the name of categories of an earlier cell"] if renamed else [])
         if "modules" in self._imports:  # of sys
             hidden += [f"put {m} into sys.modules" for m in new if m not in modules]
-        refused = hidden + self._natives.after() + widgets.refused(self._widgets) + self._asks
+        refused = (hidden + self._natives.after() + widgets.refused(self._widgets) + self._asks
+                   + self._descriptors.left())
         reply.update(
             deleted=sorted(set(self._ids) - set(user)) + left.deleted, bound=[n for n in user if n in changed],
             modules=modules,
@@ -159,8 +160,7 @@ class Agent:
             refused=refused, hidden=bool(hidden), texts=texts.taken(), folder=self._folder,
             placed=self._placed or self.lookups.placed,
             distributions=distributions, classes=sorted(classes), result=shown, definitions=left.definitions,
-            running=running.threads(self.ns, self._threads) + running.tasks(self.ns) + self.outside.hooks()
-            + self._descriptors.left(),
+            running=running.threads(self.ns, self._threads) + running.tasks(self.ns) + self.outside.hooks(),
             ambient=[{"name": n, "state": base64.b64encode(s).decode()} for n, s in sorted(states.items())])
         return reply
 
