@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import base64
-import importlib
 import os
 import sys
 from collections.abc import Callable
@@ -192,10 +191,11 @@ class Agent:
         if content.get("entered") is not None:
             texts.enter(content["entered"], int(self.shell.execution_count))
         try:
+            folder = os.getcwd()
             undo.append(self.outside.lead(states))
             with self.shell.builtin_trap:  # libraries ask get_ipython, while imported, where they are
                 for name in content.get("modules") or []:
-                    importlib.import_module(name)
+                    importing.load(name, folder)
                 self._groups(content.get("groups") or [], gone, values)
                 undo.append(widgets.reopen(content.get("widgets") or []))
             outer = {n: values.pop(n) for n in list(values) if places.is_pseudo(n)}

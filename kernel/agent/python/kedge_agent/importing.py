@@ -8,6 +8,7 @@ so are the distributions in a folder, where something looked for them.
 from __future__ import annotations
 
 import ctypes
+import importlib
 import importlib.machinery
 import os
 import sys
@@ -119,6 +120,21 @@ def watch(imported: Callable[[types.ModuleType], None],
 
     exec_module.__code__ = exec_module.__code__.replace(co_filename="<frozen importlib._bootstrap_external>")
     loader.exec_module = wraps(plain)(exec_module)  # type: ignore[method-assign]
+
+
+def load(name: str, folder: str) -> None:
+    """Import a module; where it is not found, with folder as the working folder, which cells may have left since."""
+    try:
+        importlib.import_module(name)
+    except ModuleNotFoundError as err:
+        if err.name != name.partition(".")[0]:
+            raise
+        here = os.getcwd()
+        os.chdir(folder)
+        try:
+            importlib.import_module(name)
+        finally:
+            os.chdir(here)
 
 
 def importable(name: str) -> bool:
