@@ -3,6 +3,8 @@ package session
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
+	"slices"
 
 	"kedge/kernel"
 )
@@ -74,6 +76,20 @@ func (s *Session) shown() []string {
 		ids = append(ids, id)
 	}
 	return ids
+}
+
+// showAgain changes the outputs of earlier cells that have a display id of
+// these outputs: whoever shows something under an id that is there updates it.
+func (s *Session) showAgain(outputs []json.RawMessage, ids map[int]string) error {
+	var updates []kernel.Update
+	for _, i := range slices.Sorted(maps.Keys(ids)) {
+		u := kernel.Update{DisplayID: ids[i]}
+		if err := json.Unmarshal(outputs[i], &u); err != nil {
+			return fmt.Errorf("read outputs: %w", err)
+		}
+		updates = append(updates, u)
+	}
+	return s.update(updates)
 }
 
 // update changes outputs of earlier cells as a cell asked.

@@ -402,6 +402,9 @@ func (s *Session) restore(ctx context.Context, cell notebook.CodeCell, count int
 		return fmt.Errorf("write widgets: %w", err)
 	}
 	s.closed = append(s.closed, again(models)...)
+	if err := s.showAgain(outputs, displays); err != nil {
+		return err
+	}
 	s.show(cell.Index, displays)
 	s.pass(cell, count, t)
 	s.restored = true
