@@ -1,6 +1,7 @@
 package cellgraph
 
 import (
+	"cmp"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -23,9 +24,11 @@ type World interface {
 }
 
 // Verdict is the answer of a look-up: the trace that holds, or why none does.
+// Near is then the newest that holds but for observations of [KindMates].
 type Verdict struct {
-	Hit *Trace
-	Why string
+	Hit  *Trace
+	Near *Trace
+	Why  string
 }
 
 // Look finds, among the traces of a cell's code (newest first), the newest
@@ -35,9 +38,12 @@ func Look(traces []Trace, state *State, world World) Verdict {
 	verdict := Verdict{Why: "never run"}
 	for i := range traces {
 		t := &traces[i]
-		why := differs(t, state, world)
+		why, near := differs(t, state, world)
 		if why == "" {
 			return Verdict{Hit: t}
+		}
+		if near && verdict.Near == nil {
+			verdict.Near = t
 		}
 		if i == 0 {
 			verdict.Why = why
@@ -53,10 +59,11 @@ func Settle(t *Trace, world World) {
 	}
 }
 
-// differs names the first observation of t that no longer holds, or "".
-func differs(t *Trace, state *State, world World) string {
+// differs names the first observation of t that no longer holds, or "". near
+// says that all that do not are of [KindMates].
+func differs(t *Trace, state *State, world World) (why string, near bool) {
 	if t.Uncached != "" {
-		return t.Uncached
+		return t.Uncached, false
 	}
 	for _, o := range t.Observed {
 		var now Observation
@@ -67,6 +74,11 @@ func differs(t *Trace, state *State, world World) string {
 			now = state.ObserveNames(strings.Split(o.Name, "\n"))
 		case KindGroup:
 			now = state.ObserveGroup(o.Name)
+		case KindMates:
+			if now = state.ObserveMates(strings.Split(o.Name, "\n")); !same(now.ID, o.ID) {
+				why, near = cmp.Or(why, change(o, now)), true
+				continue
+			}
 		case KindAmbient:
 			now = state.ObserveAmbient(o.Name)
 		case KindStep:
@@ -82,10 +94,10 @@ func differs(t *Trace, state *State, world World) string {
 			}
 		}
 		if !same(now.ID, o.ID) {
-			return change(o, now)
+			return change(o, now), false
 		}
 	}
-	return ""
+	return why, near
 }
 
 // change says in one line what an observation was and is.
@@ -117,7 +129,7 @@ func change(was, now Observation) string {
 		return was.Name + " state changed"
 	case was.ID == unknown || now.ID == unknown:
 		return was.Name + " could not be compared: its value is not in the store"
-	case was.Kind == KindNames || was.Kind == KindGroup:
+	case was.Kind == KindNames || was.Kind == KindGroup || was.Kind == KindMates:
 		return sharing(was, now)
 	case was.Kind == KindStep:
 		return "step " + was.Name + ", named in prev:, had another effect"

@@ -52,6 +52,23 @@ func stateWith(groups ...cellgraph.Group) *cellgraph.State {
 	return s
 }
 
+// TestLookFindsWhatIsNear: a trace is near if nothing but names that its cell left as they were differs.
+func TestLookFindsWhatIsNear(t *testing.T) {
+	recorded, now := stateWith(group("3", "b", "rows"), group("1", "k")), stateWith(group("4", "b", "rows"), group("1", "k"))
+	mates := recorded.ObserveMates([]string{"b", "rows"})
+	near := trace("c", []cellgraph.Observation{mates, recorded.Observe("k")}, cellgraph.Effect{})
+	far := trace("c", []cellgraph.Observation{mates, recorded.Observe("rows")}, cellgraph.Effect{})
+	if v := cellgraph.Look([]cellgraph.Trace{near}, recorded, nil); v.Hit == nil || v.Near != nil {
+		t.Errorf("Look = %+v, want a hit", v)
+	}
+	if v := cellgraph.Look([]cellgraph.Trace{far, near}, now, nil); v.Hit != nil || v.Near == nil || len(v.Near.Observed) != 2 || v.Near.Observed[1].Name != "k" {
+		t.Errorf("Look = %+v, want no hit and the second to be near", v)
+	}
+	if v := cellgraph.Look([]cellgraph.Trace{far}, now, nil); v.Hit != nil || v.Near != nil {
+		t.Errorf("Look = %+v, want nothing", v)
+	}
+}
+
 func TestLook(t *testing.T) {
 	base := stateWith(group("3", "threshold"))
 	reads := []cellgraph.Observation{base.Observe("threshold")}

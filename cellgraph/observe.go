@@ -81,6 +81,27 @@ func (s *State) ObserveGroup(name string) Observation {
 	return o
 }
 
+// ObserveMates says who shares with each of names, and what all of them reach:
+// what a cell depends on that left them as they were but bound others to parts
+// of what some hold, for its effect holds them all.
+func (s *State) ObserveMates(names []string) Observation {
+	o := Observation{Kind: KindMates, Name: strings.Join(names, "\n")}
+	parts := []string{"mates"}
+	for _, name := range names {
+		g := s.ObserveGroup(name)
+		if g.ID == unknown {
+			o.ID = unknown
+			return o
+		}
+		parts = append(parts, name, g.ID.String())
+	}
+	o.ID = Combine(parts...)
+	return o
+}
+
+// Is reports whether o and other say that something is one and the same.
+func (o Observation) Is(other Observation) bool { return same(o.ID, other.ID) }
+
 // Mates are the names that share with name, itself included, sorted; nil if it is not bound.
 func (s *State) Mates(name string) []string {
 	if thing, ok := s.opaque[name]; ok {

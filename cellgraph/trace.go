@@ -14,6 +14,7 @@ const (
 	KindName    Kind = "name"    // a name of the user's namespace, by itself
 	KindNames   Kind = "names"   // several names taken together: which of them share, and what
 	KindGroup   Kind = "group"   // all names that share with a name that the cell changes in place
+	KindMates   Kind = "mates"   // names that share and that the cell left as they were, though its effect holds them
 	KindFile    Kind = "file"    // content of a regular file; path relative to the volume, or absolute outside it
 	KindStat    Kind = "stat"    // existence and type of a path
 	KindMode    Kind = "mode"    // the permissions that a file has before it is written again

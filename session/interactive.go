@@ -145,6 +145,9 @@ func (n *Interactive) Begin(ctx context.Context, cell notebook.CodeCell) (Answer
 	n.last = now
 	if why == "" {
 		verdict := s.look(ctx, cell)
+		if verdict.Near != nil {
+			verdict = s.graft(ctx, cell, verdict)
+		}
 		why = verdict.Why
 		if caller.Err() != nil {
 			return Answer{}, context.Cause(caller)

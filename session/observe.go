@@ -118,8 +118,16 @@ func (s *Session) names(o *seen, e *cellgraph.Effect) []cellgraph.Observation {
 	if len(bound) > 1 {
 		list = append(list, s.state.ObserveNames(bound))
 	}
+	var beside []string // names that the cell did not look at, whose values the effect holds
+	after := s.state.Clone()
+	after.Apply(cellgraph.Trace{Effect: *e})
 	for _, name := range slices.Sorted(maps.Keys(e.InPlace())) {
-		if now := s.state.Observe(name); !now.ID.IsZero() && !slices.Contains(bound, name) {
+		now := s.state.Observe(name)
+		switch {
+		case now.ID.IsZero() || slices.Contains(bound, name):
+		case s.left(o, after, s.state.Mates(name)):
+			beside = append(beside, name)
+		default:
 			list, bound = append(list, now), append(bound, name) // what the effect holds of it is more than the cell made
 		}
 	}
@@ -128,14 +136,40 @@ func (s *Session) names(o *seen, e *cellgraph.Effect) []cellgraph.Observation {
 		touched[name] = true
 	}
 	seen := map[string]bool{}
-	for _, name := range bound {
+	for _, name := range slices.Concat(bound, beside) {
 		mates := s.state.Mates(name)
-		if (o.reads.Exports || slices.ContainsFunc(mates, func(n string) bool { return touched[n] })) && !seen[mates[0]] {
-			seen[mates[0]] = true
+		if seen[mates[0]] || !o.reads.Exports && !slices.ContainsFunc(mates, func(n string) bool { return touched[n] }) {
+			continue
+		}
+		seen[mates[0]] = true
+		if s.left(o, after, mates) {
+			list = append(list, s.state.ObserveMates(mates))
+		} else {
 			list = append(list, s.state.ObserveGroup(name))
 		}
 	}
 	return list
+}
+
+// left reports whether the cell left names that share as they were, but for
+// those that it bound anew or unbound and whose values it did not look at.
+func (s *Session) left(o *seen, after *cellgraph.State, mates []string) bool {
+	if o.reads.Exports {
+		return false
+	}
+	var same []string
+	for _, name := range mates {
+		_, opaque := s.state.IsOpaque(name)
+		switch {
+		case opaque:
+			return false
+		case !slices.Contains(o.captured.Bound, name) && !slices.Contains(o.captured.Deleted, name):
+			same = append(same, name)
+		case slices.Contains(o.read(), name):
+			return false
+		}
+	}
+	return s.state.ObserveNames(same).Is(after.ObserveNames(same))
 }
 
 // ambient observes every adapter; a stream only if the cell moved it, or if the

@@ -78,6 +78,7 @@ type Session struct {
 	cfg         Config
 	volume      *volume
 	world       *world
+	parts       *parter
 	state       *cellgraph.State                // what the cells so far have done
 	leftover    leftovers                       // of all runs under this path
 	outputs     map[string]cellgraph.Digest     // cell id → blob of its outputs
@@ -120,7 +121,7 @@ func Open(ctx context.Context, cfg Config) (*Session, error) {
 	}
 	cfg.Stateless = declared
 	parts := &parter{ctx: ctx, store: cfg.Store, found: map[cellgraph.Digest][]cellgraph.Part{}}
-	s := &Session{cfg: cfg, volume: v, state: cellgraph.NewState(parts), live: cellgraph.NewState(parts), executed: map[int]bool{}, told: map[int]bool{},
+	s := &Session{cfg: cfg, volume: v, parts: parts, state: cellgraph.NewState(parts), live: cellgraph.NewState(parts), executed: map[int]bool{}, told: map[int]bool{},
 		prior: map[string]cellgraph.FileChange{}, changed: newChanges(),
 		outputs: map[string]cellgraph.Digest{}, displays: map[string][]shownAt{}, widgets: map[string]json.RawMessage{}, writer: newWriter(), watch: newWatch(), blind: cfg.Blind}
 	s.world = &world{ctx: ctx, store: cfg.Store, volume: v, state: s.state, modules: cfg.Modules,
@@ -290,6 +291,9 @@ func (s *Session) cell(ctx context.Context, cell notebook.CodeCell, count int, f
 		if s.step(cell.Step).Cache != "disabled" {
 			verdict = s.look(ctx, cell)
 		}
+		if verdict.Near != nil && s.ready(ctx) == nil && s.bring(ctx, count) == nil {
+			verdict = s.graft(ctx, cell, verdict)
+		}
 		if verdict.Hit != nil {
 			err := s.restore(ctx, cell, count, *verdict.Hit)
 			if err == nil {
@@ -338,8 +342,7 @@ func (s *Session) look(ctx context.Context, cell notebook.CodeCell) cellgraph.Ve
 	v := cellgraph.Look(traces, s.state, s.world)
 	if v.Hit != nil {
 		v.Hit = v.Hit.In(cell.ID, cell.Step)
-		why := cmp.Or(s.tainted(ctx, v.Hit), s.definesAgain(v.Hit), s.repeatable(ctx, v.Hit), expired(cell, v.Hit.Created, s.world.now()))
-		if why != "" {
+		if why := s.unusable(ctx, cell, v.Hit); why != "" {
 			v = cellgraph.Verdict{Why: why}
 		}
 	}
@@ -353,6 +356,11 @@ func (s *Session) look(ctx context.Context, cell notebook.CodeCell) cellgraph.Ve
 		}
 	}
 	return v
+}
+
+// unusable says why a trace that holds cannot be used, or "".
+func (s *Session) unusable(ctx context.Context, cell notebook.CodeCell, t *cellgraph.Trace) string {
+	return cmp.Or(s.tainted(ctx, t), s.definesAgain(t), s.repeatable(ctx, t), expired(cell, t.Created, s.world.now()))
 }
 
 // definesAgain says why a hit cannot be used: it would make a class that is

@@ -231,6 +231,18 @@ func (c *Client) After(ctx context.Context, spool string, mates []string, result
 	return r, c.call(ctx, "kedge_after", map[string]any{"spool": spool, "mates": mates, "result": result}, &r)
 }
 
+// Graft captures into the file at spool what the groups with the names in known
+// or bound would be if those in bound had the values that record gives them:
+// parts of what those in known hold, or what is new. Of the names in known the
+// kernel holds what is recorded, those in gone count as unbound. The kernel stays as it is.
+func (c *Client) Graft(ctx context.Context, record []Load, known, bound, gone []string, spool string) ([]Group, error) {
+	var r struct {
+		Groups []Group `json:"groups"`
+	}
+	content := map[string]any{"groups": record, "known": known, "bound": bound, "gone": gone, "spool": spool}
+	return r.Groups, c.call(ctx, "kedge_graft", content, &r)
+}
+
 // Apply lays captured state over the kernel. It returns the execution count of
 // the cell in r.Entered.
 func (c *Client) Apply(ctx context.Context, r Restore) (count int, err error) {

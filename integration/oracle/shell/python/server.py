@@ -211,9 +211,12 @@ class Server:
         self.kernel = kernel(self.sent)
         self.stash.fill(SEED, warm(self.kernel.shell), libraries, sys.modules["kedge_agent.named"].find)
         if libraries:
-            sys.modules["numpy.random"] = sys.meta_path[0].holder["numpy.random"].modules["numpy.random"]
-            sys.modules["kedge_agent.ambient"].STREAMS["numpy.random"].start()
-            del sys.modules["numpy.random"]
+            for name, watch in sys.modules["kedge_agent.ambient"].AT_ONCE.items():
+                watched = {n: sys.meta_path[0].holder[n].modules[n] for n in (name, "pandas._config")}
+                sys.modules.update(watched)
+                watch()
+                for n in watched:
+                    del sys.modules[n]
         # A collection in a child would otherwise write to every page of the parent's objects.
         gc.collect()
         gc.freeze()

@@ -28,6 +28,13 @@ class Memory:
         return same, (pickle.PickleBuffer(np.frombuffer(self.holder, dtype="u1")),)
 
 
+    def start(self) -> int:
+        """Where the memory begins."""
+        if issubclass(type(self.holder), sys.modules["numpy"].ndarray):
+            return address(self.holder)
+        return address(sys.modules["numpy"].frombuffer(self.holder, dtype="u1"))
+
+
 def _bytes(arr: Any) -> pickle.PickleBuffer:
     """The memory of a contiguous array."""
     flat = sys.modules["numpy"].ndarray.reshape(sys.modules["numpy"].asarray(arr), -1, order="A").view("u1")

@@ -5,6 +5,8 @@ import gc
 import sys
 from typing import Any
 
+from . import linked, live
+
 _OWN = {"_mgr", "_attrs", "_flags", "_name", "_item_cache", "_is_copy", "_cacher",
         "_typ", "_metadata", "attrs"}
 _FLAT = {"string", "bytes", "integer", "floating", "boolean", "mixed-integer-float", "date", "datetime"}
@@ -146,8 +148,9 @@ class Owners:
     Blocks whose sharing can be seen share memory after a restore too, with what pandas needs to copy on write.
     """
 
-    def __init__(self, plain: set[Any]) -> None:
+    def __init__(self, plain: set[Any], where: live.Live) -> None:
         self._plain, self._claimed, self._keep = plain, set(), []  # type: ignore
+        self._live = where
 
     def own(self, values: Any) -> tuple[Any, bool]:
         """(values, or a copy that shares memory with nothing else; whether sharing can be seen)."""
@@ -162,15 +165,23 @@ class Owners:
         self._claimed |= keys
         return values, False
 
+    def _placement(self, place: Any) -> Any:
+        """A copy: frames made of one another have it in common, which nobody sees, and not after a restore."""
+        made = slice(place.start, place.stop, place.step) if type(place) is slice else place.copy()
+        self._keep.append(made)
+        return made
+
     def reduce(self, obj: Any) -> Any:
         """The reduction of a block or an Index."""
         made = obj.__reduce__()
         if is_block(obj):
             values, seen = self.own(made[1][0])
-            if seen and getattr(obj, "refs", None) is not None:
-                return make_block, (values, obj.mgr_locs.as_slice if obj.mgr_locs.is_slice_like
-                                    else obj.mgr_locs.as_array, obj.ndim, obj.refs)
-            return (made[0], (values, *made[1][1:]), *made[2:])
+            where, linked_too = self._placement(made[1][1]), getattr(obj, "refs", None) is not None
+            if seen and linked_too:
+                return make_block, (values, where, obj.ndim, obj.refs)
+            if lazy() and linked_too and len(made) == 2:
+                return linked.reduce(obj, made, values, where, self._live)
+            return (made[0], (values, where, *made[1][2:]), *made[2:])
         args = made[1]
         if len(args) == 2 and isinstance(args[1], dict) and "data" in args[1]:
             return (made[0], (args[0], {**args[1], "data": self.own(args[1]["data"])[0]}), *made[2:])

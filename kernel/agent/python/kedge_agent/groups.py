@@ -93,6 +93,15 @@ def children(obj: Any, ns: dict[str, Any]) -> Iterable[Any]:
     return gc.get_referents(obj)
 
 
+def _attributes(obj: Any, kind: type, held: Iterable[Any]) -> Iterable[int]:
+    """The address of the dict of obj, if that is among what it holds: it is made when somebody looks at it."""
+    if kind.__dictoffset__ and kind is not types.FunctionType and any(type(x) is dict for x in held):
+        try:
+            yield id(object.__getattribute__(obj, "__dict__"))
+        except AttributeError:
+            return
+
+
 def owned_keys(values: Any) -> tuple[set[Hashable], bool]:
     """(keys of what values of pandas consist of, whether some are views of a part of their memory)."""
     keys: set[Hashable] = set()
@@ -162,6 +171,7 @@ class Reach:
         visited: set[int] = set()
         leaves: dict[type, bool] = {}
         numbers: set[type] = set()
+        attributes: set[int] = set()  # addresses of the dicts of instances, whose keys are interned in any case
         ns, watch = self._ns, self._watch
         while stack:
             obj = stack.pop()
@@ -206,7 +216,7 @@ class Reach:
                 raise TooLarge(f"more than {_LIMIT} objects")
             if kind is types.FunctionType and obj.__globals__ is not ns and functions.by_name(obj):
                 continue
-            if issubclass(kind, dict):  # gc leaves out the keys if all of them are strings
+            if issubclass(kind, dict) and id(obj) not in attributes:  # gc leaves out keys that are all strings
                 for key in dict.__iter__(obj):
                     if type(key) is str:
                         self._text(key)
@@ -215,7 +225,9 @@ class Reach:
                 self.seen.add(id(obj))
             known = frames.parts(obj)
             if known is None:
-                stack.extend(children(obj, ns))
+                held = children(obj, ns)
+                attributes.update(_attributes(obj, kind, held))
+                stack.extend(held)
                 continue
             stack.extend(known[0])
             stack.extend(self._own(list(known[1])))

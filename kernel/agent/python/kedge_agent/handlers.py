@@ -14,6 +14,7 @@ from . import (
     categories,
     descriptors,
     environ,
+    grafting,
     groups,
     history,
     importing,
@@ -168,6 +169,20 @@ class Agent:
         self._start()
         table = {**self.user(), **self.outside.table()}
         return self._saver.save(set(content["names"]) & table.keys(), table, content["spool"])
+
+    def graft(self, content: dict[str, Any]) -> dict[str, Any]:
+        """kedge_graft."""
+        self._start()
+
+        def recorded() -> dict[str, Any]:
+            values: dict[str, Any] = {}
+            for group in content["groups"]:
+                values.update(self._read(group))
+            return values
+
+        user = {n: v for n, v in {**self.user(), **self.outside.table()}.items() if n not in content["gone"]}
+        names = content["known"], content["bound"]
+        return {"groups": grafting.graft(self.live, recorded, *names, user, content["spool"])}
 
     def _shows(self, user: dict[str, Any]) -> dict[str, Any] | None:
         """What the last cell showed: None for nothing, the name whose value it is, or {} for something else."""
@@ -348,7 +363,7 @@ def register(kernel: Any) -> None:
     agent = Agent(kernel)
     environ.install()
     importing.install()
-    importing.watch(agent.outside.imported, {"numpy.random": ambient.STREAMS["numpy.random"].start})
+    importing.watch(agent.outside.imported, ambient.AT_ONCE)
 
     def handler(name: str, act: Callable[[dict[str, Any]], dict[str, Any]]) -> Any:
         async def handle(stream: Any, ident: Any, parent: dict[str, Any]) -> None:
@@ -359,6 +374,6 @@ def register(kernel: Any) -> None:
             kernel.session.send(stream, f"kedge_{name}_reply", reply, parent, ident=ident)
         return handle
 
-    for name in ("ping", "normalise", "before", "after", "digest", "apply", "execution"):
+    for name in ("ping", "normalise", "before", "after", "digest", "graft", "apply", "execution"):
         kernel.shell_handlers[f"kedge_{name}"] = handler(name, getattr(agent, name))
     kernel.control_handlers["kedge_ping"] = handler("ping", agent.ping)

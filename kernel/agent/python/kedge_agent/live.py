@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import os
 import types
 import weakref
 from collections.abc import Callable, Container, Iterator
@@ -29,6 +30,8 @@ class Live:
         self._tokens: dict[int, tuple[str, weakref.ref[type]]] = {}
         self._numbers: dict[str, int] = {}
         self.journal: list[tuple[type, dict[str, Any]]] | None = None  # classes changed, as they were
+        self.sharers: dict[int, Any] = {}  # of pandas' blocks, by token, see linked.py
+        self.salt = os.urandom(8).hex()  # of the tokens given here
 
     def find(self, token: str) -> type | None:
         """The class of a token, if it is alive."""

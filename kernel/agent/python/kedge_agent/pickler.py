@@ -7,7 +7,7 @@ import mmap
 import pickle
 import sys
 import types
-from collections.abc import Callable, Hashable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from typing import Any, BinaryIO
 
 from . import (
@@ -45,7 +45,7 @@ class Pickler(pickle.Pickler):
         self._live = where
         self._arrays = arrays.Arrays(plain)
         self._tensors = tensors.Tensors(self._arrays)
-        self._owners = frames.Owners(plain)
+        self._owners = frames.Owners(plain, where)
         self._memories: arrow.Memories = getattr(plain, "memories", arrow.Memories(()))
         self._spaces: dict[int, functions.Globals] = {}
         self.last: Any = None  # what was being pickled, if that fails
@@ -150,9 +150,13 @@ class SetPickler(Pickler):
 class Unpickler(pickle.Unpickler):
     """Reads what SetPickler wrote."""
 
+    def __init__(self, *args: Any, twins: Sequence[Any], **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._twins = twins
+
     def persistent_load(self, pid: Any) -> Any:
-        """The set itself."""
-        return pid
+        """The set itself; for a number, the twin with it (see grafting.py)."""
+        return self._twins[pid] if type(pid) is int else pid
 
     def find_class(self, module: str, name: str) -> Any:
         """Nothing is found by name in the notebook: it may not be there yet, or another."""
@@ -197,7 +201,8 @@ class Sink:
 
 
 def dump(values: dict[str, Any], where: live.Live, plain: set[Hashable], sink: Any,
-         layouts: bool = False, interned: Iterable[str] = ()) -> tuple[list[Any], bool]:
+         layouts: bool = False, interned: Iterable[str] = (),
+         make: Callable[..., Pickler] | None = None) -> tuple[list[Any], bool]:
     """Write a stream; (out-of-band buffers as flat memoryviews, whether to compare with the values as they were).
 
     Where the values hold interned strings, a pickle that makes those goes before them; its memo is theirs.
@@ -214,7 +219,7 @@ def dump(values: dict[str, Any], where: live.Live, plain: set[Hashable], sink: A
         buffers.append(raw)
         return False
 
-    pickler = (SetPickler if layouts else Pickler)(sink, where, keep, plain)
+    pickler = (make or (SetPickler if layouts else Pickler))(sink, where, keep, plain)
     try:
         if interned:
             texts = sorted(interned)
@@ -257,11 +262,11 @@ def digest(cls: type, where: live.Live) -> str:
     return sink.hash.hexdigest()
 
 
-def load(file: Any, buffers: list[Any], where: live.Live) -> dict[str, Any]:
+def load(file: Any, buffers: list[Any], where: live.Live, twins: Sequence[Any] = ()) -> dict[str, Any]:
     """Unpickle through a trampoline in the namespace, which formulas look into."""
     hop = types.FunctionType((lambda f: f()).__code__, where.ns)
     live.push(where)
-    unpickler = Unpickler(file, buffers=buffers)
+    unpickler = Unpickler(file, buffers=buffers, twins=twins)
     try:
         found = hop(unpickler.load)
         return hop(unpickler.load) if found is None else found

@@ -70,6 +70,10 @@ class Walk:
             self._pair(*self._stack.pop())
         self._overlaps()
 
+    def twins(self) -> list[tuple[Any, Any]]:
+        """The objects met so far that have an identity, each with what came back in its place."""
+        return [(a, b) for a, b in self._keep if self._back.get(id(b)) == id(a)]
+
     def _need(self, ok: bool, path: str, why: str) -> None:
         if not ok:
             raise Differs(f"{path} {why}")

@@ -36,7 +36,7 @@ class Saver:
         lost: dict[str, dict[str, Any]] = {}
         named.find()
         while wanted - set(lost) or apart:
-            task = _Task(self.live, wanted, user, spool, apart, {n for g in saved for n in g["names"]} | set(lost))
+            task = Task(self.live, wanted, user, spool, apart, {n for g in saved for n in g["names"]} | set(lost))
             names = sorted(wanted - set(lost))
             try:
                 for message in self._messages(task):
@@ -70,7 +70,7 @@ class Saver:
                 one["open"] = known[first]
 
     @staticmethod
-    def _messages(task: _Task) -> Iterable[dict[str, Any]]:
+    def _messages(task: Task) -> Iterable[dict[str, Any]]:
         """What the task reports, from a fork if it takes one."""
         found: list[dict[str, Any]] = []
         try:
@@ -108,7 +108,7 @@ class Saver:
             return str(err)
 
 
-class _Task:
+class Task:
     """One capture, in a fork or here."""
 
     def __init__(self, where: live.Live, wanted: set[str], user: dict[str, Any], spool: str, apart: dict[str, Any],
@@ -121,18 +121,22 @@ class _Task:
         with open(self._spool, "r+b") as file:
             file.seek(0, os.SEEK_END)
             forked.deny()
-            parts = groups.partition(self._user, self._live.ns)
-            due, tokens, definitions = self._due(parts)
-            report({"tokens": tokens, "definitions": definitions})
-            for names in due:
-                report({"begin": names})
-                try:
-                    report({"group": self._group(file, names, parts, self._user)})
-                except Exception as err:
-                    file.seek(0, os.SEEK_END)
-                    report({"lost": names, "why": str(err), "slow": sorted(self._live.slow)})
-            if self._apart:
-                self._beside(report, file)
+            self.fill(report, file)
+
+    def fill(self, report: Report, file: Any) -> None:
+        """Write the groups into file, which is the spool, and report them. Runs in a fork."""
+        parts = groups.partition(self._user, self._live.ns)
+        due, tokens, definitions = self._due(parts)
+        report({"tokens": tokens, "definitions": definitions})
+        for names in due:
+            report({"begin": names})
+            try:
+                report({"group": self._group(file, names, parts, self._user)})
+            except Exception as err:
+                file.seek(0, os.SEEK_END)
+                report({"lost": names, "why": str(err), "slow": sorted(self._live.slow)})
+        if self._apart:
+            self._beside(report, file)
 
     def _beside(self, report: Report, file: Any) -> None:
         """Report what of apart shares with nothing and can be saved."""

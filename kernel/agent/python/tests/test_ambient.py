@@ -109,7 +109,7 @@ def test_a_setting_taken_back_leaves_nothing(shell):  # noqa: F811
     first, other = shell(), shell()
     first.cell("import pandas as pd, os\npd.set_option('display.max_rows', 4); os.environ['X'] = '1'")
     _, after = first.cell("pd.reset_option('display.max_rows'); del os.environ['X']")
-    assert {"name": "pandas.options", "state": ""} in after["ambient"]
+    assert {"name": "pandas", "state": ""} in after["ambient"]
     other.restore(first)
     assert other.run("", "(pd.get_option('display.max_rows'), 'X' in os.environ)") == "(60, False)"
 

@@ -30,6 +30,7 @@ from . import (
     logs,
     numpy_options,
     numpy_random,
+    pandas_display,
     pandas_options,
     plotly_defaults,
     polars_config,
@@ -50,11 +51,14 @@ from . import (
 # In the order in which they are restored: what changes others comes first.
 ADAPTERS: dict[str, Any] = {a.NAME: a for a in (
     environ, cwd, sys_path, settings, extensions, autoreload, ipython_settings, futures, backend, inline,
-    ipython_config, hidden_names, rcparams, colours, library_settings, numpy_options, pandas_options, polars_config,
-    plotly_defaults, tqdm_pandas, sqlite_dates, torch_defaults, logs, captured_warnings, warning_filters, registries,
-    decimal_flags, process, sklearn_shown, python_random, numpy_random, torch_random)}
+    ipython_config, hidden_names, rcparams, colours, library_settings, numpy_options, pandas_options, pandas_display,
+    polars_config, plotly_defaults, tqdm_pandas, sqlite_dates, torch_defaults, logs, captured_warnings, warning_filters,
+    registries, decimal_flags, process, sklearn_shown, python_random, numpy_random, torch_random)}
 
 STREAMS: dict[str, Any] = {n: a for n, a in ADAPTERS.items() if hasattr(a, "settle")}
+
+# What is called when a module has just been imported.
+AT_ONCE = {"numpy.random": STREAMS["numpy.random"].start, "pandas": pandas_display.watch}
 
 WATCHED: dict[str, Any] = {n: a for n, a in ADAPTERS.items() if hasattr(a, "touched")}
 

@@ -1,4 +1,7 @@
-"""Pandas' options, as differences from their defaults; functions among them are kept by the place of pandas."""
+"""Pandas' options, as differences from their defaults; functions among them are kept by the place of pandas.
+
+This adapter has those that decide what pandas computes, pandas_display the others.
+"""
 from __future__ import annotations
 
 import pickle
@@ -8,29 +11,41 @@ from typing import Any
 from . import canonical
 
 NAME = "pandas.options"
+DECIDING = ("compute", "future", "mode")  # sections
 
 
-def _registered() -> dict[str, Any]:
-    if not hasattr(sys.modules.get("pandas"), "get_option"):  # not loaded, or not to the end
+def loaded() -> bool:
+    """Whether pandas is loaded to its end."""
+    return hasattr(sys.modules.get("pandas"), "get_option")
+
+
+def _registered(deciding: bool | None = None) -> dict[str, Any]:
+    """The options by name: those that decide, the others, or all."""
+    if not loaded():
         return {}
-    return sys.modules["pandas._config"].config._registered_options
+    options = sys.modules["pandas._config"].config._registered_options
+    return {k: o for k, o in options.items() if deciding is None or (k.partition(".")[0] in DECIDING) is deciding}
 
 
 def _place(key: str) -> tuple[dict[str, Any], str]:
     """The table that holds an option, and its name there."""
-    place = sys.modules["pandas._config"].config._global_config
+    place: dict[str, Any] = sys.modules["pandas._config"].config._global_config
     *path, last = key.split(".")
     for part in path:
-        place = place[part]
+        place = dict.__getitem__(place, part)
     return place, last
 
 
-def changed() -> dict[str, Any]:
+def _value(key: str) -> Any:
+    place, last = _place(key)
+    return dict.__getitem__(place, last)
+
+
+def changed(deciding: bool | None = None) -> dict[str, Any]:
     """The options that differ, in order of names."""
     found = {}
-    for key, option in sorted(_registered().items()):
-        place, last = _place(key)
-        value = place[last]
+    for key, option in sorted(_registered(deciding).items()):
+        value = _value(key)
         if value is not option.defval and repr(value) != repr(option.defval):
             found[key] = value
     return found
@@ -43,25 +58,34 @@ def default(key: str) -> Any:
 
 def put(key: str, value: Any) -> None:
     """Set an option, unless it is what it is."""
-    place, last = _place(key)
+    (place, last), now = _place(key), _value(key)
     option = _registered()[key]
-    if place[last] is not value and repr(place[last]) != repr(value):
-        place[last] = value
+    if now is not value and repr(now) != repr(value):
+        dict.__setitem__(place, last, value)
         if option.cb is not None:
             option.cb(key)
 
 
-def capture() -> bytes:
-    """The options that differ; empty while pandas is not loaded."""
-    found = [(k, v) for k, v in changed().items() if not callable(v)]
+def differing(deciding: bool) -> bytes:
+    """The state of one of the adapters; empty while pandas is not loaded."""
+    found = [(k, v) for k, v in changed(deciding).items() if not callable(v)]
     return canonical.dumps(found) if found else b""
+
+
+def lay(state: bytes, deciding: bool) -> None:
+    """Defaults, then the differences."""
+    import pandas  # noqa: F401
+    wanted = dict(pickle.loads(state)) if state else {}
+    for key, option in _registered(deciding).items():
+        if not callable(_value(key)):
+            put(key, wanted.get(key, option.defval))
+
+
+def capture() -> bytes:
+    """The options that decide and differ."""
+    return differing(True)
 
 
 def restore(state: bytes) -> None:
     """Defaults, then the differences."""
-    import pandas  # noqa: F401
-    wanted = dict(pickle.loads(state)) if state else {}
-    for key, option in _registered().items():
-        place, last = _place(key)
-        if not callable(place[last]):
-            put(key, wanted.get(key, option.defval))
+    lay(state, True)

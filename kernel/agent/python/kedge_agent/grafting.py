@@ -1,0 +1,122 @@
+"""Binds names as a recorded cell did to parts of what the kernel holds now.
+
+The cell bound names to values that hold parts of others, which it left as they were. The record holds all of them
+together, and some of the others, which the cell never looked at, are not what they were. What the cell did look at
+is, so each object that its new values hold is either their own, or has a twin in the kernel.
+"""
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from typing import Any
+
+from . import arrays, forked, groups, live, memory, pickler, proof, saving
+
+
+def graft(where: live.Live, read: Callable[[], dict[str, Any]], known: list[str], bound: list[str],
+          user: dict[str, Any], spool: str) -> list[dict[str, Any]]:
+    """Capture what user would be after the cell: the groups, in spool, with the names in known or bound.
+
+    read gives the recorded values; those of the names in known are the ones in user. Works in a fork, so that
+    nothing of it stays. ValueError if the record does not fit, forked.Died if the fork does not come to its end.
+    """
+    def work(report: saving.Report) -> None:
+        with open(spool, "w+b") as file:
+            forked.deny()
+            try:
+                recorded = read()
+                forked.keep(recorded)
+                table = {**user, **_values(where, recorded, known, bound, user)}
+                saving.Task(where, {*known, *bound}, table, spool, {}, set()).fill(report, file)
+            except Exception as err:
+                report({"lost": [], "why": f"{type(err).__name__}: {err}"})
+
+    found: list[dict[str, Any]] = []
+    for message in forked.run(work):
+        if "lost" in message:
+            raise ValueError(message["why"])
+        if "tokens" in message:
+            where.learn({int(i): token for i, token in message["tokens"].items()})
+        if "group" in message:
+            message["group"].pop("odd")  # what pickling changes is seen where the group is compared with the record
+            found.append(message["group"])
+    return found
+
+
+def _values(where: live.Live, recorded: dict[str, Any], known: list[str], bound: list[str],
+            user: dict[str, Any]) -> dict[str, Any]:
+    """The values of bound. proof.Differs if what is recorded of known is not what is there."""
+    _apart(where, recorded, known, bound)
+    walk = proof.Walk(where.ns)
+    walk.compare({n: user[n] for n in known}, {n: recorded[n] for n in known})
+    same = {id(recorded[n]): user[n] for n in known}
+    twins = _Twins(walk.twins())
+    values = {n: same[id(recorded[n])] if id(recorded[n]) in same else recorded[n] for n in bound}
+    mine = {n: v for n, v in values.items() if v is recorded[n]}
+    parts = groups.partition(mine, where.ns)
+    sink = io.BytesIO()
+    made = pickler.dump(mine, where, parts.plain, sink, True, set().union(*parts.interned.values()), twins.pickler)
+    sink.seek(0)
+    back = pickler.load(sink, made[0], where, twins.there)
+    forked.keep(back)
+    return {**values, **back}
+
+
+def _apart(where: live.Live, recorded: dict[str, Any], known: list[str], bound: list[str]) -> None:
+    """ValueError if a value of bound shares with one of the others what is not reached from known."""
+    keys = [set(), set(), set()]  # type: ignore[var-annotated]
+    for name, value in recorded.items():
+        reach = groups.Reach([value], where.ns)
+        keys[0 if name in bound else 1 if name in known else 2] |= reach.seen | reach.owned
+    if keys[0] & keys[2] - keys[1]:
+        raise ValueError("it shares what the cell reached in another way")
+
+
+class _Twins:
+    """What stands in the kernel for objects and memory of the record."""
+
+    def __init__(self, pairs: list[tuple[Any, Any]]) -> None:
+        self.there: list[Any] = []
+        self._numbers: dict[int, int] = {}  # address of an object of the record → where its twin is in there
+        self._memories: dict[int, int] = {}  # the same, address of memory
+        self._keep = pairs
+        for now, was in pairs:
+            self._add(self._numbers, id(was), now)
+            if issubclass(type(was), memory.numpy_arrays()) and was.nbytes:
+                self._lend(now, was)
+
+    def _add(self, table: dict[int, int], address: int, now: Any) -> None:
+        if address not in table:
+            table[address] = len(self.there)
+            self.there.append(now)
+
+    def _lend(self, now: Any, was: Any) -> None:
+        """Views of what was shows are views of what now shows, if that is as long."""
+        start, length, _ = memory.owner(was)
+        begin, size, holder = memory.owner(now)
+        if length == size and memory.address(was) - start == memory.address(now) - begin:
+            self._add(self._memories, start, holder)
+            one, other = memory.root(was), memory.root(now)
+            if one.shape == other.shape and one.strides == other.strides and one.dtype == other.dtype:
+                self._add(self._numbers, id(one), other)
+
+    def find(self, obj: Any) -> int | None:
+        """The number of the twin of obj, if it has one."""
+        if type(obj) is arrays.Memory:
+            return self._memories.get(obj.start())
+        return self._numbers.get(id(obj))
+
+    def pickler(self, *args: Any) -> pickler.SetPickler:
+        """A pickler that refers to twins by their numbers."""
+        return _Pickler(self, *args)
+
+
+class _Pickler(pickler.SetPickler):
+    def __init__(self, twins: _Twins, *args: Any) -> None:
+        super().__init__(*args)
+        self._twins = twins
+
+    def persistent_id(self, obj: Any) -> Any:
+        """The number of a twin, or what a SetPickler says."""
+        number = self._twins.find(obj)
+        return super().persistent_id(obj) if number is None else number
