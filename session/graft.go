@@ -36,8 +36,10 @@ func (s *Session) grafted(ctx context.Context, near *cellgraph.Trace) (*cellgrap
 	for _, g := range near.Effect.Groups {
 		own := both(g.Names, near.Effect.Rebound)
 		switch others := without(g.Names, own); {
-		case len(others) == 0 || len(both(others, left)) < len(others):
+		case len(both(others, left)) == 0:
 			t.Effect.Groups = append(t.Effect.Groups, g)
+		case len(both(others, left)) < len(others):
+			return nil, fmt.Errorf("%v hold what the cell changed in place", both(others, left))
 		case len(both(others, read)) > 0:
 			record, bound, known = append(record, g), append(bound, own...), append(known, both(others, read)...)
 		case len(own) > 0:

@@ -129,7 +129,6 @@ class Arrays:
         self._joined: dict[int, tuple[int, int, Any]] = getattr(seen, "joined", {})
         self._memories: dict[int, Memory] = {}
         self._plain: dict[int, tuple[Any, Any]] = {}
-        self._bases: dict[int, Any] = {}  # arrays that are reached as the base of a view only
 
     def whole(self, start: int, length: int) -> tuple[int, int, Any]:
         """(address, length, holder) of all that shares memory there; no holder where it has to be made."""
@@ -156,8 +155,7 @@ class Arrays:
         bottom = root(arr)
         if arr.dtype.hasobject or type(arr.dtype).__name__ == "StringDType":
             return self._objects(arr, bottom)
-        seen = id(arr) in self._seen or id(arr) in self._bases
-        if arr.flags.owndata and seen and arr.flags.forc and "torch" not in sys.modules:
+        if arr.flags.owndata and arr.flags.forc and "torch" not in sys.modules:
             order = "C" if arr.flags.c_contiguous else "F"
             return owned, (_bytes(arr), arr.shape, arr.dtype, order, bool(arr.flags.writeable))
         start, length, holder = owner(arr)
@@ -177,11 +175,8 @@ class Arrays:
         return view, (shared, offset, arr.shape, arr.strides, arr.dtype, bool(arr.flags.writeable))
 
     def _base(self, bottom: Any) -> bool:
-        """Whether the array at the bottom of a view can be saved as such: the user has it as the view's base."""
-        if not bottom.flags.owndata or not bottom.flags.c_contiguous or "torch" in sys.modules:
-            return False
-        self._bases[id(bottom)] = bottom
-        return True
+        """Whether the array at the bottom of a view is saved as such: the user has it as the view's base."""
+        return bool(bottom.flags.owndata and bottom.flags.c_contiguous and "torch" not in sys.modules)
 
     def _objects(self, arr: Any, bottom: Any) -> Any:
         if bottom is arr or not (bottom.flags.c_contiguous or bottom.flags.f_contiguous) or not bottom.nbytes:

@@ -151,6 +151,7 @@ class Owners:
     def __init__(self, plain: set[Any], where: live.Live) -> None:
         self._plain, self._claimed, self._keep = plain, set(), []  # type: ignore
         self._live = where
+        self._marks: dict[int, linked.Mark] = {}  # by the address of the list of who shares a memory
 
     def own(self, values: Any) -> tuple[Any, bool]:
         """(values, or a copy that shares memory with nothing else; whether sharing can be seen)."""
@@ -177,10 +178,11 @@ class Owners:
         if is_block(obj):
             values, seen = self.own(made[1][0])
             where, linked_too = self._placement(made[1][1]), getattr(obj, "refs", None) is not None
+            if lazy() and linked_too and len(made) == 2:
+                mark = self._marks.setdefault(id(obj.refs), linked.Mark()) if seen else linked.Mark()
+                return linked.reduce(obj, (made[0], values, where, obj.ndim, mark), seen, self._live)
             if seen and linked_too:
                 return make_block, (values, where, obj.ndim, obj.refs)
-            if lazy() and linked_too and len(made) == 2:
-                return linked.reduce(obj, made, values, where, self._live)
             return (made[0], (values, where, *made[1][2:]), *made[2:])
         args = made[1]
         if len(args) == 2 and isinstance(args[1], dict) and "data" in args[1]:

@@ -28,17 +28,17 @@ class Sharers:
         """Whether any block is left."""
         return any(block() is not None for block in self.refs.referenced_blocks)
 
-    def join(self, block: Any, offset: int, strides: tuple[int, ...], length: int) -> None:
-        """Block, which is new, lies at offset in a memory of length bytes."""
+    def join(self, block: Any, seen: bool, offset: int, strides: tuple[int, ...], length: int) -> None:
+        """Block, which is new, lies at offset in a memory of length bytes. seen: it has to stay where it is."""
         self.refs.add_reference(block)
         block.refs = self.refs
         values = block.values
         if type(values) is not sys.modules["numpy"].ndarray or values.dtype.hasobject or not values.nbytes:
             return
-        if self._move(block, offset, strides, length):
+        if not seen and self._move(block, offset, strides, length):
             return
         if offset or values.nbytes != length or not values.flags.forc:
-            self._parts.append((weakref.ref(block), offset, strides, length))
+            self._parts += [] if seen else [(weakref.ref(block), offset, strides, length)]
             return
         self._whole = weakref.ref(values)
         parts, self._parts = self._parts, []
@@ -69,10 +69,23 @@ def _same(a: Any, b: Any) -> bool:
     return all(a[i:i + rows].tobytes() == b[i:i + rows].tobytes() for i in range(0, len(a), rows))
 
 
-def reduce(block: Any, made: tuple[Any, ...], values: Any, columns: Any, where: live.Live) -> tuple[Any, ...]:
-    """The reduction of a block that is saved with values for columns, given its own.
+class Mark:
+    """Stands in a stream for the list of who shares one memory, where an array of the stream shows that memory."""
 
-    Where in memory it lies is no part of a digest.
+    def reduce(self) -> tuple[Any, ...]:
+        """A reducer that gives nothing: which blocks have the same is what counts."""
+        return mark, ()
+
+
+def mark() -> None:
+    """See Mark."""
+
+
+def reduce(block: Any, made: tuple[Any, ...], seen: bool, where: live.Live) -> tuple[Any, ...]:
+    """The reduction of a block that is saved as made: how, values, columns, dimensions and the mark of its list.
+
+    seen says whether an array that is saved with it shows its memory. Where in that the block lies, and which list
+    it is, is no part of a digest.
     """
     refs, own = block.refs, block.values
     place, offset, length, strides = None, 0, 0, ()
@@ -83,16 +96,17 @@ def reduce(block: Any, made: tuple[Any, ...], values: Any, columns: Any, where: 
     if token is None:  # both addresses: one alone is sooner used again
         seed = f"{where.salt} {id(refs)} {place}"
         token = int.from_bytes(hashlib.sha256(seed.encode()).digest()[:7], "big")
-    return make, (made[0], values, columns, *made[1][2:], Volatile((token, offset, strides, length)))
+    return make, (*made, Volatile((token, seen, offset, strides, length)))
 
 
-def make(kind: Any, values: Any, placement: Any, ndim: int, place: tuple[int, int, tuple[int, ...], int]) -> Any:
+def make(kind: Any, values: Any, placement: Any, ndim: int, _: None,
+         place: tuple[int, bool, int, tuple[int, ...], int]) -> Any:
     """A block among those that shared its memory where it was saved."""
     block, known = kind(values, placement, ndim), live.current().sharers
-    token, *where = place
+    token, seen, *where = place
     if token not in known:
         for old in [t for t, sharers in known.items() if not sharers.alive()]:
             del known[old]
         known[token] = Sharers()
-    known[token].join(block, *where)
+    known[token].join(block, seen, *where)
     return block

@@ -22,6 +22,7 @@ from . import (
     functions,
     learning,
     libraries,
+    linked,
     live,
     named,
     paths,
@@ -32,7 +33,7 @@ from . import (
 from .ambient import log_handlers
 from .refused import Uncapturable, refuse
 
-_STAND_INS = (sets.Shape, arrays.Memory, functions.Globals, live.Namespace, atoms.One, atoms.Interned)
+_STAND_INS = (sets.Shape, arrays.Memory, functions.Globals, live.Namespace, linked.Mark, atoms.One, atoms.Interned)
 FLOOR = 16 << 10  # bytes; smaller buffers stay in the stream
 SLACK = 256 << 20  # bytes; a stream may have these and twice what the process holds in memory
 
