@@ -47,7 +47,7 @@ var mutants = []oracle.Mutant{
 		return o.Name == "patched" || o.Kind == cellgraph.KindName && strings.Contains(o.Name, ":")
 	})},
 	{Name: "which names share is not observed", Trace: blind(func(o cellgraph.Observation) bool {
-		return o.Kind == cellgraph.KindNames || o.Kind == cellgraph.KindGroup
+		return o.Kind == cellgraph.KindNames || o.Kind == cellgraph.KindGroup || o.Kind == cellgraph.KindMates
 	})},
 	{Name: "the stream of random is not restored", Trace: forget("random")},
 	{Name: "the stream of numpy.random is not restored", Trace: forget("numpy.random")},

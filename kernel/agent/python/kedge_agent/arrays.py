@@ -148,8 +148,9 @@ class Arrays:
             raise ValueError("is mapped from a file, which writing to it changes")
         if kind is not np.ndarray:
             return self._subclass(arr, np)
+        dtype = arr.dtype if id(arr) in self._seen else apart(arr.dtype)
         if arr.size == 0:
-            return _empty(arr)
+            return _empty(arr, dtype)
         if arr.nbytes == 0:
             return NotImplemented
         bottom = root(arr)
@@ -157,7 +158,7 @@ class Arrays:
             return self._objects(arr, bottom)
         if arr.flags.owndata and arr.flags.forc and "torch" not in sys.modules:
             order = "C" if arr.flags.c_contiguous else "F"
-            return owned, (_bytes(arr), arr.shape, arr.dtype, order, bool(arr.flags.writeable))
+            return owned, (_bytes(arr), arr.shape, dtype, order, bool(arr.flags.writeable))
         start, length, holder = owner(arr)
         if holder is bottom and not (bottom.flags.c_contiguous or bottom.flags.f_contiguous):
             return NotImplemented
@@ -172,7 +173,7 @@ class Arrays:
             shared, offset = bottom, address(arr) - address(bottom)
             if not bottom.flags.c_contiguous or not 0 <= offset < bottom.nbytes:
                 return NotImplemented
-        return view, (shared, offset, arr.shape, arr.strides, arr.dtype, bool(arr.flags.writeable))
+        return view, (shared, offset, arr.shape, arr.strides, dtype, bool(arr.flags.writeable))
 
     def _base(self, bottom: Any) -> bool:
         """Whether the array at the bottom of a view is saved as such: the user has it as the view's base."""
@@ -209,12 +210,19 @@ def reduce_dtype(dtype: Any) -> Any:
     return (np.dtype, (dtype.str,)) if dtype.isbuiltin == 1 and np.dtype(dtype.str) is dtype else NotImplemented
 
 
-def _empty(arr: Any) -> Any:
+def apart(dtype: Any) -> Any:
+    """A dtype of dates that is no other's: which values of pandas have one and the same nobody sees."""
+    numpy = sys.modules["numpy"]
+    plain = type(dtype) in (type(numpy.dtype("M8")), type(numpy.dtype("m8"))) and dtype.metadata is None
+    return numpy.dtype(dtype.str) if plain else dtype
+
+
+def _empty(arr: Any, dtype: Any) -> Any:
     # An array that was unpickled has the strides that pickle's own way gives it again.
     if arr.flags.owndata and any(arr.strides):
         return NotImplemented
     strides = None if arr.flags.owndata else arr.strides
-    return empty, (arr.shape, strides, arr.dtype, bool(arr.flags.writeable))
+    return empty, (arr.shape, strides, dtype, bool(arr.flags.writeable))
 
 
 def reduce_masked(arr: Any) -> Any:

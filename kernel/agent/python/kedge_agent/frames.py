@@ -5,7 +5,7 @@ import gc
 import sys
 from typing import Any
 
-from . import linked, live
+from . import arrays, linked, live
 
 _OWN = {"_mgr", "_attrs", "_flags", "_name", "_item_cache", "_is_copy", "_cacher",
         "_typ", "_metadata", "attrs"}
@@ -97,8 +97,11 @@ def _array(obj: Any) -> Any:
     """The reduction of dates, categories and the like, without what looking at them has cached."""
     made = obj.__reduce_ex__(5)
     state = made[2] if len(made) > 2 else None
-    if type(state) is not tuple or len(state) != 3 or type(state[2]) is not dict:
+    if type(state) is not tuple or len(state) not in (2, 3):
         return made
+    state = (arrays.apart(state[0]), *state[1:])
+    if len(state) == 2 or type(state[2]) is not dict:
+        return (*made[:2], state, *made[3:])
     kept = {k: v for k, v in state[2].items() if k != "_cache" and (k, v) != ("_readonly", False)}
     if kept or not lazy():  # pandas 2 reads no state without attributes, pandas 3 writes none
         return (*made[:2], (*state[:2], kept), *made[3:])
@@ -186,7 +189,10 @@ class Owners:
             return (made[0], (values, where, *made[1][2:]), *made[2:])
         args = made[1]
         if len(args) == 2 and isinstance(args[1], dict) and "data" in args[1]:
-            return (made[0], (args[0], {**args[1], "data": self.own(args[1]["data"])[0]}), *made[2:])
+            parts = {**args[1], "data": self.own(args[1]["data"])[0]}
+            if parts.get("freq") is not None:  # which have one and the same nobody sees
+                parts["freq"] = parts["freq"].copy()
+            return (made[0], (args[0], parts), *made[2:])
         return made
 
 
