@@ -29,11 +29,11 @@ func (s *State) Observe(name string) Observation {
 	}
 	g := s.names[name]
 	switch {
-	case IsHistory(name):
-		o.ID = Combine("history", s.history.String())
-	case g != nil:
+	case g != nil: // a cell has taken it, if it is one of the history's
 		o.ID = s.part(g, name)
 		o.Shown = g.shown(name)
+	case IsHistory(name):
+		o.ID = Combine("history", s.history.String())
 	}
 	return o
 }
@@ -199,6 +199,16 @@ func (g *Group) shown(name string) string {
 		return v.Shown
 	}
 	return ""
+}
+
+// Variable describes one name of g; the zero Variable if it is not described.
+func (g *Group) Variable(name string) Variable {
+	for _, v := range g.Vars {
+		if v.Name == name {
+			return v
+		}
+	}
+	return Variable{}
 }
 
 // Made is one of the classes of e that a cell has made before, or "".

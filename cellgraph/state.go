@@ -184,6 +184,16 @@ func (s *State) Enter(c Entered, key, outputs Digest) {
 	s.texts = append(s.texts, c)
 }
 
+// Under is the name of the last result, unless a cell has bound it: then it is
+// a name like any other, which IPython leaves alone.
+const Under = "_"
+
+// Taken reports whether a cell has bound [Under].
+func (s *State) Taken() bool {
+	_, opaque := s.opaque[Under]
+	return opaque || s.names[Under] != nil
+}
+
 // IsHistory reports whether name is one of IPython's names for what was
 // entered or shown before: In, Out, _, _i, _3, _i3 and so on.
 func IsHistory(name string) bool {

@@ -104,6 +104,8 @@ type Effect struct {
 	Classes []string `json:"classes,omitempty"`
 	// Result is what the cell showed as its result, if that was captured. It is no part of ID.
 	Result *Result `json:"result,omitempty"`
+	// Tied says that what the cell left shares with what earlier cells showed. It is no part of ID.
+	Tied bool `json:"tied,omitempty"`
 }
 
 // Result is what a cell showed as its result: the value of a name, or a group
@@ -111,7 +113,12 @@ type Effect struct {
 type Result struct {
 	Is    string `json:"is,omitempty"`
 	Group *Group `json:"group,omitempty"`
+	// Within are the names that the group refers to: it shares parts of their values as the cell left them.
+	Within []string `json:"within,omitempty"`
 }
+
+// Captured reports whether r has a captured form; a nil one has none.
+func (r *Result) Captured() bool { return r != nil && (r.Is != "" || r.Group != nil) }
 
 // Trace is what a cell observed and did when it ran. A trace all of whose
 // observations still hold is a hit.
@@ -162,6 +169,18 @@ func (e *Effect) InPlace() map[string]bool {
 		}
 	}
 	return names
+}
+
+// Takes is a name of the history that the cell binds, and what it left there
+// is not in the effect; "" if there is none.
+func (t *Trace) Takes() string {
+	left := t.Effect.Names()
+	for _, name := range t.Bound {
+		if IsHistory(name) && (name != Under || !left[name]) {
+			return name
+		}
+	}
+	return ""
 }
 
 // Key identifies the run of a cell by its code and what it observed: equal

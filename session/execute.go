@@ -42,7 +42,7 @@ func (s *Session) execute(ctx context.Context, cell notebook.CodeCell, count int
 		}
 		doubt = s.announce(ctx, o) // what came alive may reach more
 	}
-	if doubt == nil && (needsHistory(o.reads.Reads) || o.reads.All) {
+	if doubt == nil && (s.needsHistory(o.reads.Reads) || o.reads.All) {
 		if err := s.tell(ctx); err != nil {
 			return nil, fmt.Errorf("%w: cell %s may read the history: %w", ErrRestore, cell.ID, err)
 		}
@@ -67,6 +67,9 @@ func (s *Session) execute(ctx context.Context, cell notebook.CodeCell, count int
 	}
 	if err := s.record(ctx, o, count, c); err != nil {
 		return nil, s.lose(ctx, cell, err)
+	}
+	if s.mistaken(o) {
+		return nil, fmt.Errorf("%w: cell %s binds _ to what a restored cell may have shown", ErrRestore, cell.ID)
 	}
 	return nil, nil
 }

@@ -198,8 +198,11 @@ func (n *Interactive) apply(ctx context.Context, cell notebook.CodeCell, t *cell
 		u := t.Effect.Opaque[0]
 		return Answer{}, fmt.Errorf("%s cannot be captured (%s)", u.Name, u.Reason)
 	}
-	if i := slices.IndexFunc(t.Bound, cellgraph.IsHistory); i >= 0 {
-		return Answer{}, fmt.Errorf("it binds %s, which the history goes by", t.Bound[i])
+	if t.Effect.Tied {
+		return Answer{}, fmt.Errorf("what it leaves shares with what was shown before")
+	}
+	if name := t.Takes(); name != "" {
+		return Answer{}, fmt.Errorf("it binds %s, which the history goes by", name)
 	}
 	outputs, displays, err := n.outputs(ctx, t)
 	if err != nil {
@@ -245,7 +248,7 @@ func (n *Interactive) enter(ctx context.Context, cell notebook.CodeCell, t *cell
 	if r.Result, err = n.s.shownAgain(ctx, t.Effect.Result); err != nil {
 		return 0, err
 	}
-	return n.s.lay(ctx, r)
+	return n.s.lay(ctx, r, t.Effect.Rebound...) // what was shown before is not what a name is bound to anew
 }
 
 // outputs reads what a trace showed. The error says why it cannot be shown again.
@@ -257,7 +260,7 @@ func (n *Interactive) outputs(ctx context.Context, t *cellgraph.Trace) ([]json.R
 	if shows(tagged, "error") {
 		return nil, nil, fmt.Errorf("it ended with an exception, which the kernel would not know")
 	}
-	if showsResult(tagged) && (t.Effect.Result == nil || *t.Effect.Result == (cellgraph.Result{})) {
+	if showsResult(tagged) && !t.Effect.Result.Captured() {
 		return nil, nil, fmt.Errorf("what it showed as its result was not captured")
 	}
 	return untagDisplays(tagged)

@@ -179,7 +179,7 @@ func TestALiveKernelCannotBeTold(t *testing.T) {
 		{"ForeignCode", []request{{"a", "x = 1", n}, {"b", "print(x)", n}, {"", "x = 2", ""}, {"b", "print(x)", n}, {"", "x = 1", ""}, {"b", "print(x)", r}, {"", "del x", ""}, {"b", "print(x)", n}}},
 		{"ForeignAlias", []request{{"a", "x = [1]", n}, {"b", "x.append(2)", n}, {"a", "x = [1]", r}, {"", "z = x", ""}, {"b", "x.append(2)", n}, {"c", "print(x, z, z is x)", n}}},
 		{"ResultsChangeInPlace", []request{{"a", "x = [1]\nx", n}, {"b", "x.append(2)", n}, {"", "", "restart"}, {"a", "x = [1]\nx", r}, {"b", "x.append(2)", r}, {"c", "print(Out[1], Out[1] is x, _)", n}}},
-		{"ResultsHoldWhatChanges", []request{{"a", "x = [1]\n[x]", n}, {"b", "x.append(2)", n}, {"", "", "restart"}, {"a", "x = [1]\n[x]", n}, {"b", "x.append(2)", n}, {"c", "print(Out[1])", n}}},
+		{"ResultsHoldWhatChanges", []request{{"a", "x = [1]\n[x]", n}, {"b", "x.append(2)", n}, {"", "", "restart"}, {"a", "x = [1]\n[x]", r}, {"b", "x.append(2)", n}, {"c", "print(Out[1])", n}}},
 		{"OpaqueThings", []request{{"a", "g = iter(i for i in range(9))", n}, {"b", "v = next(g)", n}, {"c", "print(v)", n}, {"a", "g = iter(i for i in range(9))", n}, {"b", "v = next(g)", n}, {"c", "print(v)", r}}},
 		{"FilesChangedByHand", []request{{"a", "open('f', 'w').write('1');", n}, {"b", "print(open('f').read())", n}, {"", "open('f', 'w').write('2');", ""}, {"b", "print(open('f').read())", n}, {"a", "open('f', 'w').write('1');", r}, {"b", "print(open('f').read())", r}}},
 		{"DeletedNames", []request{{"a", "x = 1", n}, {"b", "del x", n}, {"c", "print('x' in dir())", n}, {"a", "x = 1", r}, {"b", "del x", r}, {"d", "try:\n    print(x)\nexcept NameError:\n    print('gone')", n}}},

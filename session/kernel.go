@@ -55,13 +55,16 @@ func (s *Session) bring(ctx context.Context, count int) error {
 	return nil
 }
 
-// lay adds to r what differs, and applies it. It returns the execution count
-// of the cell that r enters.
-func (s *Session) lay(ctx context.Context, r agent.Restore) (count int, err error) {
+// lay adds to r what differs, and the names that are bound anew, be it to what
+// equals their values, and applies it. It returns the execution count of the
+// cell that r enters.
+func (s *Session) lay(ctx context.Context, r agent.Restore, anew ...string) (count int, err error) {
 	seen := map[*cellgraph.Group]bool{}
 	for _, name := range s.state.InOrder() { // a class that has no name is what was captured last
 		g := s.state.Group(name)
-		if old := s.live.Group(name); seen[g] || old != nil && old.ID == g.ID && old.Payload == g.Payload {
+		old := s.live.Group(name)
+		same := old != nil && old.ID == g.ID && old.Payload == g.Payload && !slices.ContainsFunc(g.Names, func(n string) bool { return slices.Contains(anew, n) })
+		if seen[g] || same {
 			continue
 		}
 		seen[g] = true

@@ -108,12 +108,12 @@ func (s *Session) names(o *seen, e *cellgraph.Effect) []cellgraph.Observation {
 	for _, name := range s.mayKeep(o) {
 		now := s.state.Observe(name)
 		list = append(list, now)
-		if !now.ID.IsZero() && !cellgraph.IsHistory(name) {
+		if !now.ID.IsZero() && (!cellgraph.IsHistory(name) || s.state.Mates(name) != nil) {
 			bound = append(bound, name)
 		}
 	}
 	if o.reads.All {
-		return append(list, s.state.Observe(cellgraph.Everything), s.state.Observe("_"))
+		return append(list, s.state.Observe(cellgraph.Everything), s.state.Observe("Out"))
 	}
 	if len(bound) > 1 {
 		list = append(list, s.state.ObserveNames(bound))

@@ -114,7 +114,7 @@ func (s *Session) effect(ctx context.Context, o *seen, spool string) (e cellgrap
 			u.Open[i] = s.volume.name(path)
 		}
 	}
-	e.Rebound, e.Classes = o.captured.Bound, o.captured.Made
+	e.Rebound, e.Classes, e.Tied = o.captured.Bound, o.captured.Made, o.captured.Tied
 	if e.Result, err = s.result(ctx, o.captured.Result, spool); err != nil {
 		return e, err
 	}
@@ -182,7 +182,7 @@ func (s *Session) result(ctx context.Context, r *agent.Result, spool string) (*c
 	if err != nil || len(groups) == 0 {
 		return nil, err
 	}
-	return &cellgraph.Result{Group: &groups[0]}, nil
+	return &cellgraph.Result{Group: &groups[0], Within: r.Within}, nil
 }
 
 // group stores one captured group from the spool file; nil if it is as it was

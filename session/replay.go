@@ -95,7 +95,7 @@ func (s *Session) again(ctx context.Context, p passed) error {
 	if err := s.announce(ctx, o); err != nil {
 		return fmt.Errorf("%w: %w", ErrRestore, err)
 	}
-	if needsHistory(o.reads.Reads) {
+	if s.needsHistory(o.reads.Reads) {
 		return fmt.Errorf("%w: cell %s may read the history of cells that were restored", ErrRestore, p.cell.ID)
 	}
 	doubt, err := s.watched(ctx, o, p.count)

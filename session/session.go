@@ -360,7 +360,7 @@ func (s *Session) look(ctx context.Context, cell notebook.CodeCell) cellgraph.Ve
 
 // unusable says why a trace that holds cannot be used, or "".
 func (s *Session) unusable(ctx context.Context, cell notebook.CodeCell, t *cellgraph.Trace) string {
-	return cmp.Or(s.tainted(ctx, t), s.definesAgain(t), s.repeatable(ctx, t), expired(cell, t.Created, s.world.now()))
+	return cmp.Or(s.tainted(ctx, t), s.definesAgain(t), s.repeatable(ctx, t), s.coincides(t), expired(cell, t.Created, s.world.now()))
 }
 
 // definesAgain says why a hit cannot be used: it would make a class that is

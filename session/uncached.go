@@ -182,9 +182,9 @@ func (s *Session) unknownBefore(o *seen) (why string) {
 
 // needsHistory reports whether a cell reads what restored cells would have
 // left in IPython's history.
-func needsHistory(reads map[string]bool) bool {
+func (s *Session) needsHistory(reads map[string]bool) bool {
 	for name := range reads {
-		if cellgraph.IsHistory(name) {
+		if cellgraph.IsHistory(name) && (name != cellgraph.Under || !s.state.Taken()) {
 			return true
 		}
 	}

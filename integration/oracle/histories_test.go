@@ -25,8 +25,8 @@ func TestHistories(t *testing.T) {
 }
 
 // player reads a table and returns what plays a history: every step of it is
-// compared, in a lab of its own.
-func player(t *testing.T, path string, table any) func(t *testing.T, history []Step, known string) {
+// compared, in a lab of its own. It gives the outcome of the last.
+func player(t *testing.T, path string, table any) func(t *testing.T, history []Step, known string) (last Outcome) {
 	t.Helper()
 	python := os.Getenv("KEDGE_TEST_PYTHON")
 	if python == "" {
@@ -41,7 +41,7 @@ func player(t *testing.T, path string, table any) func(t *testing.T, history []S
 	}
 	root, lives := memory(t), 0
 	server := parent(t, shell.Config{Python: python, Dir: root, Libraries: true})
-	return func(t *testing.T, history []Step, known string) {
+	return func(t *testing.T, history []Step, known string) (last Outcome) {
 		t.Helper()
 		lives++
 		p, err := NewPlay(t.Context(), server, filepath.Join(root, fmt.Sprint("life", lives)), Mutant{})
@@ -59,11 +59,13 @@ func player(t *testing.T, path string, table any) func(t *testing.T, history []S
 			if err != nil {
 				t.Fatal(err)
 			}
+			last = got
 			if len(got.Differences) > 0 && problem == "" {
 				problem = fmt.Sprintf("run %d: kedge (+) and straight (-) differ:\n%s", n, strings.Join(got.Differences, "\n"))
 			}
 		}
 		judge(t, known, problem)
+		return last
 	}
 }
 

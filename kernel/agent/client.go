@@ -113,14 +113,17 @@ type Captured struct {
 	Texts          []string               `json:"texts"`         // of cells, the own one among them: something looked at their lines
 	Placed         bool                   `json:"placed"`        // something asked where in its file code stands
 	Folder         bool                   `json:"folder"`        // the code asks where the working folder lies
+	Tied           bool                   `json:"tied"`          // what it left shares with what earlier cells showed
 	Result         *Result                `json:"result"`        // what the cell showed, if that was asked for; else nil
 }
 
 // Result is what a cell showed as its result: the value of a name, or a group
-// of one name of its own. Neither means that it has no captured form.
+// of one name of its own, which refers to the names in Within. Neither means
+// that it has no captured form.
 type Result struct {
-	Is    string `json:"is,omitempty"`
-	Group *Group `json:"group,omitempty"`
+	Is     string   `json:"is,omitempty"`
+	Group  *Group   `json:"group,omitempty"`
+	Within []string `json:"within,omitempty"`
 }
 
 // Source is where the kernel reads bytes from: pieces of files, in order.
@@ -172,6 +175,7 @@ type Restore struct {
 	// it showed, and Changed are names that it changed in place.
 	Entered *string  `json:"entered"`
 	History []Entry  `json:"history,omitempty"` // cells that were restored before, in order
+	Taken   int      `json:"taken,omitempty"`   // with History: the number of the first cell that bound _, 0 if none did
 	Texts   []Text   `json:"texts,omitempty"`   // of cells that the agent has not heard of, in order
 	Result  *Shown   `json:"result,omitempty"`
 	Changed []string `json:"changed"`

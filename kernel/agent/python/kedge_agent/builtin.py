@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import copyreg
 import functools
+import gc
 import importlib
 import io
 import re
@@ -15,6 +16,7 @@ from typing import Any
 from . import caches, closedfiles, live
 from .refused import Uncapturable
 
+VIEWS = {type({}.keys()): "keys", type({}.values()): "values", type({}.items()): "items"}
 _VARIABLES = tuple(getattr(typing, n) for n in ("TypeVar", "ParamSpec", "TypeVarTuple") if hasattr(typing, n))
 
 
@@ -41,6 +43,8 @@ def reduce(obj: Any, kind: type) -> Any:
         return _view(obj)
     if kind is typing.NewType:
         return typing.NewType, (obj.__name__, obj.__supertype__), dict(vars(obj)), None, None, set_attributes
+    if kind in VIEWS:
+        return make_dict_view, (VIEWS[kind], viewed(obj))
     if kind in _VARIABLES and obj.__module__ == "__main__":
         return _variable(obj, kind)
     if issubclass(kind, BaseException):
@@ -70,6 +74,16 @@ def make_cached_property(func: Any) -> Any:
 def set_attributes(obj: Any, state: dict[str, Any]) -> None:
     """Give obj the attributes of state, past its own ways of setting them."""
     vars(obj).update(state)
+
+
+def viewed(view: Any) -> Any:
+    """The dict that a view of keys, values or items shows."""
+    return gc.get_referents(view)[0]
+
+
+def make_dict_view(way: str, held: dict[Any, Any]) -> Any:
+    """A view of keys, values or items of held."""
+    return getattr(dict, way)(held)
 
 
 def _reference(ref: Any) -> tuple[Any, ...]:

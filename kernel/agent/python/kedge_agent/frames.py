@@ -6,6 +6,7 @@ import sys
 from typing import Any
 
 from . import arrays, linked, live
+from .refused import Uncapturable
 
 _OWN = {"_mgr", "_attrs", "_flags", "_name", "_item_cache", "_is_copy", "_cacher",
         "_typ", "_metadata", "attrs"}
@@ -27,6 +28,11 @@ def lazy() -> bool:
 def is_block(obj: Any) -> bool:
     """Whether obj is one block of a frame or series."""
     return pandas() is not None and issubclass(type(obj), sys.modules["pandas._libs.internals"].Block)
+
+
+def is_manager(obj: Any) -> bool:
+    """Whether obj holds the blocks and axes of a frame or series."""
+    return type(obj).__module__ == "pandas.core.internals.managers" and hasattr(obj, "blocks")
 
 
 def is_index(obj: Any) -> bool:
@@ -53,7 +59,7 @@ def parts(obj: Any) -> tuple[list[Any], list[Any]] | None:
         return list(obj._names), [*obj._levels, *obj._codes]
     if issubclass(type(obj), module.Index):
         return [obj._name], [obj._data]
-    if type(obj).__module__ == "pandas.core.internals.managers" and hasattr(obj, "blocks"):
+    if is_manager(obj):
         return [*obj.blocks, *obj.axes], []
     return None
 
@@ -126,6 +132,14 @@ def make_block(values: Any, placement: Any, ndim: int, refs: Any) -> Any:
     return blocks.new_block(values, placement=placement, ndim=ndim, refs=refs)
 
 
+def make_index(make: Any, args: tuple[Any, ...], refs: Any) -> Any:
+    """An Index that shares its memory with the others of refs."""
+    made = make(*args)
+    made._references = refs
+    refs.add_index_reference(made)
+    return made
+
+
 _GAPS = 4  # times the size of values that are saved with what lies between them
 
 
@@ -155,6 +169,7 @@ class Owners:
         self._plain, self._claimed, self._keep = plain, set(), []  # type: ignore
         self._live = where
         self._marks: dict[int, linked.Mark] = {}  # by the address of the list of who shares a memory
+        self.parts: Any = None  # parts of variables that are referred to, by address; None if nothing is
 
     def own(self, values: Any) -> tuple[Any, bool]:
         """(values, or a copy that shares memory with nothing else; whether sharing can be seen)."""
@@ -181,6 +196,8 @@ class Owners:
         if is_block(obj):
             values, seen = self.own(made[1][0])
             where, linked_too = self._placement(made[1][1]), getattr(obj, "refs", None) is not None
+            if seen and self.parts is not None and self._follows(obj.refs):
+                return make_block, (values, where, obj.ndim, obj.refs)
             if lazy() and linked_too and len(made) == 2:
                 mark = self._marks.setdefault(id(obj.refs), linked.Mark()) if seen else linked.Mark()
                 return linked.reduce(obj, (made[0], values, where, obj.ndim, mark), seen, self._live)
@@ -189,11 +206,21 @@ class Owners:
             return (made[0], (values, where, *made[1][2:]), *made[2:])
         args = made[1]
         if len(args) == 2 and isinstance(args[1], dict) and "data" in args[1]:
-            parts = {**args[1], "data": self.own(args[1]["data"])[0]}
+            data, seen = self.own(args[1]["data"])
+            parts = {**args[1], "data": data}
             if parts.get("freq") is not None:  # which have one and the same nobody sees
                 parts["freq"] = parts["freq"].copy()
+            if seen and self.parts is not None and self._follows(obj._references):
+                return make_index, (made[0], (args[0], parts), obj._references)
             return (made[0], (args[0], parts), *made[2:])
         return made
+
+    def _follows(self, refs: Any) -> bool:
+        """Whether refs are those of a variable. Uncapturable if they are of what is not at hand."""
+        found = id(refs) in self.parts
+        if refs is not None and not found and refs.has_reference():
+            raise Uncapturable("shares memory with a frame that the cell has not read")
+        return found
 
 
 def is_refs(obj: Any) -> bool:

@@ -27,7 +27,7 @@ def graft(where: live.Live, read: Callable[[], dict[str, Any]], known: list[str]
                 recorded = read()
                 forked.keep(recorded)
                 table = {**user, **_values(where, recorded, known, bound, user)}
-                saving.Task(where, {*known, *bound}, table, spool, {}, set()).fill(report, file)
+                saving.Task(where, {*known, *bound}, table, spool, None, set()).fill(report, file)
             except Exception as err:
                 report({"lost": [], "why": f"{type(err).__name__}: {err}"})
 

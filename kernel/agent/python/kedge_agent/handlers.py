@@ -49,6 +49,9 @@ class Agent:
         self.history = history.History(self.shell)
         self._ids: dict[str, int] = {}
         self._touched: set[str] = set()
+        self._binds: set[str] = set()  # names that the cell's code binds
+        self._near: set[str] = set()  # names that the cell reads or binds, whatever happens
+        self._asked = False  # whether it may read earlier results
         self._classes: set[int] = set()  # addresses of the notebook's classes before the cell
         self._modules: list[str] = []
         self._imports: set[str] = set()  # dotted names that the cell's code may import
@@ -65,7 +68,7 @@ class Agent:
 
     def user(self) -> dict[str, Any]:
         """The user's names."""
-        return user_names(self.ns, self._given)
+        return user_names(self.ns, self._given, self.history.taken)
 
     def _start(self) -> None:
         """A message comes. What is there at the first one was not made by cells."""
@@ -90,12 +93,15 @@ class Agent:
         touched = (found.names & set(user)) | set(binds)
         if content.get("more"):  # nothing was captured since the last one
             self._touched |= touched
+            self._binds |= set(binds)
             self._imports |= {n for n in found.mentioned if "." in n or n == "modules"}
             self.outside.more(found)
             texts.begin(content["code"], int(self.shell.execution_count))
             return found.reply(user, binds, {})
         self.history.begin()
         self._ids, self._touched = {k: id(v) for k, v in user.items()}, touched
+        self._binds = set(binds)
+        self._near, self._asked = found.names - found.weak | set(binds), found.all
         self._modules, self._classes = list(sys.modules), set(self.live.tokens())
         self._imports = {n for n in found.mentioned if "." in n or n == "modules"}
         observed = self.outside.before(found)
@@ -123,18 +129,22 @@ class Agent:
     def after(self, content: dict[str, Any]) -> dict[str, Any]:
         """kedge_after."""
         env, distributions, frames = environ.taken(), importing.taken(), self.lookups.frames
+        held, lost = self.history.under(self._binds)
         user = self.user()
         changed = {n for n, v in user.items() if self._ids.get(n) != id(v)}
         classes = reads.reach(self.lookups.classes, self.ns, user)
-        shown = self._shows(user) if content.get("result") else None
+        near = (self._near | changed) & user.keys()
+        shown = self._shows({n: user[n] for n in near}) if content.get("result") else None
         left = self.outside.after(not getattr(self.shell, "last_execution_succeeded", True))
         table = {**user, **left.table}
         renamed = self._categories.after() & user.keys()
         wanted = self._touched | renamed | classes | changed | left.wanted | set(content.get("mates") or ())
-        reply = self._saver.save(wanted & table.keys(), table, content["spool"],
-                                 self.history.result() if shown == {} else {})
-        if reply["apart"]:
-            shown = {"group": reply["apart"][0]}
+        tied = self._asked and self.history.tied(wanted & user.keys(), user, self.ns)
+        beside = [saving.Beside(n, v, near, self.history.others() if self._asked else {})
+                  for n, v in self.history.result().items() if shown == {}]
+        reply = self._saver.save(wanted & table.keys(), table, content["spool"], *beside)
+        for group in reply["results"]:
+            shown = {"within": group.pop("within", []), "group": group}
         self.outside.saved([n for g in reply["groups"] for n in g["names"]] + [u["name"] for u in reply["uncaptured"]])
         states, digests, hidden = self.outside.changes()
         unused = self.outside.unused(states)  # what the cell did not observe it has not left either
@@ -144,10 +154,10 @@ class Agent:
         new = [m for m in list(sys.modules) if m not in old and not m.startswith("_") and m != "kedge_agent"
                and (m in self._imports or "." not in m or m in importing.filtering)]
         modules = [m for m in new if importing.importable(m)]
-        hidden += self.history.changed() + (["set the name of categories of an earlier cell"] if renamed else [])
+        hidden += lost + self.history.changed() + (["set the name of categories of an earlier cell"] if renamed else [])
         if "modules" in self._imports:  # of sys
             hidden += [f"put {m} into sys.modules" for m in new if m not in modules]
-        refused = (hidden + self._natives.after() + widgets.refused(self._widgets) + self._asks
+        refused = (hidden + held + self._natives.after() + widgets.refused(self._widgets) + self._asks
                    + self._descriptors.left())
         reply.update(
             deleted=sorted(set(self._ids) - set(user)) + left.deleted, bound=[n for n in user if n in changed],
@@ -159,7 +169,7 @@ class Agent:
             made=sorted(t for i, t in self.live.tokens().items() if i not in self._classes),
             refused=refused, hidden=bool(hidden), texts=texts.taken(), folder=self._folder,
             placed=self._placed or self.lookups.placed,
-            distributions=distributions, classes=sorted(classes), result=shown, definitions=left.definitions,
+            tied=tied, distributions=distributions, classes=sorted(classes), result=shown, definitions=left.definitions,
             running=running.threads(self.ns, self._threads) + running.tasks(self.ns) + self.outside.hooks(),
             ambient=[{"name": n, "state": base64.b64encode(s).decode()} for n, s in sorted(states.items())])
         return reply
@@ -221,6 +231,7 @@ class Agent:
             tied = groups.ties(values, self.user(), self.ns) if content.get("entered") is not None else []
             if tied:
                 raise ValueError(f"{tied[0]} shares its memory with an array that the cell makes")
+            self.history.take(values)
             self._check(pairs, [self.ns[n] for n in content.get("lost") or [] if n in self.ns], content)
             self.ns.update(values)
             if content.get("entered") is not None:
@@ -240,10 +251,11 @@ class Agent:
         self.live.end(undo=False)
         for name in gone:
             self.ns.pop(name, None)
+        self.history.taken = history.UNDER in values or self.history.taken and history.UNDER not in gone
         if content.get("execution_count") is not None:
             self.execution({"count": content["execution_count"]})
         self.history.repoint(pairs)
-        self._tell(content.get("history") or [])
+        self._tell(content.get("history") or [], content.get("taken") or 0)
         entered = self.history.enter(content["entered"], result) if content.get("entered") is not None else 0
         return {"bound": sorted({**values, **outer}), "execution_count": entered}
 
@@ -286,11 +298,11 @@ class Agent:
                 raise
             self.history.broken = str(err)
 
-    def _tell(self, cells: list[dict[str, Any]]) -> None:
+    def _tell(self, cells: list[dict[str, Any]], taken: int) -> None:
         for cell in cells:
             self.history.tell(cell["count"], cell["code"], self._shown(cell.get("result"), {}))
         if cells:
-            self.history.settle()
+            self.history.settle(taken)
 
     def _shown(self, result: dict[str, Any] | None, values: dict[str, Any]) -> dict[str, Any]:
         """The result of the cell that is entered, by history.RESULT."""
@@ -299,9 +311,12 @@ class Agent:
         if "is" in result:
             name = result["is"]
             return {history.RESULT: values[name] if name in values else self.ns[name]}
-        known = self.live.tokens()
-        with self.live.keeping(lambda: known):  # it may have been captured when they were others
-            return self._read(result["group"])
+        known, self.live.fresh = self.live.tokens(), values
+        try:
+            with self.live.keeping(lambda: known):  # it may have been captured when they were others
+                return self._read(result["group"])
+        finally:
+            self.live.fresh = {}
 
     def _read(self, group: dict[str, Any]) -> dict[str, Any]:
         stream = gather(group["stream"]["ranges"])

@@ -1,10 +1,13 @@
 """IPython's history of a live kernel: what a restored cell must leave there as one that ran."""
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from . import groups
 
+UNDER = "_"  # the name that a cell may take
+_UNDERS = ("_", "__", "___")
 RESULT = "Out"  # the name under which what a cell showed as its result is captured
 _ABSENT = object()
 
@@ -18,6 +21,8 @@ class History:
         self._inputs: list[str] = []  # In and Out before the cell
         self._results: dict[Any, Any] = {}
         self._outside = -1  # the number under which requests outside the history have left a result
+        self.taken = False  # whether a cell has bound _, which IPython leaves alone from then on
+        self._unders: dict[str, tuple[Any, bool]] = {}  # before the cell: the value, and whether it is IPython's
         self.broken = ""  # why what it holds is not what a straight run would hold; "" if it is
 
     def count(self) -> int:
@@ -29,12 +34,52 @@ class History:
         number = int(self.shell.execution_count)
         self._stale = number, self.shell.user_ns.get("_oh", {}).get(number, _ABSENT)
         self._outside = -1
+        self._unders = {n: (self.shell.user_ns.get(n, _ABSENT), self._owns(n)) for n in _UNDERS}
         self._look()
 
     def _look(self) -> None:
         """What is there now the cell did not change."""
         self._inputs = list(self.shell.history_manager.input_hist_parsed)
         self._results = dict(self.shell.user_ns.get("_oh", {}))
+
+    def _owns(self, name: str) -> bool:
+        """Whether the next result goes under one of _UNDERS as far as that goes by its value, which has to be there."""
+        ns = self.shell.user_ns
+        return name in ns and self._has(name, ns[name])
+
+    def _has(self, name: str, value: Any) -> bool:
+        """Whether a value under one of _UNDERS is taken for IPython's own."""
+        hook, hidden = self.shell.displayhook, self.shell.user_ns_hidden
+        if name in hidden and "user_ns_hidden" in type(hook).update_user_ns.__code__.co_names:  # since IPython 9
+            return hidden[name] is value
+        return getattr(hook, name, _ABSENT) is value
+
+    def under(self, binds: Iterable[str]) -> tuple[list[str], list[str]]:
+        """(why what the cell did to _ cannot be done again, the same where later cells cannot be seen to depend on it).
+
+        The cell's code binds these names. Says whether _ is taken from here on.
+        """
+        now, owns = self.shell.user_ns.get(UNDER, _ABSENT), self._owns(UNDER)
+        was, owned = self._unders.get(UNDER, (now, owns))
+        taken, hidden, refused = self.taken, self._others(), []
+        self.taken = now is not _ABSENT and not owns and (taken or now is not was)
+        if taken and owns:
+            hidden.append("gave _ back to IPython")
+        elif owned and now is _ABSENT:
+            hidden.append("deleted _")
+        elif UNDER in binds and not self.taken and now is not _ABSENT:
+            refused.append("may have bound _ to what IPython has there")
+        return refused, hidden
+
+    def _others(self) -> list[str]:
+        """Which of __ and ___ the cell has bound or deleted, for people."""
+        found = []
+        for name in _UNDERS[1:]:
+            now = self.shell.user_ns.get(name, _ABSENT)
+            was, _ = self._unders.get(name, (now, False))
+            if now is not was and not self._owns(name):
+                found.append(f"set {name}")
+        return found
 
     def goes_on(self) -> None:
         """More comes before anybody looks. If no cell was counted, what came was outside the history.
@@ -60,6 +105,18 @@ class History:
         value = self.shell.user_ns.get("_oh", {}).get(self.count(), _ABSENT)
         stale = self._stale[0] == self.count() and self._stale[1] is value
         return {} if value is _ABSENT or stale else {RESULT: value}
+
+    def others(self) -> dict[str, Any]:
+        """The results of all cells but the last, by names that no variable has."""
+        return {f"Out {n}": v for n, v in self.shell.user_ns.get("_oh", {}).items() if n != self.count()}
+
+    def tied(self, names: Iterable[str], user: dict[str, Any], ns: dict[str, Any]) -> bool:
+        """Whether the values of names share with earlier results that are no values of names."""
+        held = {id(v) for v in user.values()}
+        others = {n: v for n, v in self.others().items() if id(v) not in held}
+        parts = groups.partition({**{n: user[n] for n in names}, **others}, ns) if others else None
+        return parts is not None and any(not others.keys().isdisjoint(g) and not others.keys() >= set(g)
+                                         for g in parts.groups)
 
     def enter(self, code: str, found: dict[str, Any]) -> int:
         """A cell with this code counts as run, with the result in found if there is one. Returns its number."""
@@ -88,8 +145,11 @@ class History:
             ns["_oh"][number] = found[RESULT]
             self._put(f"_{number}", found[RESULT])
 
-    def settle(self) -> None:
-        """Let the names of the last inputs and results be those of the cells told."""
+    def settle(self, taken: int = 0) -> None:
+        """Let the names of the last inputs and results be those of the cells told.
+
+        From the cell with the number taken on, if that is not 0, a cell has had the name _.
+        """
         ns, manager, hook = self.shell.user_ns, self.shell.history_manager, self.shell.displayhook
         last = ["", "", "", *manager.input_hist_raw[1:]][-3:]
         manager._i00, manager._i, manager._ii = reversed(last)
@@ -97,9 +157,13 @@ class History:
         ns["_oh"].clear()
         ns["_oh"].update(results)
         last = [ns["_oh"][n] for n in sorted(ns["_oh"])][-3:]
-        for name, value in zip(("_", "__", "___"), reversed(["", "", "", *last][-3:]), strict=True):
-            if ns.get(name) is getattr(hook, name, None):
-                self._put(name, value)
+        seen = [ns["_oh"][n] for n in sorted(ns["_oh"]) if not taken or n < taken][-3:]
+        for name, value, shown in zip(_UNDERS, reversed(["", "", "", *last][-3:]), reversed(["", "", "", *seen][-3:]),
+                                      strict=True):
+            if taken and name == UNDER:
+                self.shell.user_ns_hidden[name] = shown
+            elif taken or self._owns(name):
+                self._put(name, shown)
             setattr(hook, name, value)
         self._look()
 
@@ -125,11 +189,20 @@ class History:
             if id(value) in new:
                 ns["_oh"][number] = new[id(value)]
                 self._put(f"_{number}", new[id(value)])
-        hook = self.shell.displayhook
-        for name in ("_", "__", "___"):
-            if id(ns.get(name)) in new and ns.get(name) is getattr(hook, name, None):
+        hook, hidden = self.shell.displayhook, self.shell.user_ns_hidden
+        for name in _UNDERS:
+            owns, held = self._owns(name), getattr(hook, name, None)
+            if id(held) in new:
+                setattr(hook, name, new[id(held)])
+            if owns and id(ns[name]) in new:
                 self._put(name, new[id(ns[name])])
-                setattr(hook, name, ns[name])
+            elif id(hidden.get(name)) in new:
+                hidden[name] = new[id(hidden[name])]
+
+    def take(self, values: dict[str, Any]) -> None:
+        """ValueError if _ is among values that are to be bound, and would be taken for IPython's own."""
+        if UNDER in values and self._has(UNDER, values[UNDER]):
+            raise ValueError("it binds _ to what was shown last")
 
     def _put(self, name: str, value: Any) -> None:
         """Bind a name of the history, which IPython tells from one of the user's by its value."""

@@ -32,6 +32,7 @@ class Live:
         self.journal: list[tuple[type, dict[str, Any]]] | None = None  # classes changed, as they were
         self.sharers: dict[int, Any] = {}  # of pandas' blocks, by token, see linked.py
         self.salt = os.urandom(8).hex()  # of the tokens given here
+        self.fresh: dict[str, Any] = {}  # names that are about to be bound, to what references to them mean
 
     def find(self, token: str) -> type | None:
         """The class of a token, if it is alive."""

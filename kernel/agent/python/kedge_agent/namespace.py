@@ -16,11 +16,14 @@ def given(ns: dict[str, Any], hidden: dict[str, Any]) -> dict[str, Any]:
     return {k: v for k, v in ns.items() if isinstance(k, str) and (_GIVEN.fullmatch(k) or hidden.get(k, ns) is v)}
 
 
-def user_names(ns: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
-    """The name → object table without what IPython itself put there: the history, and what was given at the start."""
+def user_names(ns: dict[str, Any], given: dict[str, Any], taken: bool = False) -> dict[str, Any]:
+    """The name → object table without what IPython itself put there: the history, and what was given at the start.
+
+    If a cell has taken the name _ that is a name of the user.
+    """
     return {
         k: v for k, v in list(ns.items())
-        if isinstance(k, str) and not HISTORY.fullmatch(k)
+        if isinstance(k, str) and (taken and k == "_" or not HISTORY.fullmatch(k))
         and not (k in given and given[k] is v)
     }
 

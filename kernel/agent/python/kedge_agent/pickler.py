@@ -27,13 +27,15 @@ from . import (
     named,
     paths,
     proof,
+    references,
     sets,
     tensors,
 )
 from .ambient import log_handlers
 from .refused import Uncapturable, refuse
 
-_STAND_INS = (sets.Shape, arrays.Memory, functions.Globals, live.Namespace, linked.Mark, atoms.One, atoms.Interned)
+_STAND_INS = (sets.Shape, arrays.Memory, functions.Globals, live.Namespace, linked.Mark, atoms.One, atoms.Interned,
+              references.Reference)
 FLOOR = 16 << 10  # bytes; smaller buffers stay in the stream
 SLACK = 256 << 20  # bytes; a stream may have these and twice what the process holds in memory
 
@@ -123,9 +125,17 @@ class SetPickler(Pickler):
         super().__init__(*args)
         self._shapes: dict[int, sets.Shape] = {}
         self._nans: dict[int, atoms.One] = {}
+        self.parts: dict[int, references.Reference] = {}  # see keep
+
+    def keep(self, parts: dict[int, references.Reference] | None) -> None:
+        """What parts stand for is referred to, by address."""
+        self.parts, self._owners.parts = parts or {}, parts
 
     def persistent_id(self, obj: Any) -> Any:
-        """A set is its Shape, from which unpickling gives the set."""
+        """A set is its Shape, from which unpickling gives the set. A part of a variable is a reference to it."""
+        found = self.parts.get(id(obj))
+        if found is not None:
+            return found
         kind = type(obj)
         if obj is self._live.ns:
             return live.Namespace()
@@ -201,15 +211,15 @@ class Sink:
         self.length = 0
 
 
-def dump(values: dict[str, Any], where: live.Live, plain: set[Hashable], sink: Any,
-         layouts: bool = False, interned: Iterable[str] = (),
-         make: Callable[..., Pickler] | None = None) -> tuple[list[Any], bool]:
+def dump(values: dict[str, Any], where: live.Live, plain: set[Hashable], sink: Any, layouts: bool = False,
+         interned: Iterable[str] = (), make: Callable[..., Pickler] | None = None,
+         parts: dict[int, references.Reference] | None = None) -> tuple[list[Any], bool]:
     """Write a stream; (out-of-band buffers as flat memoryviews, whether to compare with the values as they were).
 
     Where the values hold interned strings, a pickle that makes those goes before them; its memo is theirs.
 
     plain holds the keys that the user reaches past pandas. Uncapturable, with the path inside the variable
-    where it is found, if something has no captured form. layouts keeps the order of sets.
+    where it is found, if something has no captured form. layouts keeps the order of sets; parts needs it too.
     """
     buffers: list[Any] = []
 
@@ -221,6 +231,8 @@ def dump(values: dict[str, Any], where: live.Live, plain: set[Hashable], sink: A
         return False
 
     pickler = (make or (SetPickler if layouts else Pickler))(sink, where, keep, plain)
+    if isinstance(pickler, SetPickler):
+        pickler.keep(parts)
     try:
         if interned:
             texts = sorted(interned)
@@ -281,18 +293,25 @@ def loads(stream: bytes, buffers: list[Any], where: live.Live) -> dict[str, Any]
 
 
 def capture(values: dict[str, Any], where: live.Live, plain: set[Hashable], file: BinaryIO,
-            layouts: bool = False, most: int = 0, interned: Iterable[str] = ()) -> tuple[int, list[Any], bool]:
+            layouts: bool = False, most: int = 0, interned: Iterable[str] = (),
+            shared: references.Shared | None = None) -> tuple[int, list[Any], bool]:
     """dump to the end of file, proved: (length of the stream, buffers, whether prove has to be called elsewhere).
 
     layouts is needed if the namespace or what a module holds is reached; sets are found to need it. What is
     unpickled from the stream is compared with values. Buffers are not copied for that, so it costs as much as
     the stream, whatever the size of arrays. Runs in a fork, or where nothing of the program can run. Uncapturable
-    if something does not come back as it is, or if the stream is longer than most bytes.
+    if something does not come back as it is, or if the stream is longer than most bytes. What is shared with
+    variables is written as references to them.
     """
     sink = Sink(file, most)
-    buffers, odd = dump(values, where, plain, sink, layouts, interned)
+    parts = shared.parts if shared is not None else None
+    layouts = layouts or shared is not None
+    buffers, odd = dump(values, where, plain, sink, layouts, interned, parts=parts)
     walk = proof.Walk(where.ns)
-    why = _differs(walk, values, sink, _lent(buffers, most), where)
+    if shared is not None:  # of buffers that are lent nobody can tell with whom they are shared
+        why = prove(walk, values, sink.source(), _lent(buffers, most or plausible()), where, shared.differs)
+    else:
+        why = _differs(walk, values, sink, _lent(buffers, most), where)
     if walk.sets and not layouts:
         sink.clear()
         buffers, odd = dump(values, where, plain, sink, True, interned)
@@ -320,8 +339,9 @@ def _differs(walk: proof.Walk, values: dict[str, Any], sink: Sink, buffers: list
     return prove(walk, values, sink.source(), buffers, where)
 
 
-def prove(walk: proof.Walk, values: dict[str, Any], file: Any, buffers: list[Any], where: live.Live) -> str:
-    """How what is read from file differs from values; empty if it does not."""
+def prove(walk: proof.Walk, values: dict[str, Any], file: Any, buffers: list[Any], where: live.Live,
+          also: Callable[[dict[str, Any], dict[str, Any]], str] = lambda values, back: "") -> str:
+    """How what is read from file differs from values, or what also finds; empty if it does not."""
     try:
         with arrays.lent():
             back = load(file, buffers, live.Live(where.ns))
@@ -329,13 +349,13 @@ def prove(walk: proof.Walk, values: dict[str, Any], file: Any, buffers: list[Any
         walk.compare(values, back)
         for name in atoms.apart(values, back):
             return f"{name} is shared in another way when it comes back"
+        return also(values, back)
     except proof.Differs as err:
         return str(err)
     except forked.Stalled:
         return f"takes longer than {forked.PATIENCE:g} s to be read back"
     except Exception as err:
         return f"cannot be read back: {type(err).__name__}: {err}"
-    return ""
 
 
 def pieces(file: Any, spans: list[list[Any]]) -> Iterator[Any]:

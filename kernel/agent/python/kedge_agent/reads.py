@@ -158,7 +158,7 @@ class Reads:
         loads = flow.loads(top)
         self._loaded |= loads
         for name in loads if names is None else names:
-            self.all = self.all or _RESULTS.fullmatch(name) is not None
+            self.all = self.all or _RESULTS.fullmatch(name) is not None and name not in self.user
             self.name(name)
 
     def reply(self, user: dict[str, Any], binds: list[str], ambient: dict[str, str]) -> dict[str, Any]:

@@ -4,15 +4,25 @@ What nothing of the program has a part in is saved without one, see unforked.py.
 """
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from . import forked, groups, live, named, openfiles, pickler, proof, unforked
+from . import forked, groups, live, named, openfiles, pickler, proof, references, unforked
 from .namespace import describe
 
 PAGE = 4096
 Report = Callable[[dict[str, Any]], None]
+
+
+class Beside:
+    """What a cell showed as its result, under a name that no variable has."""
+
+    def __init__(self, name: str, value: Any, near: set[str], others: dict[str, Any]) -> None:
+        self.name, self.value = name, value
+        self.near = near  # the variables that it may refer to: those that the cell read or bound
+        self.others = others  # what else it may share with, in vain
 
 
 class Saver:
@@ -22,33 +32,32 @@ class Saver:
         self.live = where
 
     def save(self, wanted: set[str], user: dict[str, Any], spool: str,
-             apart: dict[str, Any] | None = None) -> dict[str, Any]:
+             beside: Beside | None = None) -> dict[str, Any]:
         """The groups of user that hold a wanted name, or an object of a class that has changed, in spool.
 
-        Of apart, what shares with nothing is saved too. Returns groups and uncaptured of PROTOCOL.md, and the
-        groups of apart. Never raises on account of what user holds.
+        A result beside them is saved too, if it has a captured form. Returns groups and uncaptured of PROTOCOL.md,
+        and the groups of results. Never raises on account of what user holds.
         """
         with open(spool, "wb"):
             pass
-        apart = apart or {}
         saved: list[dict[str, Any]] = []
         extra: list[dict[str, Any]] = []
         lost: dict[str, dict[str, Any]] = {}
         named.find()
-        while wanted - set(lost) or apart:
-            task = Task(self.live, wanted, user, spool, apart, {n for g in saved for n in g["names"]} | set(lost))
+        while wanted - set(lost) or beside is not None:
+            task = Task(self.live, wanted, user, spool, beside, {n for g in saved for n in g["names"]} | set(lost))
             names = sorted(wanted - set(lost))
             try:
                 for message in self._messages(task):
                     names = message.get("begin", names)
-                    self._note(message, extra if message.get("apart") else saved)
+                    self._note(message, extra if message.get("result") else saved)
                     if "lost" in message:
                         self._lose(lost, message["lost"], message["why"], user)
                 break
             except forked.Died as err:
-                if names and apart.keys() >= set(names):
+                if beside is not None and names == [beside.name]:
                     break
-                apart = {}
+                beside = None
                 self._lose(lost, names, str(err), user)
         extra = [g for g in extra if not g.pop("odd")]
         for group in [g for g in saved if g.pop("odd")]:
@@ -57,7 +66,7 @@ class Saver:
                 saved.remove(group)
                 self._lose(lost, group["names"], why, user)
         self._open(lost, user)
-        return {"groups": saved, "uncaptured": [lost[n] for n in sorted(lost)], "apart": extra}
+        return {"groups": saved, "uncaptured": [lost[n] for n in sorted(lost)], "results": extra}
 
     def _open(self, lost: dict[str, dict[str, Any]], user: dict[str, Any]) -> None:
         """Add to what is lost the files that it holds open, where that is known."""
@@ -111,10 +120,10 @@ class Saver:
 class Task:
     """One capture, in a fork or here."""
 
-    def __init__(self, where: live.Live, wanted: set[str], user: dict[str, Any], spool: str, apart: dict[str, Any],
+    def __init__(self, where: live.Live, wanted: set[str], user: dict[str, Any], spool: str, beside: Beside | None,
                  done: set[str]) -> None:
         self._live, self._wanted, self._user, self._spool, self._done = where, wanted, user, spool, done
-        self._apart = apart
+        self._beside, self._lost = beside, set(done)
 
     def run(self, report: Report) -> None:
         """Report a message for each group, and for what was found of classes. Runs in a fork."""
@@ -134,21 +143,38 @@ class Task:
                 report({"group": self._group(file, names, parts, self._user)})
             except Exception as err:
                 file.seek(0, os.SEEK_END)
+                self._lost.update(names)
                 report({"lost": names, "why": str(err), "slow": sorted(self._live.slow)})
-        if self._apart:
-            self._beside(report, file)
+        if self._beside is not None:
+            report({"begin": [self._beside.name]})
+            try:
+                report({"result": True, "group": self._result(file, self._beside)})
+            except Exception:
+                file.seek(0, os.SEEK_END)
 
-    def _beside(self, report: Report, file: Any) -> None:
-        """Report what of apart shares with nothing and can be saved."""
-        table = {**self._user, **self._apart}
-        parts = groups.partition(table, self._live.ns)
-        for name in self._apart:
-            report({"begin": [name]})
-            if [name] in parts.groups:
-                try:
-                    report({"apart": True, "group": self._group(file, [name], parts, table)})
-                except Exception:
-                    file.seek(0, os.SEEK_END)
+    def _result(self, file: Any, beside: Beside, watch: unforked.Watch | None = None) -> dict[str, Any]:
+        """A result as a group: by itself, or with references to the variables with which it shares."""
+        name, most = beside.name, 0 if watch is None else unforked.LONGEST
+        others = {**self._user, **beside.others}
+        table = {**others, name: beside.value}
+        parts = groups.partition(table, self._live.ns, watch)
+        if watch is not None and name not in parts.here:
+            raise unforked.Needed
+        near = {n: self._user[n] for n in sorted(beside.near - self._lost)}
+        alone = [name] in parts.groups
+        with unforked.unmarked(cls for cls in parts.classes[name].values()) if watch else contextlib.nullcontext():
+            try:
+                shared = references.Shared(beside.value, near, others.values(), self._live.ns)
+                if shared.any:
+                    made = self._group(file, [name], parts, table, most, shared)
+                    return {**made, "within": shared.names()}
+            except (pickler.Uncapturable, LookupError):
+                if watch is not None:  # a fork may do more
+                    raise
+                file.seek(0, os.SEEK_END)
+            if not alone:
+                raise pickler.Uncapturable("shares with what it cannot refer to")
+            return self._group(file, [name], parts, table, most)
 
     def here(self, report: Report) -> None:
         """Report all that run does, without a fork. Raises if that takes one, or if something cannot be captured."""
@@ -162,22 +188,14 @@ class Task:
                 raise unforked.Needed
             with unforked.unmarked(cls for found in parts.classes.values() for cls in found.values()):
                 self._groups_here(report, file, parts)
-            if self._apart:
-                self._beside_here(report, file, watch)
+            if self._beside is not None:
+                report({"result": True, "group": self._result(file, self._beside, watch)})
 
     def _groups_here(self, report: Report, file: Any, parts: groups.Parts) -> None:
         due, _, definitions = self._due(parts)
         for names in due:
             report({"group": self._plain(file, names, parts, self._user)})
         report({"definitions": definitions})
-
-    def _beside_here(self, report: Report, file: Any, watch: unforked.Watch) -> None:
-        table = {**self._user, **self._apart}
-        parts = groups.partition(table, self._live.ns, watch)
-        with unforked.unmarked(cls for found in parts.classes.values() for cls in found.values()):
-            for names in parts.groups:
-                if len(names) == 1 and names[0] in self._apart:
-                    report({"apart": True, "group": self._plain(file, names, parts, table)})
 
     def _plain(self, file: Any, names: list[str], parts: groups.Parts, table: dict[str, Any]) -> dict[str, Any]:
         """A group, saved here. Needed if that takes a fork."""
@@ -213,12 +231,14 @@ class Task:
         return changed | {i for i, t in tokens.items() if before.get(i, t) != t}, tokens, found
 
     def _group(self, file: Any, names: list[str], parts: groups.Parts, table: dict[str, Any],
-               most: int = 0) -> dict[str, Any]:
+               most: int = 0, shared: references.Shared | None = None) -> dict[str, Any]:
         values = {n: table[n] for n in names}
-        at = file.tell()
+        at, plain = file.tell(), parts.plain
+        if shared is not None:
+            plain = plain.joint(shared.keys)
         length, buffers, odd = pickler.capture(
-            values, self._live, parts.plain, file, not parts.special.isdisjoint(names), most,
-            set().union(*(parts.interned[n] for n in names)))
+            values, self._live, plain, file, not parts.special.isdisjoint(names), most,
+            set().union(*(parts.interned[n] for n in names)), shared)
         extents = []
         for b in buffers:
             file.write(bytes(-file.tell() % PAGE))
