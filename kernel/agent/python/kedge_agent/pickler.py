@@ -15,6 +15,7 @@ from . import (
     arrow,
     atoms,
     builtin,
+    caches,
     classes,
     figures,
     forked,
@@ -71,7 +72,7 @@ class Pickler(pickle.Pickler):
         if found is not None:
             return named.get, found
         made = self._library(obj, kind)
-        if made is NotImplemented and proof.local(kind) and not proof.plain(kind):
+        if made is NotImplemented and kind is not caches.Volatile and proof.local(kind) and not proof.plain(kind):
             self.odd = True
         return made
 
