@@ -147,13 +147,6 @@ class Seen(set[Hashable]):
         self.joined: dict[int, tuple[int, int, Any]] = {}
         self.memories = arrow.Memories(())
 
-    def joint(self, more: set[Hashable]) -> Seen:
-        """A copy with more keys."""
-        made = Seen()
-        made |= self | more
-        made.joined, made.memories = self.joined, self.memories
-        return made
-
 
 class Reach:
     """What can be reached from one name, or from one class by what it holds."""

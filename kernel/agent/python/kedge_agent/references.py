@@ -80,7 +80,9 @@ def _step(obj: Any, how: str, key: Any) -> Any:
 
 
 def _kept(kind: type) -> bool:
-    """Whether objects of a class come back with all their attributes."""
+    """Whether objects of a class come back with all their attributes, and looking at those runs nothing."""
+    if any(type(vars(c).get("__dict__")) not in (type(None), types.GetSetDescriptorType) for c in type.mro(kind)):
+        return False
     if proof.plain(kind):
         return True
     base = getattr(sys.modules.get("sklearn.base"), "BaseEstimator", None)
@@ -202,6 +204,13 @@ class Shared:
     def names(self) -> list[str]:
         """The variables that are referred to."""
         return sorted({part.name for part in self.parts.values()})
+
+    def seen(self, plain: groups.Seen) -> groups.Seen:
+        """plain, with what variables have."""
+        made = groups.Seen()
+        made |= plain | self.keys
+        made.joined, made.memories = plain.joined, plain.memories
+        return made
 
     def differs(self, values: dict[str, Any], back: dict[str, Any]) -> str:
         """How what is read back shares in another way than what was saved; empty if it does not."""

@@ -235,7 +235,7 @@ class Task:
         values = {n: table[n] for n in names}
         at, plain = file.tell(), parts.plain
         if shared is not None:
-            plain = plain.joint(shared.keys)
+            plain = shared.seen(plain)
         length, buffers, odd = pickler.capture(
             values, self._live, plain, file, not parts.special.isdisjoint(names), most,
             set().union(*(parts.interned[n] for n in names)), shared)

@@ -95,6 +95,12 @@ def test_what_cannot_be_proved_has_no_form(book, expression, near, earlier):
     assert book.result(LISTS, expression, near, earlier) == (None, None)
 
 
+def test_memory_of_what_the_cell_has_not_read_is_not_taken_for_shared(book):
+    pytest.importorskip("numpy")
+    for size in (5, 9000):  # in the stream, and beside it
+        assert book.result(f"import numpy as np\nb = np.zeros({size})\nc = 1", "b[1:]", {"c"}) == (None, None)
+
+
 def test_a_part_that_is_another_now_is_noticed(book):
     book.result("import numpy as np\nxs = [np.zeros(3)]", "xs[0]")
     live.push(book.live)
