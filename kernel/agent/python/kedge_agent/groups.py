@@ -93,15 +93,6 @@ def children(obj: Any, ns: dict[str, Any]) -> Iterable[Any]:
     return gc.get_referents(obj)
 
 
-def _attributes(obj: Any, kind: type, held: Iterable[Any]) -> Iterable[int]:
-    """The address of the dict of obj, if that is among what it holds: it is made when somebody looks at it."""
-    if kind.__dictoffset__ and kind is not types.FunctionType and any(type(x) is dict for x in held):
-        try:
-            yield id(object.__getattribute__(obj, "__dict__"))
-        except AttributeError:
-            return
-
-
 def owned_keys(values: Any) -> tuple[set[Hashable], bool]:
     """(keys of what values of pandas consist of, whether some are views of a part of their memory)."""
     keys: set[Hashable] = set()
@@ -160,6 +151,7 @@ class Reach:
         self._torch = tensors.tensor_class() != ()
         self.special = False  # whether the namespace is reached, or a NaN
         self.interned: set[str] = set()
+        self._dicts: dict[type, bool] = {}  # whether looking at the dict of such an object runs nothing of the program
         self.extents: dict[int, tuple[int, int, Any]] = {}  # of memory, if Arrow may show it: address, length, holder
         self.lent: list[arrow.Span] = []  # what Arrow shows
         self._arrow = arrow.loaded()
@@ -171,7 +163,6 @@ class Reach:
         visited: set[int] = set()
         leaves: dict[type, bool] = {}
         numbers: set[type] = set()
-        attributes: set[int] = set()  # addresses of the dicts of instances, whose keys are interned in any case
         ns, watch = self._ns, self._watch
         while stack:
             obj = stack.pop()
@@ -216,7 +207,7 @@ class Reach:
                 raise TooLarge(f"more than {_LIMIT} objects")
             if kind is types.FunctionType and obj.__globals__ is not ns and functions.by_name(obj):
                 continue
-            if issubclass(kind, dict) and id(obj) not in attributes:  # gc leaves out keys that are all strings
+            if issubclass(kind, dict):  # gc leaves out the keys if all of them are strings
                 for key in dict.__iter__(obj):
                     if type(key) is str:
                         self._text(key)
@@ -225,9 +216,9 @@ class Reach:
                 self.seen.add(id(obj))
             known = frames.parts(obj)
             if known is None:
-                held = children(obj, ns)
-                attributes.update(_attributes(obj, kind, held))
-                stack.extend(held)
+                if kind.__dictoffset__:
+                    self._attributes(obj, kind)
+                stack.extend(children(obj, ns))
                 continue
             stack.extend(known[0])
             stack.extend(self._own(list(known[1])))
@@ -246,8 +237,20 @@ class Reach:
             self.spans[found[0]] = (*found, lent or found[0] in self.spans and self.spans[found[0]][3])
 
     def _text(self, obj: str) -> None:
-        if len(obj) > 1 and atoms.is_interned(obj) and obj not in self.interned:  # a hash of another may take long
-            self.interned.add(obj)
+        if atoms.is_interned(obj) and obj not in self.interned:  # a hash of another may take long
+            if len(obj) > 1 or obj and obj is not chr(ord(obj)):  # else unpickling gives the one that there is
+                self.interned.add(obj)
+
+    def _attributes(self, obj: Any, kind: type) -> None:
+        """Note the names of what obj itself holds. It has a dict of them once somebody looks."""
+        plain = self._dicts.get(kind)
+        if plain is None:
+            found = next((vars(c)["__dict__"] for c in type.mro(kind) if "__dict__" in vars(c)), None)
+            plain = self._dicts[kind] = type(found) is types.GetSetDescriptorType and kind is not types.FunctionType
+        if plain:
+            for name in object.__getattribute__(obj, "__dict__").keys() - self.interned:
+                if type(name) is str:
+                    self._text(name)
 
     def _nan(self, obj: Any) -> None:
         """Two of them are never equal, so which one it is can be told."""
