@@ -85,6 +85,8 @@ func differs(t *Trace, state *State, world World) (why string, near bool) {
 			now = state.ObserveStep(o.Name)
 		case KindText:
 			now = state.ObserveText(o.Name)
+		case KindLoaded:
+			now = state.ObserveLoaded(o.Name)
 		case KindHidden:
 			now = state.ObserveHidden()
 		default:
@@ -117,6 +119,8 @@ func change(was, now Observation) string {
 		return "the history changed"
 	case was.Kind == KindText:
 		return "the text of a definition changed, or where it stands"
+	case was.Kind == KindLoaded:
+		return was.Name + " is imported now"
 	case was.Kind == KindProgram:
 		return "program " + was.Name + " changed"
 	case was.Kind == KindPlace:

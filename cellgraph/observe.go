@@ -226,6 +226,15 @@ func (s *State) ObserveAmbient(name string) Observation {
 	return Observation{Kind: KindAmbient, Name: name, ID: s.ambient[name].ID}
 }
 
+// ObserveLoaded says whether a module has been imported; zero if it has not.
+func (s *State) ObserveLoaded(module string) Observation {
+	o := Observation{Kind: KindLoaded, Name: module}
+	if slices.Contains(s.modules, module) {
+		o.ID = Combine("loaded", module)
+	}
+	return o
+}
+
 // ObserveHidden says which runs of cells have changed what cannot be looked at; zero if none has.
 func (s *State) ObserveHidden() Observation { return Observation{Kind: KindHidden, ID: s.hidden} }
 

@@ -23,6 +23,7 @@ const (
 	KindSource  Kind = "source"  // the source of a local module that was imported
 	KindDefines Kind = "defines" // the same of a module that only defines things, which matters to those only that reach it
 	KindImport  Kind = "import"  // what in a local folder would be imported under a name
+	KindLoaded  Kind = "loaded"  // whether a module that was not found is imported by now
 	KindModule  Kind = "module"  // a distribution's version or a local module's source
 	KindStep    Kind = "step"    // the composed effect of a step named in prev:
 	KindProgram Kind = "program" // content of a program; found through PATH if the name has no folder

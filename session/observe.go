@@ -259,6 +259,9 @@ func (s *Session) modules(o *seen) []cellgraph.Observation {
 	for _, name := range o.captured.Missing.Names {
 		list = append(list, s.world.Observe(cellgraph.KindModule, name))
 	}
+	for _, name := range o.captured.Missing.Modules {
+		list = append(list, s.state.ObserveLoaded(name))
+	}
 	for _, path := range o.captured.Missing.Paths {
 		if within(path, s.volume.base) {
 			list = append(list, s.world.Observe(cellgraph.KindImport, s.volume.name(path)))

@@ -71,8 +71,9 @@ type Group struct {
 
 // Missing are modules that were looked for and are not loaded.
 type Missing struct {
-	Names []string `json:"names"` // those that are in no package
-	Paths []string `json:"paths"` // absolute, without suffix: where they would lie in a folder
+	Modules []string `json:"modules"`
+	Names   []string `json:"names"` // those that are in no package
+	Paths   []string `json:"paths"` // absolute, without suffix: where they would lie in a folder
 }
 
 // AmbientState is what an adapter saved.

@@ -68,10 +68,10 @@ def taken() -> list[str]:
 
 
 def missing() -> dict[str, list[str]]:
-    """What was looked for since the last call and is not loaded: names in no package, and paths where nothing lies."""
+    """Modules looked for since the last call that are not loaded, those in no package, and where any would lie."""
     absent = [(folder, name) for folder, name in _missed if name not in sys.modules]
     _missed.clear()
-    return {"names": sorted({n for _, n in absent if "." not in n}),
+    return {"modules": sorted({n for _, n in absent}), "names": sorted({n for _, n in absent if "." not in n}),
             "paths": sorted({os.path.join(f, n.rpartition(".")[2]) for f, n in absent})}
 
 
