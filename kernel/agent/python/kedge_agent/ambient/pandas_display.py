@@ -6,9 +6,11 @@ observed by every cell.
 """
 from __future__ import annotations
 
+import copy
 import sys
+import types
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any
 
 from .. import noting
@@ -16,6 +18,18 @@ from . import pandas_options
 
 NAME = "pandas"
 _ASKED: deque[None] = deque(maxlen=1)  # not empty if something looked at a table since begin
+_QUIET = {"__init__", "__new__", "__getattribute__", "__sizeof__", "__class_getitem__"}
+
+
+class _Noted:
+    """A method of dict; that it is asked for is noted. It is C's, so no frame of ours is in a traceback."""
+
+    def __init__(self, plain: Any) -> None:
+        self._plain = plain
+
+    def __get__(self, table: Any, owner: Any = None) -> Any:
+        _ASKED.append(None)
+        return self._plain.__get__(table, owner)
 
 
 class Table(dict[str, Any]):
@@ -28,32 +42,16 @@ class Table(dict[str, Any]):
     def __reduce__(self) -> tuple[Any, ...]:
         return _table, self._path
 
-    def __getitem__(self, key: str) -> Any:
-        _ASKED.append(None)
-        return dict.__getitem__(self, key)
+    def __copy__(self) -> dict[str, Any]:
+        return dict(self)
 
-    def __setitem__(self, key: str, value: Any) -> None:
-        _ASKED.append(None)
-        dict.__setitem__(self, key, value)
+    def __deepcopy__(self, memo: Any) -> dict[str, Any]:
+        return copy.deepcopy(dict(self), memo)
 
-    def __iter__(self) -> Iterator[str]:
-        _ASKED.append(None)
-        return dict.__iter__(self)
 
-    def get(self, key: str, default: Any = None) -> Any:
-        """See dict."""
-        _ASKED.append(None)
-        return dict.get(self, key, default)
-
-    def items(self) -> Any:
-        """See dict."""
-        _ASKED.append(None)
-        return dict.items(self)
-
-    def values(self) -> Any:
-        """See dict."""
-        _ASKED.append(None)
-        return dict.values(self)
+for _name, _method in vars(dict).items():
+    if type(_method) in (types.MethodDescriptorType, types.WrapperDescriptorType) and _name not in _QUIET:
+        setattr(Table, _name, _Noted(_method))
 
 
 def _table(*path: str) -> Any:
