@@ -30,6 +30,11 @@ def is_block(obj: Any) -> bool:
     return pandas() is not None and issubclass(type(obj), sys.modules["pandas._libs.internals"].Block)
 
 
+def is_array(obj: Any) -> bool:
+    """Whether obj is an array of pandas that lies in one of numpy: of dates, of categories."""
+    return pandas() is not None and issubclass(type(obj), sys.modules["pandas._libs.arrays"].NDArrayBacked)
+
+
 def is_manager(obj: Any) -> bool:
     """Whether obj holds the blocks and axes of a frame or series."""
     return type(obj).__module__ == "pandas.core.internals.managers" and hasattr(obj, "blocks")
@@ -88,7 +93,7 @@ def reduce(obj: Any) -> Any:
     NotImplemented for others.
     """
     module = pandas()
-    if module is not None and issubclass(type(obj), sys.modules["pandas._libs.arrays"].NDArrayBacked):
+    if is_array(obj):
         return _array(obj)
     if module is None or not issubclass(type(obj), (module.DataFrame, module.Series)):
         return NotImplemented

@@ -19,7 +19,7 @@ _ATOMS = (str, bytes, int, float, complex, bool, type(None), type(Ellipsis), ran
 _KEYS = (str, int, bool, type(None))
 _LIMIT = 100_000  # objects among which a part is looked for
 _DEEPEST = 40  # steps of a path
-_PANDAS = ("_mgr", "_attrs", "_data", "_ndarray", "_references")  # attributes that pandas' pickling brings back
+_PANDAS = ("_mgr", "_attrs", "_data", "_references", "_categories")  # what pandas' pickling keeps
 
 
 class Reference:
@@ -101,10 +101,14 @@ def _inside(obj: Any, ns: dict[str, Any]) -> Iterator[tuple[Any, tuple[str, Any]
         yield from _array(obj)
     elif kind in (types.MethodType, types.BuiltinFunctionType):
         yield obj.__self__, ("own", "__self__")
+    elif kind is memoryview:
+        yield obj.obj, ("own", "obj")
     elif kind in builtin.VIEWS:
         yield builtin.viewed(obj), ("viewed", None)
     elif frames.is_block(obj):
         yield from ((object.__getattribute__(obj, key), ("own", key)) for key in ("values", "refs"))
+    elif frames.is_array(obj):
+        yield from ((object.__getattribute__(obj, key), ("own", key)) for key in ("_ndarray", "_dtype"))
     elif frames.is_manager(obj):
         yield from ((v, ("block", i)) for i, v in enumerate(obj.blocks))
         yield from ((v, ("axis", i)) for i, v in enumerate(obj.axes))
