@@ -198,11 +198,19 @@ class Shared:
         self._ns = ns
         wanted = {id(obj) for obj, _ in _walk([(result, "", ())], ns)}
         self.parts: dict[int, Reference] = {}  # by address
+        self.any = bool(wanted)
+        if not self.any:  # a number, a string
+            return
+        self._others = _reach(others, ns)  # lives as long as the addresses are compared
+        self.keys = self._others.seen | self._others.owned
+        # These have no key by which they are met, and may be parts: categories are held by a dtype.
+        whole = type(result) is tuple or groups.immutable(type(result)) or frames.is_index(result)
+        if not whole and not self._of(result):
+            self.any = False
+            return
         for obj, (name, path) in _walk([(v, n, ()) for n, v in variables.items()], ns):
             if id(obj) in wanted and id(obj) not in self.parts:
                 self.parts[id(obj)] = Reference(obj, name, path)
-        self._others = _reach(others, ns)  # lives as long as the addresses are compared
-        self.keys = self._others.seen | self._others.owned
         self.any = bool(self.parts) or bool(self._of(result))
 
     def names(self) -> list[str]:
