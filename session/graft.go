@@ -16,7 +16,7 @@ import (
 // graft makes a hit of a verdict that has none but a trace that is near: what
 // the cell looked at is the same, and only what others hold of it is not. The
 // kernel, which holds the present state, binds what the cell bound to the same
-// parts of what is there now. If that cannot be done, or cannot be shown to be
+// parts of what is there now, and lets the others hold what the cell changed. If that cannot be done, or cannot be shown to be
 // what the cell would have left, the verdict stays as it is.
 func (s *Session) graft(ctx context.Context, cell notebook.CodeCell, v cellgraph.Verdict) cellgraph.Verdict {
 	t, err := s.grafted(ctx, v.Near.In(cell.ID, cell.Step))
@@ -29,47 +29,80 @@ func (s *Session) graft(ctx context.Context, cell notebook.CodeCell, v cellgraph
 // grafted is a near trace with what it would have observed and left here.
 func (s *Session) grafted(ctx context.Context, near *cellgraph.Trace) (*cellgraph.Trace, error) {
 	t := *near
-	var bound, known []string
-	var record, made []cellgraph.Group // groups that hold what the cell left as it was: on record, and as they would be now
+	var g agent.Graft
+	var record []cellgraph.Group // groups that hold what the cell did not look at
+	var held, others []string    // names in groups of the effect that the cell did not bind; those that it left as they were
 	t.Effect.Groups = nil
-	read, left := looksAt(near)
-	for _, g := range near.Effect.Groups {
-		own := both(g.Names, near.Effect.Rebound)
-		switch others := without(g.Names, own); {
-		case len(both(others, left)) == 0:
-			t.Effect.Groups = append(t.Effect.Groups, g)
-		case len(both(others, left)) < len(others):
-			return nil, fmt.Errorf("%v hold what the cell changed in place", both(others, left))
-		case len(both(others, read)) > 0:
-			record, bound, known = append(record, g), append(bound, own...), append(known, both(others, read)...)
-		case len(own) > 0:
+	recorded := cellgraph.NewState(s.parts)
+	recorded.Apply(*near)
+	read, mates := looksAt(near)
+	changed := 0
+	for _, group := range near.Effect.Groups {
+		own := both(group.Names, near.Effect.Rebound)
+		others := without(group.Names, own)
+		known := both(others, read)
+		switch {
+		case len(both(others, mates)) == 0:
+			t.Effect.Groups = append(t.Effect.Groups, group)
+			continue
+		case len(without(slices.Concat(others, s.matesOf(others)), slices.Concat(known, own))) == 0: // it looked at all
+			t.Effect.Groups, held = append(t.Effect.Groups, group), append(held, others...)
+			continue
+		case len(both(others, mates)) < len(others):
+			return nil, fmt.Errorf("%v hold what is not known to be as it was", others)
+		case len(known) == 0 && len(own) > 0:
 			return nil, fmt.Errorf("%v share with nothing that the cell looked at", own)
+		case len(known) == 0:
+			continue
 		}
+		if !recorded.ObserveNames(known).Is(s.state.ObserveNames(known)) {
+			changed++
+		} else if len(own) == 0 {
+			continue
+		}
+		record, g.Bound, g.Known = append(record, group), append(g.Bound, own...), append(g.Known, known...)
+	}
+	if g.Changed = changed > 0; g.Changed && changed < len(record) {
+		return nil, fmt.Errorf("%v were changed in part", g.Known)
 	}
 	if len(record) > 0 {
-		groups, err := s.regroup(ctx, record, known, bound, near.Effect.Deleted)
+		g.Gone = near.Effect.Deleted
+		g.Mates = without(s.matesOf(g.Known), slices.Concat(g.Known, g.Bound, g.Gone))
+		groups, err := s.regroup(ctx, record, g)
 		if err != nil {
 			return nil, err
 		}
-		made = groups
+		for _, group := range groups {
+			others = append(others, without(group.Names, g.Bound)...)
+		}
+		held = append(held, others...)
 		t.Effect.Groups = append(t.Effect.Groups, groups...)
 		slices.SortFunc(t.Effect.Groups, func(a, b cellgraph.Group) int { return strings.Compare(a.Names[0], b.Names[0]) })
 	}
 	t.Observed = slices.DeleteFunc(slices.Clone(near.Observed), func(o cellgraph.Observation) bool { return o.Kind == cellgraph.KindMates })
-	var others []string
-	for _, g := range made {
-		more := without(g.Names, bound)
-		others = append(others, more...)
-		for _, name := range more {
-			t.Observed = append(t.Observed, s.state.ObserveMates(s.state.Mates(name)))
+	for _, name := range held {
+		if o := s.state.ObserveMates(s.state.Mates(name)); !slices.Contains(t.Observed, o) {
+			t.Observed = append(t.Observed, o)
 		}
 	}
-	return &t, s.proveGraft(near, &t, slices.Concat(known, bound), others)
+	if g.Changed {
+		others = nil // the agent has compared them, but for what the cell changed
+	}
+	return &t, s.proveGraft(recorded, &t, slices.Concat(g.Known, g.Bound), others)
+}
+
+// matesOf are the names that share with any of names now.
+func (s *Session) matesOf(names []string) []string {
+	var all []string
+	for _, name := range names {
+		all = append(all, s.state.Mates(name)...)
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
 }
 
 // regroup captures record anew, with what the kernel holds now in place of what the cell left as it was.
-func (s *Session) regroup(ctx context.Context, record []cellgraph.Group, known, bound, gone []string) ([]cellgraph.Group, error) {
-	var loads []agent.Load
+func (s *Session) regroup(ctx context.Context, record []cellgraph.Group, graft agent.Graft) ([]cellgraph.Group, error) {
 	for _, g := range record {
 		if slices.ContainsFunc(g.Vars, func(v cellgraph.Variable) bool { return v.Type == "type" }) {
 			return nil, fmt.Errorf("%v holds a class", g.Names)
@@ -78,11 +111,11 @@ func (s *Session) regroup(ctx context.Context, record []cellgraph.Group, known, 
 		if err != nil {
 			return nil, err
 		}
-		loads = append(loads, load)
+		graft.Groups = append(graft.Groups, load)
 	}
 	spool := filepath.Join(s.cfg.Runtime, "spool")
 	defer os.Remove(spool)
-	captured, err := s.agent.Graft(ctx, loads, list(known), list(bound), list(gone), spool)
+	captured, err := s.agent.Graft(ctx, graft, spool)
 	if err != nil {
 		return nil, err
 	}
@@ -91,10 +124,9 @@ func (s *Session) regroup(ctx context.Context, record []cellgraph.Group, known, 
 
 // proveGraft compares a grafted trace with the one that it was made of: names
 // have the values and share as on record, and others are as they were.
-func (s *Session) proveGraft(near, t *cellgraph.Trace, names, others []string) error {
-	after, recorded := s.state.Clone(), cellgraph.NewState(s.parts)
+func (s *Session) proveGraft(recorded *cellgraph.State, t *cellgraph.Trace, names, others []string) error {
+	after := s.state.Clone()
 	after.Apply(*t)
-	recorded.Apply(*near)
 	if now := after.ObserveNames(names); !now.Is(recorded.ObserveNames(names)) {
 		return fmt.Errorf("%v would not be what is on record", names)
 	}
@@ -104,18 +136,18 @@ func (s *Session) proveGraft(near, t *cellgraph.Trace, names, others []string) e
 	return nil
 }
 
-// looksAt are the names that a trace observed one by one, and those whose
-// values its cell left as they were, though its effect holds them.
-func looksAt(t *cellgraph.Trace) (read, left []string) {
+// looksAt are the names that a trace observed one by one, and all that share
+// with some and that it observed apart from all else.
+func looksAt(t *cellgraph.Trace) (read, mates []string) {
 	for _, o := range t.Observed {
 		switch {
 		case o.Kind == cellgraph.KindName && !o.ID.IsZero():
 			read = append(read, o.Name)
 		case o.Kind == cellgraph.KindMates:
-			left = append(left, strings.Split(o.Name, "\n")...)
+			mates = append(mates, strings.Split(o.Name, "\n")...)
 		}
 	}
-	return read, left
+	return read, mates
 }
 
 // both are the names of a that are in b.
@@ -127,6 +159,3 @@ func both(a, b []string) []string {
 func without(a, b []string) []string {
 	return slices.DeleteFunc(slices.Clone(a), func(n string) bool { return slices.Contains(b, n) })
 }
-
-// list is names as a JSON array, which nil is not.
-func list(names []string) []string { return append([]string{}, names...) }

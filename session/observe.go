@@ -4,6 +4,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -119,13 +120,11 @@ func (s *Session) names(o *seen, e *cellgraph.Effect) []cellgraph.Observation {
 		list = append(list, s.state.ObserveNames(bound))
 	}
 	var beside []string // names that the cell did not look at, whose values the effect holds
-	after := s.state.Clone()
-	after.Apply(cellgraph.Trace{Effect: *e})
 	for _, name := range slices.Sorted(maps.Keys(e.InPlace())) {
 		now := s.state.Observe(name)
 		switch {
 		case now.ID.IsZero() || slices.Contains(bound, name):
-		case s.left(o, after, s.state.Mates(name)):
+		case s.apart(o, s.state.Mates(name)):
 			beside = append(beside, name)
 		default:
 			list, bound = append(list, now), append(bound, name) // what the effect holds of it is more than the cell made
@@ -142,7 +141,7 @@ func (s *Session) names(o *seen, e *cellgraph.Effect) []cellgraph.Observation {
 			continue
 		}
 		seen[mates[0]] = true
-		if s.left(o, after, mates) {
+		if s.apart(o, mates) {
 			list = append(list, s.state.ObserveMates(mates))
 		} else {
 			list = append(list, s.state.ObserveGroup(name))
@@ -151,25 +150,19 @@ func (s *Session) names(o *seen, e *cellgraph.Effect) []cellgraph.Observation {
 	return list
 }
 
-// left reports whether the cell left names that share as they were, but for
-// those that it bound anew or unbound and whose values it did not look at.
-func (s *Session) left(o *seen, after *cellgraph.State, mates []string) bool {
+// apart reports whether a cell can be told apart from others that have its
+// names' values in other company: none of the names that share is opaque, and
+// it looked at the values of none that it bound anew or unbound.
+func (s *Session) apart(o *seen, mates []string) bool {
 	if o.reads.Exports {
 		return false
 	}
-	var same []string
-	for _, name := range mates {
+	read := o.read()
+	return !slices.ContainsFunc(mates, func(name string) bool {
 		_, opaque := s.state.IsOpaque(name)
-		switch {
-		case opaque:
-			return false
-		case !slices.Contains(o.captured.Bound, name) && !slices.Contains(o.captured.Deleted, name):
-			same = append(same, name)
-		case slices.Contains(o.read(), name):
-			return false
-		}
-	}
-	return s.state.ObserveNames(same).Is(after.ObserveNames(same))
+		moved := slices.Contains(o.captured.Bound, name) || slices.Contains(o.captured.Deleted, name)
+		return opaque || moved && slices.Contains(read, name)
+	})
 }
 
 // ambient observes every adapter; a stream only if the cell moved it, or if the
@@ -216,10 +209,14 @@ func (s *Session) asksForFlags(adapter string) bool {
 	return false
 }
 
+// seeding is what the normal form of code holds that seeds a stream: an
+// attribute, a name that is imported or called, or a text; not an argument.
+var seeding = regexp.MustCompile(`(attr|alias\(name|func=Name\(id|value)='[^']*seed`)
+
 // seeds reports whether the cell may have seeded a stream. If that changed
 // nothing the stream was there already, which is an observation.
 func (s *Session) seeds(o *seen) bool {
-	says := func(src Source) bool { return strings.Contains(src.Normal, "seed") }
+	says := func(src Source) bool { return seeding.MatchString(src.Normal) }
 	for _, src := range s.cfg.Sources {
 		if says(src) && (strings.Contains(src.Normal, "FunctionDef") || strings.Contains(src.Normal, "Lambda")) {
 			return true // in a function that any cell may call

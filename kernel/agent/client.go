@@ -236,15 +236,28 @@ func (c *Client) After(ctx context.Context, spool string, mates []string, result
 	return r, c.call(ctx, "kedge_after", map[string]any{"spool": spool, "mates": mates, "result": result}, &r)
 }
 
-// Graft captures into the file at spool what the groups with the names in known
-// or bound would be if those in bound had the values that record gives them:
-// parts of what those in known hold, or what is new. Of the names in known the
-// kernel holds what is recorded, those in gone count as unbound. The kernel stays as it is.
-func (c *Client) Graft(ctx context.Context, record []Load, known, bound, gone []string, spool string) ([]Group, error) {
+// Graft is a request to capture what groups would be after a cell of which it
+// is on record what it left in other company.
+type Graft struct {
+	Groups []Load   `json:"groups"` // as on record
+	Known  []string `json:"known"`  // names that the cell looked at: the kernel holds what they were before it
+	Bound  []string `json:"bound"`  // names that it bound anew
+	Gone   []string `json:"gone"`   // names that it unbound
+	Mates  []string `json:"mates"`  // names that share with known ones in the kernel
+	// Changed says that the cell changed values of known names in place; else these are as on record.
+	Changed bool `json:"changed"`
+}
+
+// Graft captures into the file at spool the groups that hold known or bound
+// names. The kernel stays as it is.
+func (c *Client) Graft(ctx context.Context, g Graft, spool string) ([]Group, error) {
 	var r struct {
 		Groups []Group `json:"groups"`
 	}
-	content := map[string]any{"groups": record, "known": known, "bound": bound, "gone": gone, "spool": spool}
+	content := struct {
+		Graft
+		Spool string `json:"spool"`
+	}{g, spool}
 	return r.Groups, c.call(ctx, "kedge_graft", content, &r)
 }
 

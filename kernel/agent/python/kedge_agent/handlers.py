@@ -88,7 +88,7 @@ class Agent:
         """kedge_before."""
         self._start()
         user = self.user()
-        found, binds = reads.find(content["code"], self.ns, user, content.get("absent") or ())
+        found, binds = reads.find(content["code"], self.ns, user, content.get("absent") or (), words=False)
         self.outside.reach(found, user, bool(content.get("more")))
         touched = (found.names & set(user)) | set(binds)
         if content.get("more"):  # nothing was captured since the last one
@@ -190,9 +190,10 @@ class Agent:
                 values.update(self._read(group))
             return values
 
-        user = {n: v for n, v in {**self.user(), **self.outside.table()}.items() if n not in content["gone"]}
-        names = content["known"], content["bound"]
-        return {"groups": grafting.graft(self.live, recorded, *names, user, content["spool"])}
+        gone = content["gone"] or ()
+        user = {n: v for n, v in {**self.user(), **self.outside.table()}.items() if n not in gone}
+        names = grafting.Names(content["known"], content["bound"] or [], content["mates"] or [], content["changed"])
+        return {"groups": grafting.graft(self.live, recorded, names, user, content["spool"])}
 
     def _shows(self, user: dict[str, Any]) -> dict[str, Any] | None:
         """What the last cell showed: None for nothing, the name whose value it is, or {} for something else."""
