@@ -102,6 +102,9 @@ func differs(t *Trace, state *State, world World) (why string, near bool) {
 	return why, near
 }
 
+// HiddenChanged is why a trace does not hold where an observation of [KindHidden] differs.
+const HiddenChanged = "an earlier cell changed something else that cannot be looked at"
+
 // change says in one line what an observation was and is.
 func change(was, now Observation) string {
 	switch {
@@ -128,7 +131,7 @@ func change(was, now Observation) string {
 	case was.Kind == KindEnv:
 		return "environment variable " + was.Name + " changed"
 	case was.Kind == KindHidden:
-		return "an earlier cell changed something else that cannot be looked at"
+		return HiddenChanged
 	case was.Kind == KindAmbient:
 		return was.Name + " state changed"
 	case was.ID == unknown || now.ID == unknown:

@@ -21,6 +21,8 @@ func TestNotebooksInALiveKernel(t *testing.T) {
 		"VSCode":                   "vscode",
 		"CodeBeforeTheNotebook":    "early",
 		"StepsThatComeLate":        "late",
+		"AllCellsBecomeSteps":      "auto",
+		"CodeBeforeTheSteps":       "before",
 		"Magics":                   "magics",
 		"NbclientSendsNoMetadata":  "client",
 		"NbconvertAndPapermill":    "commands",

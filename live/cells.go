@@ -36,6 +36,18 @@ func ask(r *kernel.ShellRequest) (asked, bool) {
 // visible says whether the request is one that a person sees in the history.
 func (a asked) visible() bool { return !a.Silent && (a.Store == nil || *a.Store) }
 
+// expressions are the sources of the expressions that the request has evaluated after its code.
+func (a asked) expressions() map[string]string {
+	found := map[string]string{}
+	for name, raw := range a.Expressions {
+		var source string
+		if json.Unmarshal(raw, &source) == nil {
+			found[name] = source
+		}
+	}
+	return found
+}
+
 // file is the notebook as it was last read, with what requests have told since.
 type file struct {
 	path  string

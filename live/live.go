@@ -9,6 +9,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -23,7 +25,8 @@ import (
 
 const (
 	pingTimeout = 10 * time.Second // of the agent in an idle kernel
-	lateTags    = "code ran in this kernel before the notebook had step tags; restart the kernel"
+	maxEarly    = 16 << 20         // bytes of code that ran before the notebook had steps
+	tooEarly    = "more code ran in this kernel before the notebook had step tags than is kept; restart the kernel"
 )
 
 // Config says which kernel the notebook is in. Open is called once, when the
@@ -51,6 +54,9 @@ type Notebook struct {
 	file   *file           // nil if the notebook is not known
 	active bool            // the notebook has steps: every request that runs code comes to us
 	ran    bool            // code has run before that
+	early  []string        // that code
+	length int             // of it, in bytes; past maxEarly it is not kept
+	opaque string          // why it is not known what ran before that; "" if it is
 	ahead  int             // requests of a front end before it has named the notebook
 	beside string          // what has run beside the cells
 	debug  bool            // a debugger is attached
@@ -120,8 +126,8 @@ func (n *Notebook) Wants(r *kernel.ShellRequest) bool {
 			return true
 		}
 		n.active = n.active || n.hasSteps(a)
-		if !n.active && strings.TrimSpace(a.Code) != "" {
-			n.ran = n.ran || !n.introduces(a)
+		if !n.active {
+			n.remember(a)
 		}
 		return n.active || n.ahead > 0 && !n.ran
 	case "comm_open", "comm_msg", "comm_close":
@@ -132,6 +138,23 @@ func (n *Notebook) Wants(r *kernel.ShellRequest) bool {
 		return n.active && !shows
 	}
 	return false
+}
+
+// remember keeps what runs before the notebook has steps. n.mu is held.
+func (n *Notebook) remember(a asked) {
+	for _, code := range append(slices.Sorted(maps.Values(a.expressions())), a.Code) {
+		if strings.TrimSpace(code) == "" || n.cfg.Open == nil || n.cfg.Ring == nil {
+			continue
+		}
+		if n.length += len(code); n.length > maxEarly {
+			n.early, n.opaque = nil, tooEarly
+			continue
+		}
+		n.early = append(n.early, code)
+	}
+	if strings.TrimSpace(a.Code) != "" {
+		n.ran = n.ran || !n.introduces(a)
+	}
 }
 
 // onlyShows says whether a comm message only asks for the state of widgets. n.mu is held.
@@ -326,7 +349,7 @@ func (n *Notebook) introduce(ctx context.Context, a asked, c *kernel.Cell) error
 	}
 	if err != nil { // it is not known what it did
 		n.mu.Lock()
-		n.ran = true
+		n.opaque = "what the front end ran first is not known; restart the kernel"
 		n.mu.Unlock()
 	}
 	return interrupted(err)
@@ -360,7 +383,8 @@ func (n *Notebook) start(ctx context.Context, c *kernel.Cell) error {
 		return fmt.Errorf("the agent does not answer: %w", err)
 	}
 	n.mu.Lock()
-	path, ran := n.file.path, n.ran
+	path, ran, early, opaque := n.file.path, n.ran, n.early, n.opaque
+	n.early = nil
 	n.mu.Unlock()
 	cfg, closing, err := n.cfg.Open(ctx, path)
 	n.close = closing
@@ -372,9 +396,12 @@ func (n *Notebook) start(ctx context.Context, c *kernel.Cell) error {
 	if err != nil {
 		return err
 	}
-	if n.nb = nb; ran {
-		nb.Lose(lateTags)
-	} else if n.before != nil {
+	switch n.nb = nb; {
+	case opaque != "":
+		nb.Lose(opaque)
+	case ran:
+		nb.Past(ctx, early, n.before)
+	case n.before != nil:
 		nb.Follow(n.before)
 	}
 	quiet, cancel := context.WithCancel(ctx)

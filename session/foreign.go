@@ -23,6 +23,7 @@ type foreign struct {
 	records []observe.Record // its own
 	between []observe.Record // of what went on meanwhile
 	lost    bool
+	past    bool // it begins with what ran before anybody watched
 }
 
 // add takes in more code, which reads this.
@@ -106,13 +107,21 @@ func (n *Interactive) settle(ctx context.Context) {
 		n.lose("watch what is no cell of a step", err)
 		return
 	}
+	if f.past {
+		o.left = append(o.left, strays(o.access.Started)...)
+	}
 	effect, err := s.capture(ctx, o)
 	if err != nil {
 		n.lose("look at what is no cell of a step", err)
 		return
 	}
 	t := cellgraph.Trace{Code: cellgraph.Combine("foreign", o.cell.Source), Effect: effect}
-	t.Observed, t.Hidden = s.names(o, &effect), o.captured.Hidden
+	if f.past {
+		if t.Code = s.pastCode(); o.captured.Hidden {
+			n.doubt = "code that ran before the notebook had step tags " + o.captured.Refused[0] + "; restart the kernel"
+		}
+	}
+	t.Observed, t.Hidden = append(s.names(o, &effect), s.modules(o)...), o.captured.Hidden
 	s.state.Apply(t)
 	s.state.Enter(cellgraph.Entered{Code: t.Code, Source: o.cell.Source, Defines: true}, cellgraph.Combine("at", s.world.now().String()), effect.Outputs) // what it showed is not known
 	s.past = append(s.past, passed{cell: o.cell, trace: t})

@@ -30,6 +30,7 @@ type Interactive struct {
 	last   asked           // the cell of a step that was asked for last
 	asked  int             // requests so far
 	dirty  *foreign        // what ran since the last cell of a step and was no cell of one
+	doubt  string          // what is not known of code that nobody watched; "" if nothing
 	rerun  bool            // the next cell of a step really runs
 	counts map[string]int  // the last execution count of each cell
 	opened map[string]bool // ids of widgets that the kernel has, or had
@@ -148,7 +149,9 @@ func (n *Interactive) Begin(ctx context.Context, cell notebook.CodeCell) (Answer
 		if verdict.Near != nil {
 			verdict = s.graft(ctx, cell, verdict)
 		}
-		why = verdict.Why
+		if why = verdict.Why; n.doubt != "" && why == cellgraph.HiddenChanged {
+			why = n.doubt
+		}
 		if caller.Err() != nil {
 			return Answer{}, context.Cause(caller)
 		}

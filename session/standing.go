@@ -61,6 +61,12 @@ func (w *world) keep(path string) {
 	delete(w.absent, path)
 }
 
+// keepAll makes every leftover a file like any other.
+func (w *world) keepAll() {
+	clear(w.leftover)
+	clear(w.absent)
+}
+
 // reads reports whether observations of a kind are of what a file holds.
 func reads(kind cellgraph.Kind) bool {
 	return kind == cellgraph.KindFile || kind == cellgraph.KindSource || kind == cellgraph.KindDefines

@@ -228,6 +228,17 @@ func (c *Client) More(ctx context.Context, code string) (Reads, error) {
 	return r, c.call(ctx, "kedge_before", map[string]any{"code": code, "more": true}, &r)
 }
 
+// Past tells the agent what code ran before anybody announced any, in order: the next After captures all that it left.
+// Open are the paths and sockets that the kernel had open before it, as /proc has them.
+func (c *Client) Past(ctx context.Context, codes []string) (reads Reads, open []string, err error) {
+	var r struct {
+		Reads
+		Open []string `json:"open"`
+	}
+	err = c.call(ctx, "kedge_past", map[string]any{"codes": codes}, &r)
+	return r.Reads, r.Open, err
+}
+
 // After captures what the cell announced by Before read or bound, and mates,
 // which shared with some of that before, into the file at spool, and the cell's
 // result if that is asked for.

@@ -75,6 +75,16 @@ func overlooked(started []int, met []Process, me int) []Process {
 	return more
 }
 
+// Alive are those of pids that are alive, whoever their parent is; a number may have passed on to another process.
+func Alive(pids []int) (alive []Process) {
+	for _, pid := range pids {
+		if p, ok := readStat(fmt.Sprintf("/proc/%d/stat", pid)); ok && !p.zombie {
+			alive = append(alive, Process{PID: pid, Start: p.Start, Args: arguments(pid)})
+		}
+	}
+	return alive
+}
+
 type child struct {
 	PID, parent int
 	group       int

@@ -382,18 +382,73 @@ def early(kedge, plain):
 
 
 def late(kedge, plain):
-    """Steps that a notebook gets after code has run there count from the next start of the kernel on."""
+    """Steps that a notebook gets after code has run there count from then on; so do those that go and come back."""
+    sources = {"a": "x = [1, 2]", "b": "print(sum(x))", "c": "x.append(5)\nx"}
+    d = Desk([(i, [], s) for i, s in sources.items()], kedge, plain)
+
+    def tag(steps):
+        d.cells = {i: (i, ["step:" + i] if steps else [], s) for i, s in sources.items()}
+        for k in (d.kedge, d.plain):
+            write(k.notebook, d.cells.values())
+
+    def every(want):
+        for cell in sources:
+            d.run(cell, want)
+
+    every(None)
+    d.run("", None, "1", user_expressions={"n": "x.append(6)"})
+    tag(True)
+    every("ran")
+    d.run("", None, "x.append(6)")
+    every("restored")
+    tag(False)
+    every(None)
+    tag(True)
+    every("restored")
+    d.restart()
+    every("restored")
+    d.run("", None, "print(x, Out, In)")
+    d.close()
+
+
+def auto(kedge, plain):
+    """All cells of a notebook become steps after code has run."""
     d = Desk([("a", [], "x = 1"), ("b", [], "print(x)")], kedge, plain)
     d.run("a", None)
-    d.cells["b"] = ("b", ["step:two"], "print(x)")
-    _, r = [d.run("b", "ran") for _ in range(2)][-1]
-    assert "before the notebook had step tags" in r["metadata"]["kedge"]["why"], r
-    d.cells["a"] = ("a", ["step:one"], "x = 1")
-    for want in ("ran", "restored"):
-        d.restart()
+    d.run("b", None)
+    for k in (d.kedge, d.plain):
+        nb = nbformat.read(k.notebook, 4)
+        nb.metadata.kedge = {"auto": True}
+        nbformat.write(nb, k.notebook)
+    for want in ("ran", "restored", "restored"):
         d.run("a", want)
         d.run("b", want)
+        if want == "restored":
+            d.restart()
     d.close()
+
+
+def before(kedge, plain):
+    """What code did before the notebook had steps is in what its cells see then, as in a plain kernel."""
+    for early, cell in (
+            (["import pandas as pd", "pd.set_option('display.max_rows', 4)"], "pd.Series(range(9))"),
+            (["x = [1]", "y = x", "x.append(2)"], "y.append(3); print(x, y)"),
+            (["f = open('log', 'w+')", "f.write('1');"], "f.write('2'); f.flush(); print(open('log').read())"),
+            (["import random; random.seed(3)", "random.random()"], "print(random.random())"),
+            (["import textwrap\ndef p(m): m.dedent = len", "p(textwrap)", "del p"], "print(textwrap.dedent('  x'))"),
+            (["import os; os.environ['A'] = 'b'; os.chdir('/')"], "print(os.getcwd(), os.environ['A'])"),
+            (["n = (i for i in range(9))", "next(n);"], "print(next(n))")):
+        d = Desk([("a", [], cell)], kedge, plain)
+        for code in early:
+            d.run("", None, code)
+        d.run("", None, "z = 1", silent=True, store_history=False)
+        d.cells["a"] = ("a", ["step:one"], cell)
+        d.run("a", "ran")
+        d.restart()
+        if "log" not in cell:  # it may not begin with what the other life has left open
+            d.run("", None, early[0])
+            d.run("a", "ran" if early[1:] else "restored")
+        d.close()
 
 
 def magics(kedge, plain):

@@ -69,7 +69,7 @@ def main() -> None:
         with _kept(kernelapp.IPKernelApp):
             result = plain(self, argv)
         try:
-            handlers.register(self.kernel)  # type: ignore[attr-defined]
+            handlers.register(self.kernel).begin()  # type: ignore[attr-defined]
             spare.register(self.kernel)  # type: ignore[attr-defined]
         except Exception as err:  # the kernel must work without us
             print(f"kedge: agent not registered: {err}", file=sys.__stderr__)

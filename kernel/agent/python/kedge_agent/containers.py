@@ -100,6 +100,15 @@ class Containers:
         found += [".".join(path) for path in self._written if self._fresh(path)]
         return [f"changed {name} in place, which a library holds" for name in sorted(found)]
 
+    def past(self, found: Reads) -> list[str]:
+        """Why nobody knows what libraries hold, after code that nobody watched."""
+        self.before(found)
+        names, self._before = sorted(self._before), {}
+        self._loaded = set()  # whatever it changed by its name, it did
+        names += sorted(".".join(path) for path in self._written if self._fresh(path))
+        self._written = []
+        return [f"may have changed {name} in place, which a library holds" for name in dict.fromkeys(names)]
+
     def _fresh(self, path: list[str]) -> bool:
         """Whether a dotted name leads to a container of a library that the cell itself has imported."""
         obj, known = self._ns.get(path[0]), True

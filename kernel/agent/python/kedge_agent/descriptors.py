@@ -18,7 +18,7 @@ _LOOKS = 20
 _pause = time.sleep  # not what the program may put there
 
 
-def _now() -> dict[int, str]:
+def now() -> dict[int, str]:
     """What is open, with what it leads to."""
     found = {}
     for name in os.listdir("/proc/self/fd"):
@@ -38,14 +38,22 @@ class Descriptors:
     def before(self, mentioned: Iterable[str], loaded: Iterable[str]) -> None:
         """A cell comes whose code has these attributes, and these names."""
         words = {*mentioned, *loaded}
-        self._before = _now() if not _OPENERS.isdisjoint(words) or {"os", "open"} <= words else None
+        self._before = now() if not _OPENERS.isdisjoint(words) or {"os", "open"} <= words else None
+
+    def past(self, mentioned: Iterable[str], loaded: Iterable[str], first: dict[int, str]) -> list[str]:
+        """Why nobody knows what is open by hand, after code that nobody watched; first was open before it."""
+        self.before(mentioned, loaded)
+        if self._before is not None:  # what the kernel itself has opened since are sockets and the like
+            there = {fd for fd, what in self._before.items() if what.startswith(("/", "pipe:"))}
+            self._before = {fd: what for fd, what in self._before.items() if fd not in there or first.get(fd) == what}
+        return self.left()
 
     def left(self) -> list[str]:
         """Why it may not be cached: what it has left open."""
         before, self._before = self._before, None
         if before is None:
             return []
-        new = dict(_now().items() - before.items())
+        new = dict(now().items() - before.items())
         if new:
             for obj in gc.get_objects():  # what a file or a socket owns is theirs
                 if issubclass(type(obj), (io.FileIO, socket.socket)):  # asks no object of the program
@@ -54,7 +62,7 @@ class Descriptors:
             if not new:
                 break
             _pause(0.01)
-            new = dict(new.items() & _now().items())
+            new = dict(new.items() & now().items())
         return ["left a descriptor open"] if new else []
 
 

@@ -52,6 +52,23 @@ def compiled(statements: list[ast.stmt]) -> types.CodeType:
     return compile(ast.Module(statements, []), "<cell>", "exec", FLAGS)
 
 
+def imports(statements: list[ast.stmt]) -> list[str]:
+    """The modules that statements import if they run to their end, by what they say of them, in order."""
+    found: list[str] = []
+    for s in statements:
+        if isinstance(s, ast.Import):
+            found += [a.name for a in s.names]
+        elif isinstance(s, ast.ImportFrom) and not s.level and s.module:
+            found += [s.module, *(f"{s.module}.{a.name}" for a in s.names)]
+        elif isinstance(s, (ast.With, ast.AsyncWith, ast.Try)):
+            found += imports(s.body[:1])
+    return [parent for name in found for parent in (*_packages(name), name)]
+
+
+def _packages(name: str) -> list[str]:
+    return [name[:i] for i, c in enumerate(name) if c == "."]
+
+
 class Flow:
     """One walk through the statements of a cell, in order."""
 
@@ -61,7 +78,8 @@ class Flow:
         self.later: dict[str, list[types.CodeType]] = {}  # bodies that run if something calls that name
         self._deleted = {t.id for n in ast.walk(tree) if isinstance(n, ast.Delete)
                          for t in n.targets if isinstance(t, ast.Name)}
-        self._block(tree.body, set())
+        self.sure: set[str] = set()  # names that it binds if it runs to its end
+        self._block(tree.body, self.sure)
         self.now = compiled([header(s) for s in tree.body])  # the code without those bodies
 
     def _block(self, statements: list[ast.stmt], bound: set[str]) -> None:

@@ -5,6 +5,7 @@ import base64
 import os
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from importlib import metadata
 from typing import Any
 
@@ -14,6 +15,7 @@ from . import (
     categories,
     descriptors,
     environ,
+    flow,
     grafting,
     groups,
     history,
@@ -36,6 +38,15 @@ from .live import Live
 from .namespace import given, user_names
 
 
+@dataclass
+class First:
+    """How the kernel began."""
+
+    modules: list[str]
+    threads: set[int]
+    open: dict[int, str]  # descriptors, with what they lead to
+
+
 class Agent:
     """State between the messages of one kernel. Used by the shell thread only."""
 
@@ -54,6 +65,8 @@ class Agent:
         self._asked = False  # whether it may read earlier results
         self._classes: set[int] = set()  # addresses of the notebook's classes before the cell
         self._modules: list[str] = []
+        self._sure: set[str] = set()  # names that it binds if it runs to its end, whatever they were before
+        self._again: list[str] = []  # modules that it imports then
         self._imports: set[str] = set()  # dotted names that the cell's code may import
         self._threads: set[int] = set()
         self._widgets: set[str] = set()
@@ -65,6 +78,8 @@ class Agent:
         self._categories = categories.Categories()
         self._natives = natives.Natives(self.ns)
         self.outside = outside.Outside(self.ns)
+        self._first: First | None = None
+        self._doubts: list[str] = []  # what is not known of code that nobody watched
 
     def user(self) -> dict[str, Any]:
         """The user's names."""
@@ -72,9 +87,47 @@ class Agent:
 
     def _start(self) -> None:
         """A message comes. What is there at the first one was not made by cells."""
+        self._known()
+        self.outside.watch()
+
+    def _known(self) -> None:
         if not self._given:
             self._given = given(self.ns, self.shell.user_ns_hidden)
         self.outside.start()
+
+    def begin(self) -> None:
+        """The kernel starts: code may come that nobody watches, before the first message."""
+        self._known()
+        self.outside.remember()
+        self._first = First(list(sys.modules), running.alive(), descriptors.now())
+
+    def past(self, content: dict[str, Any]) -> dict[str, Any]:
+        """kedge_past."""
+        first = self._first
+        if first is None:
+            raise ValueError("how the kernel began is not known")
+        self._start()
+        doubts = self.history.past()
+        user = self.user()
+        found, shown = reads.past(content["codes"], self.ns, user)
+        self.outside.reach(found, user, False)
+        self._doubts = doubts + self.outside.past(found, shown)
+        self._doubts += self._descriptors.past(found.mentioned, found.names, first.open)
+        for code in content["codes"]:
+            texts.begin(code, int(self.shell.execution_count))
+        texts.taken()
+        self._ids, self._touched, self._classes, self._sure, self._again = {}, set(user), set(), set(), []
+        self._binds, self._near, self._asked = set(), set(), False
+        self._modules, self._threads, self._widgets = first.modules, first.threads, set()
+        self._imports = {n for n in found.mentioned if "." in n or n == "modules"}
+        self._natives.before("", found, ())
+        self._categories.before((), set(), user)
+        self._asks, self._placed, self._folder = [], False, False
+        environ.read.clear()
+        importing.taken()
+        importing.missing()
+        self.lookups.begin()
+        return {**found.reply(user, [], {}), "open": sorted(set(first.open.values()))}
 
     def ping(self, _: dict[str, Any]) -> dict[str, Any]:
         """kedge_ping."""
@@ -94,6 +147,7 @@ class Agent:
         if content.get("more"):  # nothing was captured since the last one
             self._touched |= touched
             self._binds |= set(binds)
+            self._sure, self._again = set(), []
             self._imports |= {n for n in found.mentioned if "." in n or n == "modules"}
             self.outside.more(found)
             texts.begin(content["code"], int(self.shell.execution_count))
@@ -102,6 +156,8 @@ class Agent:
         self._ids, self._touched = {k: id(v) for k, v in user.items()}, touched
         self._binds = set(binds)
         self._near, self._asked = found.names - found.weak | set(binds), found.all
+        self._sure = found.sure - found.names
+        self._again = flow.imports(found.tree.body) if found.tree is not None else []
         self._modules, self._classes = list(sys.modules), set(self.live.tokens())
         self._imports = {n for n in found.mentioned if "." in n or n == "modules"}
         observed = self.outside.before(found)
@@ -131,11 +187,12 @@ class Agent:
         env, distributions, frames = environ.taken(), importing.taken(), self.lookups.frames
         held, lost = self.history.under(self._binds)
         user = self.user()
-        changed = {n for n, v in user.items() if self._ids.get(n) != id(v)}
+        succeeded = getattr(self.shell, "last_execution_succeeded", True)
+        changed = {n for n, v in user.items() if self._ids.get(n) != id(v) or succeeded and n in self._sure}
         classes = reads.reach(self.lookups.classes, self.ns, user)
         near = (self._near | changed) & user.keys()
         shown = self._shows({n: user[n] for n in near}) if content.get("result") else None
-        left = self.outside.after(not getattr(self.shell, "last_execution_succeeded", True))
+        left = self.outside.after(not succeeded)
         table = {**user, **left.table}
         renamed = self._categories.after() & user.keys()
         wanted = self._touched | renamed | classes | changed | left.wanted | set(content.get("mates") or ())
@@ -153,8 +210,10 @@ class Agent:
         old = set(self._modules)
         new = [m for m in list(sys.modules) if m not in old and not m.startswith("_") and m != "kedge_agent"
                and (m in self._imports or "." not in m or m in importing.filtering)]
-        modules = [m for m in new if importing.importable(m)]
+        again = [m for m in dict.fromkeys(self._again) if m in old and m in sys.modules] if succeeded else []
+        modules = [m for m in again + new if importing.importable(m)]
         hidden += lost + self.history.changed() + (["set the name of categories of an earlier cell"] if renamed else [])
+        hidden, self._doubts = self._doubts + hidden, []
         if "modules" in self._imports:  # of sys
             hidden += [f"put {m} into sys.modules" for m in new if m not in modules]
         refused = (hidden + held + self._natives.after() + widgets.refused(self._widgets) + self._asks
@@ -162,7 +221,9 @@ class Agent:
         reply.update(
             deleted=sorted(set(self._ids) - set(user)) + left.deleted, bound=[n for n in user if n in changed],
             modules=modules,
-            module_versions=versions([m for m in modules if "." not in m],
+            # The source of a local module is observed by the cell that executes it: its file may be another by now.
+            module_versions=versions([m for m in modules if "." not in m and not (
+                m in again and localmodules.is_local(sys.modules[m]))],
                                      set(sys.modules) - old | self.outside.local.executed), env=env,
             ambient_after=digests, reached=left.reached, unused=unused,
             search=importing.search(), missing=importing.missing(), frames=frames,
@@ -374,7 +435,7 @@ def versions(modules: list[str], fresh: set[str]) -> dict[str, str]:
     return out
 
 
-def register(kernel: Any) -> None:
+def register(kernel: Any) -> Agent:
     """Put the messages into kernel's tables."""
     agent = Agent(kernel)
     environ.install()
@@ -390,6 +451,7 @@ def register(kernel: Any) -> None:
             kernel.session.send(stream, f"kedge_{name}_reply", reply, parent, ident=ident)
         return handle
 
-    for name in ("ping", "normalise", "before", "after", "digest", "graft", "apply", "execution"):
+    for name in ("ping", "normalise", "before", "past", "after", "digest", "graft", "apply", "execution"):
         kernel.shell_handlers[f"kedge_{name}"] = handler(name, getattr(agent, name))
     kernel.control_handlers["kedge_ping"] = handler("ping", agent.ping)
+    return agent

@@ -54,6 +54,15 @@ class History:
             return hidden[name] is value
         return getattr(hook, name, _ABSENT) is value
 
+    def past(self) -> list[str]:
+        """Code has run that nobody watched. What it did to the names of results that later cells cannot be seen to
+        depend on.
+        """
+        self.begin()
+        there = [n for n in _UNDERS if n in self.shell.user_ns]
+        self.taken = UNDER in there and not self._owns(UNDER)
+        return [f"set {n}" for n in _UNDERS if n not in there or n != UNDER and not self._owns(n)]
+
     def under(self, binds: Iterable[str]) -> tuple[list[str], list[str]]:
         """(why what the cell did to _ cannot be done again, the same where later cells cannot be seen to depend on it).
 

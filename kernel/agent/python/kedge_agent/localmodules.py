@@ -175,6 +175,7 @@ class LocalModules:
         self.born: dict[str, str] = {}  # module → digest of the values that it had right after the import
         self._text: dict[str, frozenset[str]] = {}  # words in its source
         self._defining: dict[str, str] = {}  # module that only defines things → its file
+        self._files: dict[str, tuple[int, ...]] = {}  # module → its file as it was right after the import
         self.executed: set[str] = set()  # modules executed since somebody cleared this, again or for the first time
 
     def imported(self, module: types.ModuleType) -> None:
@@ -187,6 +188,7 @@ class LocalModules:
         self._loaded[name] = module
         self._defining.pop(name, None)
         self._text.pop(name, None)
+        self._files[name] = _state(module)
         with contextlib.suppress(OSError):
             with open(module.__file__, "rb") as source:  # type: ignore[arg-type]
                 self._text[name] = frozenset(_WORD.findall(source.read().decode(errors="replace")))
@@ -203,6 +205,10 @@ class LocalModules:
     def loaded(self) -> dict[str, types.ModuleType]:
         """The local modules that can be imported now without being executed."""
         return {n: m for n, m in self._loaded.items() if sys.modules.get(n) is m}
+
+    def edited(self) -> list[str]:
+        """The local modules executed since executed was cleared whose file is not what it was then."""
+        return sorted(n for n, m in self.loaded().items() if n in self.executed and self._files.get(n) != _state(m))
 
     def definitions(self, modules: Iterable[str]) -> list[str]:
         """The files of those among modules that only define things, so that nobody else depends on their source."""
@@ -349,6 +355,15 @@ def _imports(code: types.CodeType) -> frozenset[str]:
         if isinstance(const, types.CodeType):
             found |= _imports(const)
     return frozenset(found)
+
+
+def _state(module: types.ModuleType) -> tuple[int, ...]:
+    """What tells one state of a module's file from another; empty if it is gone."""
+    try:
+        stat = os.stat(module.__file__ or "")
+    except OSError:
+        return ()
+    return stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns
 
 
 def _parents(names: Iterable[str]) -> set[str]:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from . import ambient, containers, localmodules, patches, places, streams
+from . import ambient, containers, localmodules, patches, places, stores, streams
 from .ambient import (
     abstract_classes,
     codec_tables,
@@ -69,7 +69,7 @@ class Outside:
         tables = [ipython_tables, log_handlers, pyplot_figures, signals, codec_tables, abstract_classes]
         self._places = places.Places([*tables, *options],  # type: ignore
                                      _Local(self.local, self._patches))
-        self._started = False
+        self._started = self._watches = False
         self._entries: dict[str, Any] = {}
         self._reached: set[str] = set()
         self._named: set[str] = set()  # the watched adapters to which the cell's code leads
@@ -84,13 +84,49 @@ class Outside:
         self._calls: list[str] = []
         self._modules: set[str] = set()  # loaded before the cell
         self._idle: set[str] = set()  # the watched adapters that the cell had nothing to do with
+        self._first: dict[str, Any] = {}  # what is watched, as the kernel began
+        self._fresh: set[str] = set()  # the modules that were loaded then
 
     def start(self) -> None:
-        """The first message comes: what is there now is what a fresh kernel has."""
+        """No cell has come yet: what is there now is what a fresh kernel has."""
         if not self._started:
             self._started = True
             ambient.start()
             self._places.start()
+
+    def watch(self) -> None:
+        """The first message comes: from now on what libraries are asked for is noted."""
+        self.start()
+        if not self._watches:
+            self._watches = True
+            ambient.watch()
+
+    def remember(self) -> None:
+        """Cells of steps may come after code that nobody watched."""
+        self.start()
+        self._patches.remember()
+        self._first, self._fresh = process.describe(), set(sys.modules)
+
+    def past(self, found: Reads, shown: bool) -> list[str]:
+        """Code has run since remember was called that nobody watched: found is what its text says, and shown whether
+        that is all. The next after is told of all that it left; returned is what cannot be known of it.
+        """
+        self._known, self._pieces, self._entries = set(), {}, {}
+        self._reached, self._modules = set(self.local.loaded()), self._fresh
+        doubts = self._patches.past(found.stored(), found.targets, found.roots)
+        if stores.deletes(found.codes()):
+            doubts.append("may have deleted attributes of a library")
+        if found.tree is not None and set(stores.made_up(found.tree)) - {"self"}:
+            doubts.append("may have set attributes of a library by names that its text does not show")
+        if "modules" in found.mentioned:
+            doubts.append("may have changed sys.modules")
+        self._watched, self._before, self._seeded = self._first, {}, set()
+        self._named = set(ambient.WATCHED)
+        self._calls = _calls(found)
+        self._settle_streams()
+        for adapter in ambient.WATCHED.values():
+            adapter.begin()
+        return doubts + self._containers.past(found) + ([] if shown else ["ran code that its text does not show"])
 
     def imported(self, module: types.ModuleType) -> None:
         """A module was just executed from source."""
@@ -212,6 +248,7 @@ class Outside:
                   if self._before.get(n) != after.get(n) or n in self._seeded}
         refused = [f"left {n} in a state that cannot be captured ({why})" for n, why in sorted(self._faults.items())]
         refused += self._containers.after() + [f"calls {name}" for name in self._calls] + self._patches.refused()
+        refused += [f"imported {name}, which has changed since" for name in self.local.edited()]
         refused += [f"changed {what}" for what in process.changes(self._watched, process.describe())]
         return differ, after, refused
 

@@ -10,7 +10,7 @@ import types
 from collections.abc import Iterable
 from typing import Any
 
-from . import localmodules
+from . import localmodules, pristine
 from .places import GONE
 
 _CACHES = {"__slotnames__", "__abstractmethods__", "_abc_impl", "_accessors"}  # kept by the interpreter and pandas
@@ -44,6 +44,9 @@ class Patches:
         self._wide: set[str] = set()  # owners of which all attributes are looked at
         self._before: dict[tuple[str, str], Any] = {}
         self._open: dict[str, dict[str, Any]] = {}  # namespaces to which new names may come in any way
+        # What modules and classes held as the kernel began, by address: names and values.
+        self._first: dict[int, tuple[tuple[str, ...], tuple[Any, ...]]] = {}
+        self._built: dict[str, dict[str, Any]] = {}  # likewise, those of _open
 
     def start(self) -> None:
         """See Place."""
@@ -92,6 +95,45 @@ class Patches:
         for key, value in (self._values(owners) if owners else {}).items():
             if key[1] in new or key[0] in wide:
                 self._before.setdefault(key, value)
+
+    def remember(self) -> None:
+        """Code may come that nobody watches: keep what modules and the classes in them hold now."""
+        modules = [m for n, m in list(sys.modules.items()) if type(m) is types.ModuleType and n != "__main__"]
+        spaces: dict[int, Any] = {id(m): vars(m) for m in modules}
+        kinds: dict[type, bool] = {}
+        for space in list(spaces.values()):
+            for value in space.values():
+                kind = type(value)
+                if kinds.get(kind) or kind not in kinds and kinds.setdefault(kind, issubclass(kind, type)):
+                    spaces[id(value)] = value.__dict__
+        self._first = {i: (tuple(space), tuple(space.values())) for i, space in spaces.items()}
+        self._built = extended()
+
+    def past(self, names: set[str], targets: list[list[str]], roots: list[list[str]]) -> list[str]:
+        """Code has run since remember was called that nobody watched: what it set counts as set.
+
+        Of what came later it is not known what it was: whatever is not plainly as its source has made it counts.
+        Returned is what code may have set that even so is not known.
+        """
+        self._names, self._targets, self._roots, self._wide, self._before = set(), targets, roots, set(), {}
+        self._open = self._built
+        wide = {self._resolve([*root, ""])[0] for root in roots}
+        doubts = []
+        for owner, space in list(self._scan().items()):
+            known = self._first.get(id(_owner(owner)[0]))
+            base = None if known is None else dict(zip(*known, strict=True))
+            if base is None and owner in wide:
+                doubts.append(f"may have set anything of {owner.rstrip(':.')}")
+            for name in {*names, *space, *base} if owner in wide and base is not None else names:
+                was, value = (base or {}).get(name, GONE), space.get(name, GONE)
+                if name in _CACHES or value is was:
+                    continue
+                if base is None:
+                    if not pristine.pristine(_owner(owner + name)[0], name, value):
+                        self._note(owner + name, _UNKNOWN)
+                elif was is not GONE or not isinstance(value, types.ModuleType):
+                    self._note(owner + name, was)
+        return doubts
 
     def after(self) -> None:
         """The cell has run: what it set counts as set from now on."""

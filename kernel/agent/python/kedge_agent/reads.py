@@ -35,6 +35,7 @@ _RESULTS = re.compile(r"_{1,3}|_\d+|_oh|Out")  # what was shown before may share
 _LOCALS = re.compile(r"@([^\W\d]\w*)")  # names in a query of pandas, whether they are bound or not
 _WORD = re.compile(r"\b[^\W\d]\w*")
 _EXPORTERS = (bytearray, array.array, io.BytesIO)
+_UNSHOWN = {"exec", "run_cell", "run_path", "run_module", "runcode"}  # what runs code that is not there to see
 _RUNNING = {types.GeneratorType: "gi_code", types.CoroutineType: "cr_code", types.AsyncGeneratorType: "ag_code"}
 _LIMIT = 2_000_000
 _TEXT = 10_000  # characters; longer strings are data
@@ -83,6 +84,7 @@ class Reads:
         self.same: str | None = None  # see sameness.asks; None before beyond was called
         self.doubt = ""  # what else the cell asks for, see beyond
         self.binds: list[str] = []  # names that the cell binds
+        self.sure: set[str] = set()  # those of them that it binds if it runs to its end
         self._raw = False  # whether the dict behind os.environ is reached
         self._words: set[str] = set()  # names that stand in strings
         self._texts: set[str] = set()  # words in the text of magics
@@ -105,6 +107,8 @@ class Reads:
         walk = flow.Flow(tree)
         for name, codes in walk.later.items():
             self._later.setdefault(name, []).extend(codes)
+        if self.tree is tree:  # not what a magic runs: %%capture hides that it failed
+            self.sure = walk.sure
         self._loaded |= walk.loads
         self.code(walk.now, known, walk.reads)
         self._known_magics = known
@@ -316,6 +320,27 @@ def find(source: str, ns: dict[str, Any], user: dict[str, Any],
         reads.names |= set(user)
         reads.weak = set()
     return reads, result["binds"]
+
+
+def past(sources: Iterable[str], ns: dict[str, Any], user: dict[str, Any]) -> tuple[Reads, bool]:
+    """(what code reads that ran before anybody watched, whether its text shows all of it).
+
+    The names that it defined may be bound to something else since, so the bodies of all its functions count.
+    """
+    reads, shown, statements = Reads(ns, user), True, []
+    for source in sources:
+        if normalise.normalise(source)["error"] is not None:
+            continue  # it did not run
+        reads.tree = None
+        reads.cell(source)
+        statements += reads.tree.body if reads.tree is not None else []
+        shown = shown and reads._known_magics
+    for codes in reads._later.values():
+        for code in codes:
+            reads.code(code, True)
+    reads.tree = ast.Module(statements, [])
+    reads.close()
+    return reads, shown and _UNSHOWN.isdisjoint(reads.mentioned)
 
 
 def _finalised(user: dict[str, Any]) -> bool:

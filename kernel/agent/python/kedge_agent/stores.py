@@ -28,6 +28,18 @@ def attributes(codes: Iterable[types.CodeType]) -> set[str]:
     return found
 
 
+def deletes(codes: Iterable[types.CodeType]) -> bool:
+    """Whether any of codes deletes attributes."""
+    steps = (step for code in codes for step in dis.get_instructions(code))
+    return any(step.opname == "DELETE_ATTR" or step.argval == "delattr" for step in steps)
+
+
+def made_up(tree: ast.AST) -> list[str]:
+    """The objects, as the code has them, of which it sets attributes by names that it makes up as it runs."""
+    return [ast.unparse(n.args[0]) for n in ast.walk(tree) if isinstance(n, ast.Call) and len(n.args) > 1
+            and isinstance(n.func, ast.Name) and n.func.id == "setattr" and not isinstance(n.args[1], ast.Constant)]
+
+
 def _words(constants: Iterable[object]) -> Iterable[str]:
     """The identifiers in strings among constants: those of "os.path.exists", and names of arguments."""
     for value in constants:

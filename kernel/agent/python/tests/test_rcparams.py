@@ -46,7 +46,7 @@ WAYS = {
 
 @pytest.fixture(autouse=True, scope="module")
 def started():
-    rcparams.start()
+    rcparams.watch()
     rcparams.begin()
 
 

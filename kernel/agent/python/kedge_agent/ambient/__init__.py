@@ -1,7 +1,8 @@
 """Adapters for process state outside the namespace.
 
 An adapter is a module with NAME, ``capture() → bytes`` (equal in every process that did the same, empty where
-nothing differs from a fresh process) and ``restore(bytes)``; ``start()``, if it has one, marks the baseline. One with
+nothing differs from a fresh process) and ``restore(bytes)``; ``start()``, if it has one, marks the baseline, and
+``watch()`` begins to note what libraries are asked for. One with
 ``begin()``, ``named(words)`` and ``touched(modules)`` knows whether a cell had to do with it: others do not observe
 it, nor what the place of that name holds. One with ``settle()`` is a random stream (stream.py). State that holds
 objects of the notebook is kept by the places (../places.py) instead.
@@ -66,10 +67,17 @@ LEADING = ("environ", "cwd", "sys.path")  # these come before modules are import
 
 
 def start() -> None:
-    """The first cell comes: what is set now is the baseline."""
+    """No cell has come yet: what is set now is the baseline."""
     for adapter in ADAPTERS.values():
         if hasattr(adapter, "start"):
             adapter.start()
+
+
+def watch() -> None:
+    """The first cell of a step comes."""
+    for adapter in ADAPTERS.values():
+        if hasattr(adapter, "watch"):
+            adapter.watch()
 
 
 def capture(names: Iterable[str] = ADAPTERS) -> tuple[dict[str, bytes], dict[str, str]]:

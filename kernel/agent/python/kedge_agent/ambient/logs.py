@@ -43,9 +43,13 @@ def start() -> None:
     """The loggers as they are now are the baseline."""
     _START.update((n, _switches(log)) for n, log in loggers())
     _LEVELS.update(logging._levelToName)  # type: ignore[attr-defined]
+    _OWN.update((n, list(log.handlers)) for n, log in loggers())
+
+
+def watch() -> None:
+    """From now on calls are noted."""
     noting.note_forks(_ASKED.append)
     _noted[0] = all([noting.note(function, _ASKED.append, argument) for function, argument in watched()])
-    _OWN.update((n, list(log.handlers)) for n, log in loggers())
 
 
 def watched() -> list[tuple[Any, str]]:
