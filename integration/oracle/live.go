@@ -65,7 +65,7 @@ func notebookOf(requests []Cell) []Cell {
 	for _, r := range requests {
 		i := slices.IndexFunc(cells, func(c Cell) bool { return c.ID == r.ID })
 		switch {
-		case r.Foreign:
+		case r.Foreign, r.Past:
 		case i < 0:
 			cells = append(cells, r)
 		default:
@@ -77,7 +77,17 @@ func notebookOf(requests []Cell) []Cell {
 
 func (l *Lab) requests(ctx context.Context, nb *session.Interactive, sh *shell.Shell, requests []Cell, run *Run) error {
 	var shown []string // display ids that a front end has from restored cells
+	past, err := unwatched(ctx, sh, requests, run)
+	if err != nil {
+		return err
+	}
+	if past > 0 {
+		nb.Past(ctx, sources(requests[:past]), nil)
+	}
 	for n, r := range requests {
+		if r.Past {
+			continue
+		}
 		if r.Foreign {
 			nb.Foreign(ctx, r.Source)
 			res, err := sh.Execute(ctx, kernel.Request{Code: r.Source, Shown: shown})
@@ -111,6 +121,34 @@ func (l *Lab) requests(ctx context.Context, nb *session.Interactive, sh *shell.S
 		run.Cells = append(run.Cells, answered(r, answer.Status, answer.Why, res))
 	}
 	return nil
+}
+
+// unwatched runs what comes before the notebook has steps, and returns how many requests that were.
+func unwatched(ctx context.Context, sh *shell.Shell, requests []Cell, run *Run) (n int, err error) {
+	n = len(requests)
+	if i := slices.IndexFunc(requests, func(r Cell) bool { return !r.Past }); i >= 0 {
+		n = i
+	}
+	if n > 0 {
+		if err := sh.Begin(ctx); err != nil {
+			return 0, err
+		}
+	}
+	for _, r := range requests[:n] {
+		res, err := sh.Execute(ctx, kernel.Request{Code: r.Source})
+		if err != nil {
+			return 0, err
+		}
+		run.Cells = append(run.Cells, answered(r, session.Ran, "comes before the steps", res))
+	}
+	return n, nil
+}
+
+func sources(cells []Cell) (all []string) {
+	for _, c := range cells {
+		all = append(all, c.Source)
+	}
+	return all
 }
 
 // answered is what a front end gets for a request: outputs, display ids, updates of earlier outputs.

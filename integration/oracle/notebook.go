@@ -16,6 +16,8 @@ type Cell struct {
 	Tags   []string `json:"tags,omitempty"`   // more tags
 	// Foreign code is no cell of a step: a console's, say. Only in live steps.
 	Foreign bool `json:"foreign,omitempty"`
+	// Past code is foreign code that ran before the notebook had steps. It comes first.
+	Past bool `json:"past,omitempty"`
 }
 
 // tail is a cell that is never restored: it has the kernel hold the whole

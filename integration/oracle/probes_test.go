@@ -30,6 +30,16 @@ func (p probe) history(live bool) []Step {
 	return steps
 }
 
+// past runs each way before the notebook has steps.
+func (p probe) past() []Step {
+	var steps []Step
+	for _, way := range []string{p.Ways[0], p.Ways[1], p.Ways[0], "pass"} {
+		steps = append(steps, Step{Clean: true, Live: true, Cells: []Cell{{ID: "head", Source: "import os, sys\n" + p.Head, Past: true},
+			{ID: "way", Source: way, Past: true}, {ID: "between", Source: "between = 1"}, {ID: "tells", Source: p.Tells, Raises: true}}})
+	}
+	return steps
+}
+
 // TestProbes tries what a cell can do to a process, its folder and its objects
 // in ways that a later cell can tell apart. A third of them, and live kernels
 // only with KEDGE_ORACLE=all.
@@ -43,6 +53,7 @@ func TestProbes(t *testing.T) {
 		}
 		if all {
 			t.Run(p.Name+" in a live kernel", func(t *testing.T) { play(t, p.history(true), p.Known) })
+			t.Run(p.Name+" before the steps", func(t *testing.T) { play(t, p.past(), p.Known) })
 		}
 	}
 }

@@ -118,6 +118,12 @@ func (s *Shell) Call(ctx context.Context, _, msgType string, content any, _ [][]
 	return reply, nil, err
 }
 
+// Begin has the agent take its baselines, as it does when a kernel starts.
+func (s *Shell) Begin(ctx context.Context) error {
+	var reply struct{}
+	return s.ask(ctx, map[string]any{"do": "begin"}, &reply)
+}
+
 // Info is the content of a kernel_info_reply, as far as a document needs it.
 func (s *Shell) Info() json.RawMessage {
 	var reply json.RawMessage

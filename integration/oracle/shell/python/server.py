@@ -151,7 +151,7 @@ class Child:
                 exec(code, space)
             if request.get("patch"):
                 exec(request["patch"], {"agent": agent, "sys": sys})
-            sys.modules["kedge_agent.handlers"].register(self.kernel)
+            self.agent = sys.modules["kedge_agent.handlers"].register(self.kernel)
         self.parent = {"header": {"msg_id": "1", "session": "s", "username": "", "msg_type": "execute_request"}, "content": {},
                        "metadata": {}}
 
@@ -181,6 +181,11 @@ class Child:
         replies = [c for k, c in self.sent if k.endswith("_reply")]
         self.sent.clear()
         return replies[0]
+
+    async def begin(self) -> dict[str, Any]:
+        """The agent takes its baselines: code comes that it is not told of."""
+        self.agent.begin()
+        return {}
 
     async def look(self) -> dict[str, Any]:
         """What there is to see, see probe.py."""
