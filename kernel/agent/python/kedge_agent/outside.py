@@ -99,7 +99,7 @@ class Outside:
         self.start()
         if not self._watches:
             self._watches = True
-            ambient.watch()
+            ambient.listen()
 
     def remember(self) -> None:
         """Cells of steps may come after code that nobody watched."""

@@ -86,7 +86,7 @@ def test_modules_may_hold_what_is_gone():
     sys.modules["kedge_fresh"] = module
     try:
         logs.start()
-        logs.watch()
+        logs.listen()
         logs.begin()
         sys.modules["kedge_odd"] = None
         assert not logs.touched(["kedge_fresh", "kedge_odd"])

@@ -46,7 +46,7 @@ WAYS = {
 
 @pytest.fixture(autouse=True, scope="module")
 def started():
-    rcparams.watch()
+    rcparams.listen()
     rcparams.begin()
 
 

@@ -2,7 +2,7 @@
 
 An adapter is a module with NAME, ``capture() → bytes`` (equal in every process that did the same, empty where
 nothing differs from a fresh process) and ``restore(bytes)``; ``start()``, if it has one, marks the baseline, and
-``watch()`` begins to note what libraries are asked for. One with
+``listen()`` begins to note what libraries are asked for. One with
 ``begin()``, ``named(words)`` and ``touched(modules)`` knows whether a cell had to do with it: others do not observe
 it, nor what the place of that name holds. One with ``settle()`` is a random stream (stream.py). State that holds
 objects of the notebook is kept by the places (../places.py) instead.
@@ -73,11 +73,11 @@ def start() -> None:
             adapter.start()
 
 
-def watch() -> None:
+def listen() -> None:
     """The first cell of a step comes."""
     for adapter in ADAPTERS.values():
-        if hasattr(adapter, "watch"):
-            adapter.watch()
+        if hasattr(adapter, "listen"):
+            adapter.listen()
 
 
 def capture(names: Iterable[str] = ADAPTERS) -> tuple[dict[str, bytes], dict[str, str]]:

@@ -46,7 +46,7 @@ def start() -> None:
     _OWN.update((n, list(log.handlers)) for n, log in loggers())
 
 
-def watch() -> None:
+def listen() -> None:
     """From now on calls are noted."""
     noting.note_forks(_ASKED.append)
     _noted[0] = all([noting.note(function, _ASKED.append, argument) for function, argument in watched()])

@@ -62,7 +62,7 @@ def _table(*path: str) -> Any:
     return place
 
 
-def start() -> None:
+def listen() -> None:
     """What a forked child asks for is not noted, so a cell that forks observes them."""
     noting.note_forks(_ASKED.append)
 

@@ -28,7 +28,7 @@ _known = [False]  # whether the state of the backend said when the cell began if
 _noted: dict[str, Any] = {}  # the methods that are noted, by name; empty if one could not be
 
 
-def watch() -> None:
+def listen() -> None:
     """What a forked child calls is not noted, so a cell that forks observes them."""
     noting.note_forks(_ASKED.append)
 
