@@ -30,10 +30,14 @@ func (p probe) history(live bool) []Step {
 	return steps
 }
 
-// past runs each way before the notebook has steps.
+// past runs each way before the notebook has steps, and none, unless the cell that tells would end the kernel then.
 func (p probe) past() []Step {
 	var steps []Step
-	for _, way := range []string{p.Ways[0], p.Ways[1], p.Ways[0], "pass"} {
+	ways := []string{p.Ways[0], p.Ways[1], p.Ways[0]}
+	if !strings.Contains(p.Tells, "os.kill") {
+		ways = append(ways, "pass")
+	}
+	for _, way := range ways {
 		steps = append(steps, Step{Clean: true, Live: true, Cells: []Cell{{ID: "head", Source: "import os, sys\n" + p.Head, Past: true},
 			{ID: "way", Source: way, Past: true}, {ID: "between", Source: "between = 1"}, {ID: "tells", Source: p.Tells, Raises: true}}})
 	}
