@@ -36,6 +36,10 @@ func (s *Session) grafted(ctx context.Context, near *cellgraph.Trace) (*cellgrap
 	recorded := cellgraph.NewState(s.parts)
 	recorded.Apply(*near)
 	read, mates := looksAt(near)
+	if len(near.Effect.Opaque) > 0 {
+		return nil, fmt.Errorf("%s cannot be captured", near.Effect.Opaque[0].Name)
+	}
+	moved := slices.Concat(near.Effect.Rebound, near.Effect.Deleted) // what holds something else after the cell, or nothing
 	changed := 0
 	for _, group := range near.Effect.Groups {
 		own := both(group.Names, near.Effect.Rebound)
@@ -45,7 +49,7 @@ func (s *Session) grafted(ctx context.Context, near *cellgraph.Trace) (*cellgrap
 		case len(both(others, mates)) == 0:
 			t.Effect.Groups = append(t.Effect.Groups, group)
 			continue
-		case len(without(slices.Concat(others, s.matesOf(others)), slices.Concat(known, own))) == 0: // it looked at all
+		case len(without(slices.Concat(others, s.matesOf(others)), slices.Concat(known, moved))) == 0: // it looked at all
 			t.Effect.Groups, held = append(t.Effect.Groups, group), append(held, others...)
 			continue
 		case len(both(others, mates)) < len(others):
@@ -66,8 +70,8 @@ func (s *Session) grafted(ctx context.Context, near *cellgraph.Trace) (*cellgrap
 		return nil, fmt.Errorf("%v were changed in part", g.Known)
 	}
 	if len(record) > 0 {
-		g.Gone = near.Effect.Deleted
-		g.Mates = without(s.matesOf(g.Known), slices.Concat(g.Known, g.Bound, g.Gone))
+		g.Gone = without(moved, g.Bound)
+		g.Mates = without(s.matesOf(g.Known), slices.Concat(g.Known, moved))
 		groups, err := s.regroup(ctx, record, g)
 		if err != nil {
 			return nil, err

@@ -253,7 +253,7 @@ type Graft struct {
 	Groups []Load   `json:"groups"` // as on record
 	Known  []string `json:"known"`  // names that the cell looked at: the kernel holds what they were before it
 	Bound  []string `json:"bound"`  // names that it bound anew
-	Gone   []string `json:"gone"`   // names that it unbound
+	Gone   []string `json:"gone"`   // other names that it bound or unbound
 	Mates  []string `json:"mates"`  // names that share with known ones in the kernel
 	// Changed says that the cell changed values of known names in place; else these are as on record.
 	Changed bool `json:"changed"`

@@ -57,11 +57,9 @@ def graft(where: live.Live, read: Callable[[], dict[str, Any]], names: Names, us
 
 def _values(where: live.Live, recorded: dict[str, Any], names: Names, user: dict[str, Any]) -> dict[str, Any]:
     """The values of bound names. proof.Differs if what is recorded of known ones is not what is there."""
-    keys: list[set[Hashable]] = [set(), set(), set()]
-    for name, value in recorded.items():
-        reach = groups.Reach([value], where.ns)
-        keys[0 if name in names.bound else 1 if name in names.known else 2] |= reach.seen | reach.owned
-    if keys[0] & keys[2] - keys[1]:
+    others = [v for n, v in recorded.items() if n not in names.known and n not in names.bound]
+    known = _keys(where, [recorded[n] for n in names.known])
+    if _keys(where, [recorded[n] for n in names.bound]) & _keys(where, others) - known:
         raise ValueError("it shares what the cell reached in another way")
     walk = proof.Walk(where.ns)
     walk.compare({n: user[n] for n in names.known}, {n: recorded[n] for n in names.known})
@@ -77,17 +75,22 @@ def _rebased(where: live.Live, recorded: dict[str, Any], names: Names, user: dic
     Names alone tell which objects of the record and of the kernel are one: mates may hold the values of known names,
     and nothing that is only reached through these.
     """
-    keys: set[Hashable] = set()
-    for n in names.known:
-        reach = groups.Reach([user[n]], where.ns)
-        keys |= reach.seen | reach.owned
+    others = {n: v for n, v in recorded.items() if n not in names.known and n not in names.bound}
+    own = _keys(where, [recorded[n] for n in (*names.known, *names.bound)])
+    _copied(where, others, _Twins([(recorded[n], recorded[n]) for n in names.known], own))  # the record is such a case
     pairs = [(recorded[n], user[n]) for n in names.known]
     holders = {n: user[n] for n in names.mates}
-    moved = _copied(where, holders, _Twins(pairs, keys))
+    moved = _copied(where, holders, _Twins(pairs, _keys(where, [user[n] for n in names.known])))
     walk = proof.Walk(where.ns)
     walk.know([(now, then) for then, now in pairs])
     walk.compare(holders, moved)
     return {**{n: recorded[n] for n in (*names.known, *names.bound)}, **moved}
+
+
+def _keys(where: live.Live, values: list[Any]) -> set[Hashable]:
+    """The keys of all that can be shared of values."""
+    reach = groups.Reach(values, where.ns)
+    return reach.seen | reach.owned
 
 
 def _copied(where: live.Live, values: dict[str, Any], twins: _Twins) -> dict[str, Any]:
