@@ -40,7 +40,7 @@ func (s *Session) grafted(ctx context.Context, near *cellgraph.Trace) (*cellgrap
 		return nil, fmt.Errorf("%s cannot be captured", near.Effect.Opaque[0].Name)
 	}
 	moved := slices.Concat(near.Effect.Rebound, near.Effect.Deleted) // what holds something else after the cell, or nothing
-	changed := 0
+	changed, same := 0, 0                                            // groups
 	for _, group := range near.Effect.Groups {
 		own := both(group.Names, near.Effect.Rebound)
 		others := without(group.Names, own)
@@ -57,16 +57,19 @@ func (s *Session) grafted(ctx context.Context, near *cellgraph.Trace) (*cellgrap
 		case len(known) == 0 && len(own) > 0:
 			return nil, fmt.Errorf("%v share with nothing that the cell looked at", own)
 		case len(known) == 0:
+			same++ // what the cell looked at did not change, so this did not
 			continue
-		}
-		if !recorded.ObserveNames(known).Is(s.state.ObserveNames(known)) {
+		case !recorded.ObserveNames(known).Is(s.state.ObserveNames(known)):
 			changed++
-		} else if len(own) == 0 {
-			continue
+		default:
+			same++
+			if len(own) == 0 {
+				continue
+			}
 		}
 		record, g.Bound, g.Known = append(record, group), append(g.Bound, own...), append(g.Known, known...)
 	}
-	if g.Changed = changed > 0; g.Changed && changed < len(record) {
+	if g.Changed = changed > 0; g.Changed && same > 0 { // others may have been changed by way of what no longer holds them
 		return nil, fmt.Errorf("%v were changed in part", g.Known)
 	}
 	if len(record) > 0 {
