@@ -7,6 +7,7 @@ so are the distributions in a folder, where something looked for them.
 """
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import importlib
 import importlib.machinery
@@ -100,7 +101,8 @@ def watch(imported: Callable[[types.ModuleType], None],
             running.pop()
             done.append(module)
             if module.__name__ in at_once:
-                at_once[module.__name__]()
+                with contextlib.suppress(Exception):  # of what it looks at a version may have another form
+                    at_once[module.__name__]()
             if not running:
                 report()
 

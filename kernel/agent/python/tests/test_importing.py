@@ -26,3 +26,20 @@ def test_only_the_modules_that_change_filters_themselves_are_noted(tmp_path, mon
     for name in [n for n in sys.modules if n.startswith("kedge_pk")]:
         del sys.modules[name]
     assert importing.filtering == {"kedge_pk.inner", "kedge_pk.late"}
+
+
+def test_an_import_goes_on_where_looking_at_it_fails(tmp_path, monkeypatch):
+    (tmp_path / "kedge_odd.py").write_text("x = 3\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(importlib.machinery.SourceFileLoader, "exec_module",
+                        importlib.machinery.SourceFileLoader.exec_module)
+    looked = []
+
+    def look():
+        looked.append(1)
+        raise AttributeError("another version")
+
+    importing.watch(lambda module: None, {"kedge_odd": look})
+    assert importlib.import_module("kedge_odd").x == 3
+    del sys.modules["kedge_odd"]
+    assert looked

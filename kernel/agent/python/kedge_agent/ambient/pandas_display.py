@@ -77,8 +77,9 @@ def watch() -> None:
 
 def _watched() -> bool:
     """Whether nothing can look without being noted."""
-    sections = sys.modules["pandas._config"].config._global_config
-    return all(type(s) is Table or name in pandas_options.DECIDING for name, s in sections.items())
+    sections = getattr(getattr(sys.modules.get("pandas._config"), "config", None), "_global_config", None)
+    return type(sections) is dict and all(
+        type(s) is Table or name in pandas_options.DECIDING for name, s in sections.items())
 
 
 def begin() -> None:
