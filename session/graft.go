@@ -16,7 +16,7 @@ import (
 // graft makes a hit of a verdict that has none but a trace that is near: what
 // the cell looked at is the same, and only what others hold of it is not. The
 // kernel, which holds the present state, binds what the cell bound to the same
-// parts of what is there now, and lets the others hold what the cell changed. If that cannot be done, or cannot be shown to be
+// parts of what is there now. If that cannot be done, or cannot be shown to be
 // what the cell would have left, the verdict stays as it is.
 func (s *Session) graft(ctx context.Context, cell notebook.CodeCell, v cellgraph.Verdict) cellgraph.Verdict {
 	t, err := s.grafted(ctx, v.Near.In(cell.ID, cell.Step))
@@ -40,7 +40,6 @@ func (s *Session) grafted(ctx context.Context, near *cellgraph.Trace) (*cellgrap
 		return nil, fmt.Errorf("%s cannot be captured", near.Effect.Opaque[0].Name)
 	}
 	moved := slices.Concat(near.Effect.Rebound, near.Effect.Deleted) // what holds something else after the cell, or nothing
-	changed, same := 0, 0                                            // groups
 	for _, group := range near.Effect.Groups {
 		own := both(group.Names, near.Effect.Rebound)
 		others := without(group.Names, own)
@@ -56,25 +55,13 @@ func (s *Session) grafted(ctx context.Context, near *cellgraph.Trace) (*cellgrap
 			return nil, fmt.Errorf("%v hold what is not known to be as it was", others)
 		case len(known) == 0 && len(own) > 0:
 			return nil, fmt.Errorf("%v share with nothing that the cell looked at", own)
-		case len(known) == 0:
-			same++ // what the cell looked at did not change, so this did not
-			continue
-		case !recorded.ObserveNames(known).Is(s.state.ObserveNames(known)):
-			changed++
-		default:
-			same++
-			if len(own) == 0 {
-				continue
-			}
+		case len(own) == 0:
+			continue // it left them as they were
 		}
 		record, g.Bound, g.Known = append(record, group), append(g.Bound, own...), append(g.Known, known...)
 	}
-	if g.Changed = changed > 0; g.Changed && same > 0 { // others may have been changed by way of what no longer holds them
-		return nil, fmt.Errorf("%v were changed in part", g.Known)
-	}
 	if len(record) > 0 {
 		g.Gone = without(moved, g.Bound)
-		g.Mates = without(s.matesOf(g.Known), slices.Concat(g.Known, moved))
 		groups, err := s.regroup(ctx, record, g)
 		if err != nil {
 			return nil, err
@@ -91,9 +78,6 @@ func (s *Session) grafted(ctx context.Context, near *cellgraph.Trace) (*cellgrap
 		if o := s.state.ObserveMates(s.state.Mates(name)); !slices.Contains(t.Observed, o) {
 			t.Observed = append(t.Observed, o)
 		}
-	}
-	if g.Changed {
-		others = nil // the agent has compared them, but for what the cell changed
 	}
 	return &t, s.proveGraft(recorded, &t, slices.Concat(g.Known, g.Bound), others)
 }

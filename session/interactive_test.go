@@ -180,7 +180,7 @@ func TestALiveKernelCannotBeTold(t *testing.T) {
 		{"ForeignModules", []request{{"", "open('fm.py', 'w').write('print(end=\"\")\\ndef f(): return 1\\n');", ""}, {"", "import fm", ""}, {"a", "import fm; print(fm.f())", n}, {"", "", "restart"},
 			{"", "open('fm.py', 'w').write('print(end=\"\")\\ndef f(): return 22\\n');", ""}, {"", "import fm", ""}, {"a", "import fm; print(fm.f())", n}, {"", "", "restart"}, {"", "import fm", ""}, {"a", "import fm; print(fm.f())", r},
 			{"", "", "restart"}, {"", "import fm; open('fm.py', 'w').write('print(end=\"\")\\ndef f(): return 333\\n');", ""}, {"a", "import fm; print(fm.f())", n}, {"", "", "restart"}, {"a", "import fm; print(fm.f())", n}}},
-		{"ForeignAlias", []request{{"a", "x = [1]", n}, {"b", "x.append(2)", n}, {"a", "x = [1]", r}, {"", "z = x", ""}, {"b", "x.append(2)", r}, {"c", "print(x, z, z is x)", n}}},
+		{"ForeignAlias", []request{{"a", "x = [1]", n}, {"b", "x.append(2)", n}, {"a", "x = [1]", r}, {"", "z = x", ""}, {"b", "x.append(2)", n}, {"c", "print(x, z, z is x)", n}}},
 		{"ResultsChangeInPlace", []request{{"a", "x = [1]\nx", n}, {"b", "x.append(2)", n}, {"", "", "restart"}, {"a", "x = [1]\nx", r}, {"b", "x.append(2)", r}, {"c", "print(Out[1], Out[1] is x, _)", n}}},
 		{"ResultsHoldWhatChanges", []request{{"a", "x = [1]\n[x]", n}, {"b", "x.append(2)", n}, {"", "", "restart"}, {"a", "x = [1]\n[x]", r}, {"b", "x.append(2)", n}, {"c", "print(Out[1])", n}}},
 		{"OpaqueThings", []request{{"a", "g = iter(i for i in range(9))", n}, {"b", "v = next(g)", n}, {"c", "print(v)", n}, {"a", "g = iter(i for i in range(9))", n}, {"b", "v = next(g)", n}, {"c", "print(v)", r}}},

@@ -120,11 +120,13 @@ func (s *Session) names(o *seen, e *cellgraph.Effect) []cellgraph.Observation {
 		list = append(list, s.state.ObserveNames(bound))
 	}
 	var beside []string // names that the cell did not look at, whose values the effect holds
+	after := s.state.Clone()
+	after.Apply(cellgraph.Trace{Effect: *e})
 	for _, name := range slices.Sorted(maps.Keys(e.InPlace())) {
 		now := s.state.Observe(name)
 		switch {
 		case now.ID.IsZero() || slices.Contains(bound, name):
-		case s.apart(o, s.state.Mates(name)):
+		case s.left(o, after, s.state.Mates(name)):
 			beside = append(beside, name)
 		default:
 			list, bound = append(list, now), append(bound, name) // what the effect holds of it is more than the cell made
@@ -141,7 +143,7 @@ func (s *Session) names(o *seen, e *cellgraph.Effect) []cellgraph.Observation {
 			continue
 		}
 		seen[mates[0]] = true
-		if s.apart(o, mates) {
+		if s.left(o, after, mates) {
 			list = append(list, s.state.ObserveMates(mates))
 		} else {
 			list = append(list, s.state.ObserveGroup(name))
@@ -150,19 +152,26 @@ func (s *Session) names(o *seen, e *cellgraph.Effect) []cellgraph.Observation {
 	return list
 }
 
-// apart reports whether a cell can be told apart from others that have its
-// names' values in other company: none of the names that share is opaque, and
-// it looked at the values of none that it bound anew or unbound.
-func (s *Session) apart(o *seen, mates []string) bool {
+// left reports whether the cell left names that share as they were, but for
+// those that it bound anew or unbound and whose values it did not look at.
+func (s *Session) left(o *seen, after *cellgraph.State, mates []string) bool {
 	if o.reads.Exports {
 		return false
 	}
+	var same []string
 	read := o.read()
-	return !slices.ContainsFunc(mates, func(name string) bool {
+	for _, name := range mates {
 		_, opaque := s.state.IsOpaque(name)
-		moved := slices.Contains(o.captured.Bound, name) || slices.Contains(o.captured.Deleted, name)
-		return opaque || moved && slices.Contains(read, name)
-	})
+		switch {
+		case opaque:
+			return false
+		case !slices.Contains(o.captured.Bound, name) && !slices.Contains(o.captured.Deleted, name):
+			same = append(same, name)
+		case slices.Contains(read, name):
+			return false
+		}
+	}
+	return s.state.ObserveNames(same).Is(after.ObserveNames(same))
 }
 
 // ambient observes every adapter; a stream only if the cell moved it, or if the

@@ -55,7 +55,7 @@ func TestCodeBeforeTheSteps(t *testing.T) {
 		{"InPlace", []life{
 			{[]string{"x = [1]", "z = x", "x.append(2)"}, []request{{"a", "print(x)", n}, {"b", "x.append(3)", n}, {"c", "print(x, z, x is z)", n}}},
 			{[]string{"x = [1]"}, []request{{"a", "print(x)", n}, {"b", "x.append(3)", n}, {"c", "print(x)", n}}},
-			{[]string{"x = [1, 2]", "z = [1, 2]"}, []request{{"a", "print(x)", r}, {"b", "x.append(3)", either}, {"c", "print(x, z, x is z)", n}}},
+			{[]string{"x = [1, 2]", "z = [1, 2]"}, []request{{"a", "print(x)", r}, {"b", "x.append(3)", n}, {"c", "print(x, z, x is z)", n}}},
 		}},
 		{"Environment", []life{
 			{[]string{"import os; os.environ['SHADE'] = 'red'"}, []request{{"a", "import os; print(os.environ.get('SHADE'))", n}}},

@@ -251,12 +251,9 @@ func (c *Client) After(ctx context.Context, spool string, mates []string, result
 // is on record what it left in other company.
 type Graft struct {
 	Groups []Load   `json:"groups"` // as on record
-	Known  []string `json:"known"`  // names that the cell looked at: the kernel holds what they were before it
+	Known  []string `json:"known"`  // names that the cell looked at and left as they were, and are in the kernel
 	Bound  []string `json:"bound"`  // names that it bound anew
 	Gone   []string `json:"gone"`   // other names that it bound or unbound
-	Mates  []string `json:"mates"`  // names that share with known ones in the kernel
-	// Changed says that the cell changed values of known names in place; else these are as on record.
-	Changed bool `json:"changed"`
 }
 
 // Graft captures into the file at spool the groups that hold known or bound

@@ -1,35 +1,24 @@
-"""What a cell would leave of which it is on record what it left in other company.
+"""Binds names as a recorded cell did to parts of what the kernel holds now.
 
-The cell looked at some names; the record holds all that share with them, and some of those, at which it did not
-look, are not what they were. What it did look at is. If it left that as it was, each object that its new values hold
-is their own or has a twin in the kernel. If it changed it in place, those others hold what the record has of it.
+The cell bound names to values that hold parts of others, which it left as they were. The record holds all of them
+together, and some of the others, which the cell never looked at, are not what they were. What the cell did look at
+is, so each object that its new values hold is either their own, or has a twin in the kernel.
 """
 from __future__ import annotations
 
 import io
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass
 from typing import Any
 
 from . import arrays, forked, groups, live, memory, pickler, proof, saving
 
 
-@dataclass
-class Names:
-    """See kedge_graft in PROTOCOL.md."""
+def graft(where: live.Live, read: Callable[[], dict[str, Any]], known: list[str], bound: list[str],
+          user: dict[str, Any], spool: str) -> list[dict[str, Any]]:
+    """Capture what user would be after the cell: the groups, in spool, with the names in known or bound.
 
-    known: list[str]
-    bound: list[str]
-    mates: list[str]
-    changed: bool
-
-
-def graft(where: live.Live, read: Callable[[], dict[str, Any]], names: Names, user: dict[str, Any],
-          spool: str) -> list[dict[str, Any]]:
-    """Capture what user would be after the cell: the groups, in spool, with known or bound names.
-
-    read gives the recorded values. Works in a fork, so that nothing of it stays. ValueError if the record does not
-    fit, forked.Died if the fork does not come to its end.
+    read gives the recorded values; those of the names in known are the ones in user. Works in a fork, so that
+    nothing of it stays. ValueError if the record does not fit, forked.Died if the fork does not come to its end.
     """
     def work(report: saving.Report) -> None:
         with open(spool, "w+b") as file:
@@ -37,9 +26,8 @@ def graft(where: live.Live, read: Callable[[], dict[str, Any]], names: Names, us
             try:
                 recorded = read()
                 forked.keep(recorded)
-                find = _rebased if names.changed else _values
-                table = {**user, **find(where, recorded, names, user)}
-                saving.Task(where, {*names.known, *names.bound}, table, spool, None, set()).fill(report, file)
+                table = {**user, **_values(where, recorded, known, bound, user)}
+                saving.Task(where, {*known, *bound}, table, spool, None, set()).fill(report, file)
             except Exception as err:
                 report({"lost": [], "why": f"{type(err).__name__}: {err}"})
 
@@ -55,36 +43,18 @@ def graft(where: live.Live, read: Callable[[], dict[str, Any]], names: Names, us
     return found
 
 
-def _values(where: live.Live, recorded: dict[str, Any], names: Names, user: dict[str, Any]) -> dict[str, Any]:
+def _values(where: live.Live, recorded: dict[str, Any], known: list[str], bound: list[str],
+            user: dict[str, Any]) -> dict[str, Any]:
     """The values of bound names. proof.Differs if what is recorded of known ones is not what is there."""
-    others = [v for n, v in recorded.items() if n not in names.known and n not in names.bound]
-    known = _keys(where, [recorded[n] for n in names.known])
-    if _keys(where, [recorded[n] for n in names.bound]) & _keys(where, others) - known:
+    others = [v for n, v in recorded.items() if n not in known and n not in bound]
+    reached = _keys(where, [recorded[n] for n in known])
+    if _keys(where, [recorded[n] for n in bound]) & _keys(where, others) - reached:
         raise ValueError("it shares what the cell reached in another way")
     walk = proof.Walk(where.ns)
-    walk.compare({n: user[n] for n in names.known}, {n: recorded[n] for n in names.known})
-    same = {id(recorded[n]): user[n] for n in names.known}
-    twins = _Twins(walk.twins())
-    values = {n: same[id(recorded[n])] if id(recorded[n]) in same else recorded[n] for n in names.bound}
-    return {**values, **_copied(where, {n: v for n, v in values.items() if v is recorded[n]}, twins)}
-
-
-def _rebased(where: live.Live, recorded: dict[str, Any], names: Names, user: dict[str, Any]) -> dict[str, Any]:
-    """The values of all: recorded ones, and those of mates, which hold the recorded ones in place of the present.
-
-    Names alone tell which objects of the record and of the kernel are one: mates may hold the values of known names,
-    and nothing that is only reached through these.
-    """
-    others = {n: v for n, v in recorded.items() if n not in names.known and n not in names.bound}
-    own = _keys(where, [recorded[n] for n in (*names.known, *names.bound)])
-    _copied(where, others, _Twins([(recorded[n], recorded[n]) for n in names.known], own))  # the record is such a case
-    pairs = [(recorded[n], user[n]) for n in names.known]
-    holders = {n: user[n] for n in names.mates}
-    moved = _copied(where, holders, _Twins(pairs, _keys(where, [user[n] for n in names.known])))
-    walk = proof.Walk(where.ns)
-    walk.know([(now, then) for then, now in pairs])
-    walk.compare(holders, moved)
-    return {**{n: recorded[n] for n in (*names.known, *names.bound)}, **moved}
+    walk.compare({n: user[n] for n in known}, {n: recorded[n] for n in known})
+    same = {id(recorded[n]): user[n] for n in known}
+    values = {n: same[id(recorded[n])] if id(recorded[n]) in same else recorded[n] for n in bound}
+    return {**values, **_copied(where, {n: v for n, v in values.items() if v is recorded[n]}, _Twins(walk.twins()))}
 
 
 def _keys(where: live.Live, values: list[Any]) -> set[Hashable]:
@@ -106,12 +76,11 @@ def _copied(where: live.Live, values: dict[str, Any], twins: _Twins) -> dict[str
 
 
 class _Twins:
-    """What stands for objects and memory, as pairs of twins; what has none may have none of the keys alone."""
+    """What stands in the kernel for objects and memory of the record."""
 
-    def __init__(self, pairs: list[tuple[Any, Any]], alone: set[Hashable] = frozenset()) -> None:  # type: ignore
+    def __init__(self, pairs: list[tuple[Any, Any]]) -> None:
         self.there: list[Any] = []
-        self._alone = alone
-        self._numbers: dict[int, int] = {}  # address of an object → where its twin is in there
+        self._numbers: dict[int, int] = {}  # address of an object of the record → where its twin is in there
         self._memories: dict[int, int] = {}  # the same, address of memory
         self._keep = pairs
         for now, was in pairs:
@@ -138,13 +107,7 @@ class _Twins:
         """The number of the twin of obj, if it has one."""
         if type(obj) is arrays.Memory:
             return self._memories.get(obj.start())
-        number = self._numbers.get(id(obj))
-        if number is None and self._alone:
-            span = memory.span(obj)
-            lent = span is not None and ("memory", span[0]) in self._alone and span[0] not in self._memories
-            if lent or id(obj) in self._alone:
-                raise ValueError("others hold a part of it that has no name")
-        return number
+        return self._numbers.get(id(obj))
 
     def pickler(self, *args: Any) -> pickler.SetPickler:
         """A pickler that refers to twins by their numbers."""

@@ -28,6 +28,7 @@ _IMMUTABLE = {"datetime.datetime", "datetime.date", "datetime.time", "datetime.t
               "pandas._libs.tslibs.period.Period"}
 # What objects hold for themselves: no program looks at it, pickling leaves it out, and the library makes it again.
 _INCIDENTAL = {"sympy.core.assumptions.StdFactKB"}
+_HEAP = 1 << 9  # of a type's flags: made by Python code
 _LIMIT = 20_000_000  # objects visited in one partition
 
 
@@ -216,7 +217,7 @@ class Reach:
                 self.seen.add(id(obj))
             known = frames.parts(obj)
             if known is None:
-                if kind.__dictoffset__:
+                if kind.__dictoffset__ and kind.__flags__ & _HEAP:  # others pickle whether somebody has looked
                     self._attributes(obj, kind)
                 stack.extend(children(obj, ns))
                 continue

@@ -85,10 +85,10 @@ class Agent:
         """The user's names."""
         return user_names(self.ns, self._given, self.history.taken)
 
-    def _start(self) -> None:
-        """A message comes. What is there at the first one was not made by cells."""
+    def _start(self, past: bool = False) -> None:
+        """A message comes. What is there at the first one was not made by cells, unless it tells of the past."""
         self._known()
-        self.outside.watch()
+        self.outside.watch(past)
 
     def _known(self) -> None:
         if not self._given:
@@ -106,7 +106,7 @@ class Agent:
         first = self._first
         if first is None:
             raise ValueError("how the kernel began is not known")
-        self._start()
+        self._start(past=True)
         doubts = self.history.past()
         user = self.user()
         found, shown = reads.past(content["codes"], self.ns, user)
@@ -141,7 +141,7 @@ class Agent:
         """kedge_before."""
         self._start()
         user = self.user()
-        found, binds = reads.find(content["code"], self.ns, user, content.get("absent") or (), words=False)
+        found, binds = reads.find(content["code"], self.ns, user, content.get("absent") or ())
         self.outside.reach(found, user, bool(content.get("more")))
         touched = (found.names & set(user)) | set(binds)
         if content.get("more"):  # nothing was captured since the last one
@@ -253,8 +253,8 @@ class Agent:
 
         gone = content["gone"] or ()
         user = {n: v for n, v in {**self.user(), **self.outside.table()}.items() if n not in gone}
-        names = grafting.Names(content["known"], content["bound"] or [], content["mates"] or [], content["changed"])
-        return {"groups": grafting.graft(self.live, recorded, names, user, content["spool"])}
+        names = content["known"], content["bound"]
+        return {"groups": grafting.graft(self.live, recorded, *names, user, content["spool"])}
 
     def _shows(self, user: dict[str, Any]) -> dict[str, Any] | None:
         """What the last cell showed: None for nothing, the name whose value it is, or {} for something else."""

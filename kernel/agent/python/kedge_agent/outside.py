@@ -94,12 +94,14 @@ class Outside:
             ambient.start()
             self._places.start()
 
-    def watch(self) -> None:
-        """The first message comes: from now on what libraries are asked for is noted."""
+    def watch(self, past: bool) -> None:
+        """The first message comes: from now on what libraries are asked for is noted. past: code has run before."""
         self.start()
         if not self._watches:
             self._watches = True
             ambient.listen()
+            if not past:
+                ambient.renew()
 
     def remember(self) -> None:
         """Cells of steps may come after code that nobody watched."""
@@ -141,37 +143,22 @@ class Outside:
         lives in it. With more, what was reached since the last capture stays reached.
         """
         self._entries = self._places.entries()
+        words = found.modules | found.mentioned | found.spelled
+        said = {n for n, a in ambient.WATCHED.items() if a.named(words)}
         if any(name.startswith("IPython:transformers ") for name in self._entries):
             found.all = True  # code is not what it looks like
         for name, value in self._entries.items():
             found.follow(name, value)
+        found.close()
         self._reached = self._reached if more else set()
         table = self.local.table() if self.local.loaded() else {}
         done: set[str] = set()
-        for strings in (False, True):
-            found.close(strings)
-            self._follow(found, table, done, strings)
-        self._reached |= done
-        words = found.modules | found.mentioned | found.spelled
-        words |= {word for name in done for word in self.local.mentions(name)}
-        said = {n for n, a in ambient.WATCHED.items() if found.all or a.named(words)}
-        self._named = self._named | said if more else said
-        asks = set(ambient.STREAMS) if found.all or streams.asks(words) else set()
-        self._asks = self._asks | asks if more else asks
-        if more:
-            self._settle_streams()
-        if found.all:
-            found.names |= set(user)
-            found.weak = set()
-
-    def _follow(self, found: Reads, table: dict[str, Any], done: set[str], words: bool) -> None:
-        """Follow what found reaches in local modules, and add these to done."""
         while True:
             new = set(self.local.loaded()) if found.all else self.local.reached(
                 found.modules | found.mentioned | found.spelled | found.names,
                 found.objects | found.mentioned | found.spelled)
             if new <= done:
-                return
+                break
             for name in sorted(new - done):
                 inner = self.local.submodules(name)
                 for path in sorted(self.local.present.get(name, ())):
@@ -181,7 +168,17 @@ class Outside:
                         found.follow(f"{name}:{path}", table.get(f"{name}:{path}"))
                 found.names |= {n for n in found.known if n.startswith(name + ":")}  # also what was not captured
             done |= new
-            found.close(words)
+            found.close()
+        self._reached |= done
+        own = {word for name in done for word in self.local.mentions(name)}
+        said |= {n for n, a in ambient.WATCHED.items() if found.all or a.named(own)}
+        self._named = self._named | said if more else said
+        asks = set(ambient.STREAMS) if found.all or streams.asks(words | own) else set()
+        self._asks = self._asks | asks if more else asks
+        if more:
+            self._settle_streams()
+        if found.all:
+            found.names |= set(user)
 
     def _settle_streams(self) -> None:
         """What the cell asks for it may compare with what later cells draw."""

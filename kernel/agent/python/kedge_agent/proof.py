@@ -70,12 +70,6 @@ class Walk:
             self._pair(*self._stack.pop())
         self._overlaps()
 
-    def know(self, pairs: list[tuple[Any, Any]]) -> None:
-        """In place of the first of each pair comes the second, whatever they are."""
-        for a, b in pairs:
-            self._there[id(a)], self._back[id(b)] = id(b), id(a)
-        self._keep.extend(pairs)
-
     def twins(self) -> list[tuple[Any, Any]]:
         """The objects met so far that have an identity, each with what came back in its place."""
         return [(a, b) for a, b in self._keep if self._back.get(id(b)) == id(a)]

@@ -70,7 +70,6 @@ class Reads:
         self.known = {*user, *absent}  # names that a word in a string may stand for
         self.names: set[str] = set()
         self.weak: set[str] = set()  # names that only strings lead to: read if something looks them up by frames
-        self._strong: set[str] | None = None  # the others, once strings are followed
         self.mentioned: set[str] = set()  # attributes and modules too, as they stand in the code
         self.spelled: set[str] = set()  # words in the strings that are reached
         self.all = False  # every name may be read
@@ -239,22 +238,19 @@ class Reads:
             self._words |= self.known.intersection(words)
             self._words.update(_LOCALS.findall(value))
 
-    def close(self, words: bool = True) -> None:
+    def close(self) -> None:
         """Follow objects until nothing new is reached, without strings and then with them.
 
-        What is reached by way of strings alone is weak, so all else has to be followed first: without words.
+        What only strings lead to is weak until this is called again.
         """
         self._follow()
-        if not words:
-            return
-        if self._strong is None:
-            self._strong = set(self.names)
+        strong = set(self.names)
         while self._words - self.names:
             for word in self._words - self.names:
                 self.name(word)
             self._loaded |= self._words
             self._follow()
-        self.weak = self.names - self._strong
+        self.weak = self.names - strong
 
     def _follow(self) -> None:
         self._objects()
@@ -301,10 +297,10 @@ class Reads:
 
 
 def find(source: str, ns: dict[str, Any], user: dict[str, Any],
-         absent: Iterable[str] = (), words: bool = True) -> tuple[Reads, list[str]]:
+         absent: Iterable[str] = ()) -> tuple[Reads, list[str]]:
     """(reads, names the cell binds). A cell that does not compile reads nothing.
 
-    absent are names of the notebook that ns does not hold yet. Without words, strings are yet to be followed.
+    absent are names of the notebook that ns does not hold yet.
     """
     result = normalise.normalise(source)
     reads = Reads(ns, user, absent)
@@ -315,7 +311,7 @@ def find(source: str, ns: dict[str, Any], user: dict[str, Any],
     if _finalised(user):  # what a name was bound to may act when it goes
         for name in result["binds"]:
             reads.name(name)
-    reads.close(words)
+    reads.close()
     if reads.all:
         reads.names |= set(user)
         reads.weak = set()

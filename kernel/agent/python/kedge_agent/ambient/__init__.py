@@ -73,6 +73,12 @@ def start() -> None:
             adapter.start()
 
 
+def renew() -> None:
+    """The first code comes, and somebody watches: no stream has been drawn from or asked for."""
+    for stream in STREAMS.values():
+        stream.renew()
+
+
 def listen() -> None:
     """The first cell of a step comes."""
     for adapter in ADAPTERS.values():

@@ -8,4 +8,5 @@ from .stream import Stream
 NAME = "random"
 
 _stream = Stream(lambda: canonical.dumps(random.getstate()), lambda state: random.setstate(pickle.loads(state)))
-start, settle, capture, restore = _stream.start, _stream.settle, _stream.capture, _stream.restore
+start, renew, settle = _stream.start, _stream.renew, _stream.settle
+capture, restore = _stream.capture, _stream.restore

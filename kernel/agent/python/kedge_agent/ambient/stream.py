@@ -22,6 +22,11 @@ class Stream:
             self._start = self._now()
             self._fresh = bool(self._start)
 
+    def renew(self) -> None:
+        """No code has come yet, but the kernel itself may have drawn while it started."""
+        self._start = self._now()
+        self._fresh = bool(self._start)
+
     def settle(self) -> None:
         """A cell may ask for the state."""
         self._fresh = False

@@ -35,4 +35,5 @@ def _put(state: bytes) -> None:
 
 # Torch begins with one and the same seed in every process, so importing it may count as setting the stream.
 _stream = Stream(_state, _put)
-start, settle, capture, restore = _stream.start, _stream.settle, _stream.capture, _stream.restore
+start, renew, settle = _stream.start, _stream.renew, _stream.settle
+capture, restore = _stream.capture, _stream.restore
