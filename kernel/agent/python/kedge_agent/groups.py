@@ -39,11 +39,16 @@ class TooLarge(Exception):
 def immutable(kind: type) -> bool:
     """Whether two names for one such object are as good as two equal ones."""
     title = f"{live.module(kind)}.{live.name(kind)}"
-    if kind in _ATOMS or title in _IMMUTABLE or title in _INCIDENTAL or _is_shared(kind):
+    if kind in _ATOMS or title in _IMMUTABLE or title in _INCIDENTAL or _is_shared(kind) or ours(kind):
         return True
     numpy = sys.modules.get("numpy")
     return (numpy is not None and issubclass(kind, (numpy.generic, numpy.dtype)) and kind is not numpy.void
             and not live.local(kind))
+
+
+def ours(kind: type) -> bool:
+    """Whether kind is the agent's: what a widget holds leads to the kernel, and from there to all that we know."""
+    return live.module(kind) == f"{__package__}.handlers"
 
 
 def is_offset(kind: type) -> bool:

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from . import environ, flow, live, normalise, places, sameness, stores
-from .groups import _ATOMS, children
+from .groups import _ATOMS, children, ours
 
 _EVERYTHING = {"eval", "exec", "globals", "locals", "vars", "dir", "_getframe", "currentframe", "__globals__",
                "__main__", "modules", "import_module", "__import__", "user_ns", "get_objects", "get_referrers",
@@ -287,7 +287,7 @@ class Reads:
             elif issubclass(kind, types.ModuleType):
                 self.objects |= home(obj)
                 continue
-            elif issubclass(kind, (types.CodeType, logging.Logger)) or obj is os.environ:
+            elif issubclass(kind, (types.CodeType, logging.Logger)) or obj is os.environ or ours(kind):
                 continue  # a logger is found by its name, and leads to all others, to streams and to the shell
             elif kind in _RUNNING:
                 self.code(getattr(obj, _RUNNING[kind]))
