@@ -71,11 +71,11 @@ func differs(t *Trace, state *State, world World) (why string, near bool) {
 		case KindName:
 			now = state.Observe(o.Name)
 		case KindNames:
-			now = state.ObserveNames(strings.Split(o.Name, "\n"))
+			now = state.ObserveNames(o.Names())
 		case KindGroup:
 			now = state.ObserveGroup(o.Name)
 		case KindMates:
-			if now = state.ObserveMates(strings.Split(o.Name, "\n")); !same(now.ID, o.ID) {
+			if now = state.ObserveMates(o.Names()); !same(now.ID, o.ID) {
 				why, near = cmp.Or(why, change(o, now)), true
 				continue
 			}

@@ -99,6 +99,9 @@ func (s *State) ObserveMates(names []string) Observation {
 	return o
 }
 
+// Names are the names that an observation of [KindNames] or [KindMates] is about.
+func (o Observation) Names() []string { return strings.Split(o.Name, "\n") }
+
 // Is reports whether o and other say that something is one and the same.
 func (o Observation) Is(other Observation) bool { return same(o.ID, other.ID) }
 

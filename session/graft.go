@@ -31,7 +31,7 @@ func (s *Session) grafted(ctx context.Context, near *cellgraph.Trace) (*cellgrap
 	t := *near
 	var g agent.Graft
 	var record []cellgraph.Group // groups that hold what the cell did not look at
-	var held, others []string    // names in groups of the effect that the cell did not bind; those that it left as they were
+	var held, left []string      // names in groups of the effect that the cell did not bind; those of groups that are made anew
 	t.Effect.Groups = nil
 	recorded := cellgraph.NewState(s.parts)
 	recorded.Apply(*near)
@@ -67,9 +67,9 @@ func (s *Session) grafted(ctx context.Context, near *cellgraph.Trace) (*cellgrap
 			return nil, err
 		}
 		for _, group := range groups {
-			others = append(others, without(group.Names, g.Bound)...)
+			left = append(left, without(group.Names, g.Bound)...)
 		}
-		held = append(held, others...)
+		held = append(held, left...)
 		t.Effect.Groups = append(t.Effect.Groups, groups...)
 		slices.SortFunc(t.Effect.Groups, func(a, b cellgraph.Group) int { return strings.Compare(a.Names[0], b.Names[0]) })
 	}
@@ -79,17 +79,7 @@ func (s *Session) grafted(ctx context.Context, near *cellgraph.Trace) (*cellgrap
 			t.Observed = append(t.Observed, o)
 		}
 	}
-	return &t, s.proveGraft(recorded, &t, slices.Concat(g.Known, g.Bound), others)
-}
-
-// matesOf are the names that share with any of names now.
-func (s *Session) matesOf(names []string) []string {
-	var all []string
-	for _, name := range names {
-		all = append(all, s.state.Mates(name)...)
-	}
-	slices.Sort(all)
-	return slices.Compact(all)
+	return &t, s.proveGraft(recorded, &t, slices.Concat(g.Known, g.Bound), left)
 }
 
 // regroup captures record anew, with what the kernel holds now in place of what the cell left as it was.
@@ -135,7 +125,7 @@ func looksAt(t *cellgraph.Trace) (read, mates []string) {
 		case o.Kind == cellgraph.KindName && !o.ID.IsZero():
 			read = append(read, o.Name)
 		case o.Kind == cellgraph.KindMates:
-			mates = append(mates, strings.Split(o.Name, "\n")...)
+			mates = append(mates, o.Names()...)
 		}
 	}
 	return read, mates

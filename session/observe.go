@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"kedge/cellgraph"
@@ -119,9 +120,12 @@ func (s *Session) names(o *seen, e *cellgraph.Effect) []cellgraph.Observation {
 	if len(bound) > 1 {
 		list = append(list, s.state.ObserveNames(bound))
 	}
-	var beside []string // names that the cell did not look at, whose values the effect holds
-	after := s.state.Clone()
-	after.Apply(cellgraph.Trace{Effect: *e})
+	var beside []string                               // names that the cell did not look at, whose values the effect holds
+	after := sync.OnceValue(func() *cellgraph.State { // which most cells do not need
+		next := s.state.Clone()
+		next.Apply(cellgraph.Trace{Effect: *e})
+		return next
+	})
 	for _, name := range slices.Sorted(maps.Keys(e.InPlace())) {
 		now := s.state.Observe(name)
 		switch {
@@ -154,7 +158,7 @@ func (s *Session) names(o *seen, e *cellgraph.Effect) []cellgraph.Observation {
 
 // left reports whether the cell left names that share as they were, but for
 // those that it bound anew or unbound and whose values it did not look at.
-func (s *Session) left(o *seen, after *cellgraph.State, mates []string) bool {
+func (s *Session) left(o *seen, after func() *cellgraph.State, mates []string) bool {
 	if o.reads.Exports {
 		return false
 	}
@@ -171,7 +175,7 @@ func (s *Session) left(o *seen, after *cellgraph.State, mates []string) bool {
 			return false
 		}
 	}
-	return s.state.ObserveNames(same).Is(after.ObserveNames(same))
+	return s.state.ObserveNames(same).Is(after().ObserveNames(same))
 }
 
 // ambient observes every adapter; a stream only if the cell moved it, or if the

@@ -81,15 +81,18 @@ func (s *Session) capture(ctx context.Context, o *seen) (e cellgraph.Effect, err
 // it ran: it may have changed them in place and then have bound the name by
 // which it reached them to something else.
 func (s *Session) mates(o *seen) []string {
-	found := map[string]bool{}
-	for _, name := range slices.Concat(slices.Collect(maps.Keys(o.reads.Reads)), o.reads.Binds) {
-		if s.state.Group(name) != nil {
-			for _, mate := range s.state.Mates(name) {
-				found[mate] = true
-			}
-		}
+	names := slices.Concat(slices.Collect(maps.Keys(o.reads.Reads)), o.reads.Binds)
+	return s.matesOf(slices.DeleteFunc(names, func(n string) bool { return s.state.Group(n) == nil }))
+}
+
+// matesOf are the names that share with any of names, sorted.
+func (s *Session) matesOf(names []string) []string {
+	var all []string
+	for _, name := range names {
+		all = append(all, s.state.Mates(name)...)
 	}
-	return slices.Sorted(maps.Keys(found))
+	slices.Sort(all)
+	return slices.Compact(all)
 }
 
 // pass moves the state past a cell.

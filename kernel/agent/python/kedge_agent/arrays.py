@@ -27,7 +27,6 @@ class Memory:
             return same, (_bytes(self.holder),)
         return same, (pickle.PickleBuffer(np.frombuffer(self.holder, dtype="u1")),)
 
-
     def start(self) -> int:
         """Where the memory begins."""
         if issubclass(type(self.holder), sys.modules["numpy"].ndarray):

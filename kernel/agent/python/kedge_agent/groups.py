@@ -14,7 +14,7 @@ import weakref
 from collections.abc import Hashable, Iterable
 from typing import Any, Protocol
 
-from . import arrow, atoms, classes, forked, frames, functions, live, memory, named, tensors
+from . import arrow, atoms, classes, forked, frames, functions, live, memory, named, paths, tensors
 from .ambient import log_handlers
 
 _ATOMS = (str, bytes, int, float, complex, bool, type(None), type(Ellipsis), range)
@@ -28,7 +28,6 @@ _IMMUTABLE = {"datetime.datetime", "datetime.date", "datetime.time", "datetime.t
               "pandas._libs.tslibs.period.Period"}
 # What objects hold for themselves: no program looks at it, pickling leaves it out, and the library makes it again.
 _INCIDENTAL = {"sympy.core.assumptions.StdFactKB"}
-_HEAP = 1 << 9  # of a type's flags: made by Python code
 _LIMIT = 20_000_000  # objects visited in one partition
 
 
@@ -222,7 +221,7 @@ class Reach:
                 self.seen.add(id(obj))
             known = frames.parts(obj)
             if known is None:
-                if kind.__dictoffset__ and kind.__flags__ & _HEAP:  # others pickle whether somebody has looked
+                if kind.__dictoffset__ and live.heap(kind):  # others pickle whether somebody has looked
                     self._attributes(obj, kind)
                 stack.extend(children(obj, ns))
                 continue
@@ -248,13 +247,11 @@ class Reach:
                 self.interned.add(obj)
 
     def _attributes(self, obj: Any, kind: type) -> None:
-        """Note the names of what obj itself holds. It has a dict of them once somebody looks."""
-        plain = self._dicts.get(kind)
-        if plain is None:
-            found = next((vars(c)["__dict__"] for c in type.mro(kind) if "__dict__" in vars(c)), None)
-            plain = self._dicts[kind] = type(found) is types.GetSetDescriptorType and kind is not types.FunctionType
-        if plain:
-            for name in object.__getattribute__(obj, "__dict__").keys() - self.interned:
+        """Note the names of what obj itself holds."""
+        if kind not in self._dicts:
+            self._dicts[kind] = paths.quiet(kind)
+        if self._dicts[kind]:
+            for name in paths.own_dict(obj).keys() - self.interned:
                 if type(name) is str:
                     self._text(name)
 

@@ -16,6 +16,7 @@ from .caches import Volatile
 
 _MOST = 1 << 20  # bytes compared at once
 
+
 class Sharers:
     """The list by which pandas knows who shares one memory, and what was restored of that."""
 

@@ -177,6 +177,11 @@ def local(cls: type) -> bool:
     return module(cls) == "__main__"
 
 
+def heap(kind: type) -> bool:
+    """Whether a type was made at run time (Py_TPFLAGS_HEAPTYPE), as all are that Python code makes."""
+    return bool(kind.__flags__ & 1 << 9)
+
+
 def subclasses() -> list[type]:
     """Every class that is alive."""
     found, seen = [object], {id(object)}

@@ -37,13 +37,23 @@ def slots(obj: Any) -> dict[str, Any]:
     return found
 
 
-def attributes(obj: Any) -> dict[str, Any]:
-    """The attributes that obj itself holds."""
+def quiet(kind: type) -> bool:
+    """Whether looking at the dict of an object of this class runs nothing of the program."""
+    return all(type(vars(c).get("__dict__")) in (type(None), types.GetSetDescriptorType) for c in type.mro(kind))
+
+
+def own_dict(obj: Any) -> dict[str, Any]:
+    """The dict of what obj itself holds, which it has once somebody looks; empty if it is of no class that has one."""
     try:
         held = object.__getattribute__(obj, "__dict__")
     except AttributeError:
         held = None
-    return {**(held if type(held) is dict else {}), **slots(obj)}
+    return held if type(held) is dict else {}
+
+
+def attributes(obj: Any) -> dict[str, Any]:
+    """The attributes that obj itself holds."""
+    return {**own_dict(obj), **slots(obj)}
 
 
 def locate(values: dict[str, Any], target: Any, limit: int = 200_000) -> str | None:

@@ -13,8 +13,9 @@ import sys
 import types
 from typing import Any
 
+from . import live
+
 _GETTER = type(collections.namedtuple("_", "a").a)  # type: ignore[attr-defined]
-_HEAP = 1 << 9  # Py_TPFLAGS_HEAPTYPE: types that Python code makes have it
 _COMPILED = {"instancemethod", "builtin_function_or_method", "cython_function_or_method"}  # functions of such modules
 _BUILT = (types.MethodDescriptorType, types.WrapperDescriptorType, types.GetSetDescriptorType,
           types.MemberDescriptorType, types.ClassMethodDescriptorType)
@@ -107,7 +108,7 @@ def _of_package(value: types.FunctionType, home: str) -> bool:
 
 def _from_compiled(kind: type) -> bool:
     """Whether a type was made by a compiled module, whatever module it names."""
-    return _compiled(kind.__module__) or not kind.__flags__ & _HEAP
+    return _compiled(kind.__module__) or not live.heap(kind)
 
 
 def _compiled(name: str) -> bool:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from . import arrow, builtin, classes, forked, frames, groups, libraries, live, memory, named, proof
-from .paths import attributes
+from .paths import attributes, quiet
 
 Path = tuple[tuple[str, Any], ...]
 
@@ -81,7 +81,7 @@ def _step(obj: Any, how: str, key: Any) -> Any:
 
 def _kept(kind: type) -> bool:
     """Whether objects of a class come back with all their attributes, and looking at those runs nothing."""
-    if any(type(vars(c).get("__dict__")) not in (type(None), types.GetSetDescriptorType) for c in type.mro(kind)):
+    if not quiet(kind):
         return False
     if proof.plain(kind):
         return True

@@ -28,7 +28,7 @@ MOST = 20_000  # objects looked at; a fork does not stop the program for more
 LONGEST = 32 << 20  # bytes of strings, of one stream, and of its buffers, which the proof holds a second time
 _DEEPEST = 5_000  # recursions that the stack of any thread holds
 
-_HEAP, _CONSTANT = 1 << 9, 1 << 8  # of a type's flags: made at run time; its attributes cannot be set
+_CONSTANT = 1 << 8  # of a type's flags: its attributes cannot be set
 _ATOMS = (str, bytes, int, float, complex, bool, type(None), type(Ellipsis), range)
 _VALUES = (datetime.date, datetime.timedelta, decimal.Decimal)
 _KINDS = {list, tuple, dict, set, frozenset, bytearray, types.CellType, collections.deque, collections.OrderedDict,
@@ -51,7 +51,7 @@ class Needed(Exception):
 
 def _fixed(kind: type) -> bool:
     """Whether nobody can change what kind does."""
-    return not kind.__flags__ & _HEAP or bool(kind.__flags__ & _CONSTANT)
+    return not live.heap(kind) or bool(kind.__flags__ & _CONSTANT)
 
 
 class Watch:

@@ -7,7 +7,6 @@ observed by every cell.
 from __future__ import annotations
 
 import copy
-import sys
 import types
 from collections import deque
 from collections.abc import Iterable
@@ -56,10 +55,7 @@ for _name, _method in vars(dict).items():
 
 def _table(*path: str) -> Any:
     import pandas  # noqa: F401
-    place: dict[str, Any] = sys.modules["pandas._config"].config._global_config
-    for part in path:
-        place = dict.__getitem__(place, part)
-    return place
+    return pandas_options.section(path)
 
 
 def listen() -> None:
@@ -69,7 +65,7 @@ def listen() -> None:
 
 def watch() -> None:
     """Pandas is imported: its tables are ours from now on."""
-    sections = sys.modules["pandas._config"].config._global_config
+    sections = pandas_options.sections()
     for name, section in sections.items():
         if name not in pandas_options.DECIDING and type(section) is dict:
             sections[name] = Table((name,), section)
@@ -77,7 +73,10 @@ def watch() -> None:
 
 def _watched() -> bool:
     """Whether nothing can look without being noted."""
-    sections = getattr(getattr(sys.modules.get("pandas._config"), "config", None), "_global_config", None)
+    try:
+        sections = pandas_options.sections()
+    except (KeyError, AttributeError):  # another version
+        return False
     return type(sections) is dict and all(
         type(s) is Table or name in pandas_options.DECIDING for name, s in sections.items())
 

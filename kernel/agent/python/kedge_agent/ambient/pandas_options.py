@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import pickle
 import sys
+from collections.abc import Iterable
 from typing import Any
 
 from . import canonical
@@ -27,13 +28,23 @@ def _registered(deciding: bool | None = None) -> dict[str, Any]:
     return {k: o for k, o in options.items() if deciding is None or (k.partition(".")[0] in DECIDING) is deciding}
 
 
-def _place(key: str) -> tuple[dict[str, Any], str]:
-    """The table that holds an option, and its name there."""
-    place: dict[str, Any] = sys.modules["pandas._config"].config._global_config
-    *path, last = key.split(".")
+def sections() -> Any:
+    """The dict that holds all options, as pandas has it."""
+    return sys.modules["pandas._config"].config._global_config
+
+
+def section(path: Iterable[str]) -> dict[str, Any]:
+    """The table at a path in it."""
+    place: dict[str, Any] = sections()
     for part in path:
         place = dict.__getitem__(place, part)
-    return place, last
+    return place
+
+
+def _place(key: str) -> tuple[dict[str, Any], str]:
+    """The table that holds an option, and its name there."""
+    *path, last = key.split(".")
+    return section(path), last
 
 
 def _value(key: str) -> Any:
