@@ -13,6 +13,7 @@ func TestNotebooksInALiveKernel(t *testing.T) {
 	f := newFront(t)
 	for test, name := range map[string]string{
 		"RestartsAndEdits":         "notebook",
+		"RunAll":                   "runall",
 		"Errors":                   "errors",
 		"DisplayIDs":               "displays",
 		"RequestsThatAreNoCells":   "requests",

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 
 	"kedge/kernel/wire"
 )
@@ -55,6 +56,7 @@ type Cell struct {
 	request *ShellRequest
 	sent    bool
 	replied bool
+	failed  bool // with an error
 }
 
 // Call sends a private request to the kernel and returns the content and buffers of its reply; clients see nothing
@@ -101,6 +103,17 @@ func (c *Cell) Forward(ctx context.Context, mark json.RawMessage) (Result, error
 	return run.finish(k.displays), err
 }
 
+// Waiting are the requests that wait directly behind this one, up to the first that is not for the session, in order.
+func (c *Cell) Waiting() []*ShellRequest {
+	c.gate.mu.Lock()
+	defer c.gate.mu.Unlock()
+	held := c.gate.held
+	if i := slices.IndexFunc(held, func(r *ShellRequest) bool { return !r.wanted || r.aborted }); i >= 0 {
+		held = held[:i]
+	}
+	return slices.Clone(held)
+}
+
 // Status publishes a status: busy before anything else, idle last.
 func (c *Cell) Status(state string) { c.gate.proxy.status(state, c.request.frames.Header) }
 
@@ -137,7 +150,8 @@ func (c *Cell) Publish(msgType string, content, metadata any, buffers [][]byte) 
 func (c *Cell) Reply(content, metadata any) {
 	c.replied = true
 	var reply struct{ Status string }
-	if stops(c.request) && json.Unmarshal(encode(content), &reply) == nil && reply.Status == "error" {
+	c.failed = json.Unmarshal(encode(content), &reply) == nil && reply.Status == "error"
+	if c.failed && stops(c.request) {
 		c.gate.mu.Lock()
 		c.gate.abortWaiting()
 		c.gate.mu.Unlock()

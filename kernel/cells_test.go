@@ -111,6 +111,51 @@ func TestAnInterruptBetweenCellsIsForTheNextOne(t *testing.T) {
 	}
 }
 
+// past is a session that is past "1" when it is interrupted, and answers for it all the same.
+type past struct{ *taker }
+
+func (s past) Intercept(ctx context.Context, r *ShellRequest, c *Cell) error {
+	if !strings.Contains(string(r.Content), "1 # past") {
+		return s.taker.Intercept(ctx, r, c)
+	}
+	for len(c.Waiting()) < 2 { // each comes on a connection's goroutine
+		time.Sleep(time.Millisecond)
+	}
+	close(s.taking)
+	<-ctx.Done()
+	c.Status("busy")
+	c.Reply(map[string]string{"status": "ok"}, c.Metadata("ok"))
+	c.Status("idle")
+	return nil
+}
+
+func TestAnInterruptThatComesTooLateForACellIsForTheNextOne(t *testing.T) {
+	session := past{newTaker()}
+	d := proxy(t, session)
+	d.lives()
+	shell, control := d.socket("shell", "DEALER", "me"), d.socket("control", "DEALER", "me")
+	var ids []string
+	for _, code := range []string{"1 # past", "2", "3"} {
+		m := cellRequest(code)
+		send(t, shell, wire.Encode(m, []byte("secret")))
+		ids = append(ids, m.Header.MsgID)
+	}
+	<-session.taking
+	stop := request("interrupt_request", struct{}{})
+	send(t, control, wire.Encode(stop, []byte("secret")))
+	reply(t, control, stop.Header.MsgID)
+	for i, want := range []string{`"ok"`, "KeyboardInterrupt", "aborted"} {
+		if got := reply(t, shell, ids[i]); !strings.Contains(string(got.Content), want) {
+			t.Errorf("cell %d: %s, want %s", i+1, got.Content, want)
+		}
+	}
+	session.mu.Lock()
+	defer session.mu.Unlock()
+	if !slices.Equal(session.stopped, []string{"2"}) {
+		t.Errorf("stopped: %v", session.stopped)
+	}
+}
+
 func TestAShutdownWaitsForWhatIsTakenFromTheKernel(t *testing.T) {
 	session := newTaker()
 	d := proxy(t, session)

@@ -50,6 +50,7 @@ func (e *endpoint) serve(ctx context.Context, g *errgroup.Group, use func(contex
 	for {
 		raw, err := e.listener.Accept()
 		if err == nil {
+			e.await(raw) // before the next one comes
 			g.Go(func() error { e.admit(ctx, raw, use); return nil })
 			continue
 		}
@@ -68,7 +69,6 @@ func (e *endpoint) admit(ctx context.Context, raw net.Conn, use func(context.Con
 	defer raw.Close()
 	stop := context.AfterFunc(ctx, func() { _ = raw.Close() })
 	defer stop()
-	e.await(raw)
 	_ = raw.SetDeadline(time.Now().Add(handshakeTime))
 	conn, err := zmtp.Open(raw, e.server, nil)
 	e.forget(raw)

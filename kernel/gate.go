@@ -224,6 +224,9 @@ func (g *gate) intercept(ctx context.Context, r *ShellRequest) {
 		err = errors.Join(err, forwardErr)
 	}
 	g.mu.Lock()
+	if now.interrupted && c.replied && !c.failed { // the session was past the cell: what waits next is interrupted
+		g.strike = len(g.held) > 0 && g.held[0].wanted
+	}
 	g.now = nil
 	close(now.done)
 	g.mu.Unlock()

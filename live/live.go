@@ -73,6 +73,7 @@ type Notebook struct {
 	spare   *spare
 	unready context.CancelFunc // ends the spare kernel
 	past    []outcome
+	found   []found // requests that were looked at and have not come up yet
 }
 
 // maxPast is how many cells %kedge status remembers.
@@ -263,7 +264,7 @@ func (n *Notebook) handle(ctx context.Context, r *kernel.ShellRequest, c *kernel
 		_, err := c.Forward(ctx, nil)
 		return interrupted(err)
 	}
-	err := n.run(ctx, a, c)
+	err := n.run(ctx, r, a, c)
 	if errors.Is(err, kernel.ErrInterrupted) && a.visible() {
 		return n.answerInterrupted(ctx, a, c)
 	}
@@ -281,7 +282,7 @@ func interrupted(err error) error {
 
 // run restores a cell or lets the kernel run it. The error is
 // kernel.ErrInterrupted if the kernel has not got it.
-func (n *Notebook) run(ctx context.Context, a asked, c *kernel.Cell) error {
+func (n *Notebook) run(ctx context.Context, r *kernel.ShellRequest, a asked, c *kernel.Cell) error {
 	ours := context.WithoutCancel(ctx) // what is begun in the kernel is finished, so that its state is known
 	n.mu.Lock()
 	beside := n.beside
@@ -289,12 +290,11 @@ func (n *Notebook) run(ctx context.Context, a asked, c *kernel.Cell) error {
 	if beside != "" {
 		n.nb.Lose(beside + "; restart the kernel")
 	}
-	cell, outline, ok := n.file.find(a)
-	n.nb.Know(n.file.doc, outline)
-	if !ok || n.off || !a.visible() || len(a.Expressions) > 0 {
+	cell, ok := n.cell(r, a)
+	if !ok {
 		return n.foreign(ctx, a.Code, c)
 	}
-	answer, err := n.nb.Begin(ctx, cell)
+	answer, err := n.nb.Begin(ctx, cell, n.queue(c))
 	if err != nil {
 		return err
 	}
@@ -424,5 +424,5 @@ func (n *Notebook) enter(ctx context.Context, code string, c *kernel.Cell) (int,
 	if n.nb != nil {
 		return n.nb.Enter(ctx, code)
 	}
-	return agent.NewClient(c).Apply(ctx, agent.Restore{Entered: &code})
+	return agent.NewClient(c).Apply(ctx, agent.Restore{Entered: []agent.Entry{{Code: code}}})
 }

@@ -119,16 +119,42 @@ func (b *Back) Take(ctx context.Context, k Kernel, ring *observe.Ring, sockets s
 	s.cfg.Sockets = sockets
 	s.kernel, s.ring, s.agent = k, ring, agent.NewClient(k)
 	n = &Interactive{s: s, counts: map[string]int{}, opened: map[string]bool{}}
-	for i, cell := range b.cells {
-		n.asked++
-		answer, err := n.apply(ctx, cell, &b.hits[i])
+	for len(answers) < len(b.cells) {
+		some, err := b.some(ctx, n, len(answers))
 		if err != nil {
-			return nil, nil, errors.Join(fmt.Errorf("cell %s: %w", cell.ID, err), n.TakeFilesBack(ours))
+			return nil, nil, errors.Join(err, n.TakeFilesBack(ours))
 		}
-		answer.SavedSeconds = b.hits[i].Seconds
-		answers = append(answers, answer)
+		answers = append(answers, some...)
+	}
+	for i := range answers {
+		n.asked++
+		answers[i].SavedSeconds = b.hits[i].Seconds
 	}
 	return n, answers, nil
+}
+
+// some restores cells from number first on, as many as can be at once.
+func (b *Back) some(ctx context.Context, n *Interactive, first int) ([]Answer, error) {
+	var hits []hit
+	for i, cell := range b.cells[first:] {
+		t := &b.hits[first+i]
+		if i > 0 && !n.s.joins(hits, cell, t) {
+			break
+		}
+		h, err := n.prepare(ctx, cell, t)
+		if err != nil {
+			return nil, fmt.Errorf("cell %s: %w", cell.ID, err)
+		}
+		hits = append(hits, h)
+	}
+	answers, err := n.apply(ctx, hits)
+	if err != nil && len(hits) > 1 {
+		answers, err = n.apply(ctx, hits[:1])
+	}
+	if err != nil {
+		return nil, fmt.Errorf("cell %s: %w", b.cells[first].ID, err)
+	}
+	return answers, nil
 }
 
 // ErrFiles reports that files are not what they were.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"maps"
 	"slices"
 	"time"
 
@@ -34,6 +33,8 @@ type Interactive struct {
 	rerun  bool            // the next cell of a step really runs
 	counts map[string]int  // the last execution count of each cell
 	opened map[string]bool // ids of widgets that the kernel has, or had
+	ready  []ready         // cells that the kernel is past already, before they are asked for
+	alone  int             // hits that are not composed, for that has failed
 }
 
 // asked is a cell and its code.
@@ -116,7 +117,7 @@ func (n *Interactive) Lose(why string) {
 // Enter makes source count as a cell that was run and did nothing, and returns
 // the number that it has in the kernel's history.
 func (n *Interactive) Enter(ctx context.Context, source string) (count int, err error) {
-	count, err = n.s.agent.Apply(ctx, agent.Restore{Entered: &source})
+	count, err = n.s.agent.Apply(ctx, agent.Restore{Entered: []agent.Entry{{Code: source}}})
 	if err != nil {
 		return 0, fmt.Errorf("enter a cell: %w", err)
 	}
@@ -128,20 +129,22 @@ func (n *Interactive) Enter(ctx context.Context, source string) (count int, err 
 // the cell's source in the kernel and calls End. Faults are misses: the error
 // is ctx's, and nothing has been restored. What is begun in the kernel is
 // finished even if ctx ends, so that its state is known.
-func (n *Interactive) Begin(ctx context.Context, cell notebook.CodeCell) (Answer, error) {
+//
+// next, which may be nil, gives the cells that have been asked for behind this
+// one, each once, in order; nothing else was asked for between them. Those that
+// can be restored are restored with it, and Begin comes for each in its turn.
+func (n *Interactive) Begin(ctx context.Context, cell notebook.CodeCell, next func() (notebook.CodeCell, bool)) (Answer, error) {
 	caller := ctx
 	ctx = context.WithoutCancel(ctx)
 	began := time.Now()
 	s := n.s
 	n.asked++
-	normal, binds, err := s.agent.Normalise(ctx, cell.Source)
-	if err != nil {
-		n.lose("read cell "+cell.ID, err)
+	if answer, ok := n.readied(cell); ok {
+		return answer, nil
 	}
-	s.cfg.Sources[cell.ID] = Source{Normal: normal, Binds: binds}
+	now := n.hear(ctx, cell)
 	n.settle(ctx)
 	n.lookAtFiles()
-	now := asked{cell.ID, s.code(cell)}
 	why := n.mustRun(cell, now)
 	n.last = now
 	if why == "" {
@@ -156,9 +159,8 @@ func (n *Interactive) Begin(ctx context.Context, cell notebook.CodeCell) (Answer
 			return Answer{}, context.Cause(caller)
 		}
 		if verdict.Hit != nil {
-			answer, err := n.apply(ctx, cell, verdict.Hit)
+			answer, err := n.restore(caller, cell, verdict.Hit, next, began)
 			if err == nil {
-				answer.SavedSeconds = max(0, verdict.Hit.Seconds-time.Since(began).Seconds())
 				return answer, nil
 			}
 			why = err.Error()
@@ -176,6 +178,16 @@ func (n *Interactive) Begin(ctx context.Context, cell notebook.CodeCell) (Answer
 	return Answer{Status: Ran, Why: why}, nil
 }
 
+// hear takes in what a cell that was asked for says.
+func (n *Interactive) hear(ctx context.Context, cell notebook.CodeCell) asked {
+	normal, binds, err := n.s.agent.Normalise(ctx, cell.Source)
+	if err != nil {
+		n.lose("read cell "+cell.ID, err)
+	}
+	n.s.cfg.Sources[cell.ID] = Source{Normal: normal, Binds: binds}
+	return asked{cell.ID, n.s.code(cell)}
+}
+
 // mustRun says why a cell runs whatever its traces say, or "".
 func (n *Interactive) mustRun(cell notebook.CodeCell, now asked) string {
 	rerun := n.rerun
@@ -191,82 +203,6 @@ func (n *Interactive) mustRun(cell notebook.CodeCell, now asked) string {
 		return "cache:disabled"
 	}
 	return ""
-}
-
-// apply makes the kernel and the folder what they are after a trace. An error
-// says why that could not be done: then they are as they were before.
-func (n *Interactive) apply(ctx context.Context, cell notebook.CodeCell, t *cellgraph.Trace) (Answer, error) {
-	s := n.s
-	if len(t.Effect.Opaque) > 0 {
-		u := t.Effect.Opaque[0]
-		return Answer{}, fmt.Errorf("%s cannot be captured (%s)", u.Name, u.Reason)
-	}
-	if t.Effect.Tied {
-		return Answer{}, fmt.Errorf("what it leaves shares with what was shown before")
-	}
-	if name := t.Takes(); name != "" {
-		return Answer{}, fmt.Errorf("it binds %s, which the history goes by", name)
-	}
-	outputs, displays, err := n.outputs(ctx, t)
-	if err != nil {
-		return Answer{}, err
-	}
-	models, err := s.storedWidgets(ctx, t.Effect.Widgets)
-	if err != nil {
-		return Answer{}, err
-	}
-	shown, widgets, err := n.anew(outputs, models)
-	if err != nil {
-		return Answer{}, err
-	}
-	cellgraph.Settle(t, s.world)
-	before, next := s.state, s.state.Clone()
-	next.Apply(*t)
-	s.use(next)
-	count, err := n.enter(ctx, cell, t, widgets)
-	if err != nil {
-		s.use(before)
-		return Answer{}, fmt.Errorf("the kernel did not take it: %w", err)
-	}
-	if err := s.putFiles(ctx, t.Effect.Files); err != nil {
-		n.lose("restore the files of cell "+cell.ID, err) // the kernel is past the cell, the folder is not
-		return Answer{}, err
-	}
-	s.use(before)
-	n.write(cell, outputs, count)
-	_ = s.showWidgets(kernel.WidgetState(models)) // that of the file is for its next readers
-	s.pass(cell, count, *t)
-	answer := Answer{Status: Restored, Why: "nothing changed", Count: count, Outputs: renumber(shown, count), DisplayIDs: displays, Widgets: widgets}
-	if err := s.anchor(ctx, cell, *t, Restored); err != nil {
-		s.fault("record cell "+cell.ID, err)
-	}
-	answer.Snapshot = s.parent.String()
-	return answer, nil
-}
-
-// enter lays the state after a trace over the kernel, history included.
-func (n *Interactive) enter(ctx context.Context, cell notebook.CodeCell, t *cellgraph.Trace, widgets []kernel.Model) (count int, err error) {
-	r := agent.Restore{Entered: &cell.Source, Widgets: again(widgets)}
-	r.Changed = slices.Sorted(maps.Keys(t.Effect.InPlace()))
-	if r.Result, err = n.s.shownAgain(ctx, t.Effect.Result); err != nil {
-		return 0, err
-	}
-	return n.s.lay(ctx, r, t.Effect.Rebound...) // what was shown before is not what a name is bound to anew
-}
-
-// outputs reads what a trace showed. The error says why it cannot be shown again.
-func (n *Interactive) outputs(ctx context.Context, t *cellgraph.Trace) ([]json.RawMessage, map[int]string, error) {
-	tagged, err := n.s.recorded(ctx, t.Effect.Outputs)
-	if err != nil {
-		return nil, nil, err
-	}
-	if shows(tagged, "error") {
-		return nil, nil, fmt.Errorf("it ended with an exception, which the kernel would not know")
-	}
-	if showsResult(tagged) && !t.Effect.Result.Captured() {
-		return nil, nil, fmt.Errorf("what it showed as its result was not captured")
-	}
-	return untagDisplays(tagged)
 }
 
 // recorded are the outputs in a blob, with their display ids.

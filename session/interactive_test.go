@@ -120,7 +120,7 @@ func shown(t *testing.T, outputs []json.RawMessage, count int) string {
 func (d *desk) ask(id, source string) Answer {
 	d.Helper()
 	cell := notebook.CodeCell{Cell: notebook.Cell{ID: id, Source: source}, Step: id}
-	a, err := d.nb.Begin(d.Context(), cell)
+	a, err := d.nb.Begin(d.Context(), cell, nil)
 	if err != nil {
 		d.Fatal(err)
 	}
@@ -220,7 +220,7 @@ func TestACellIsInterruptedBeforeTheKernelHasIt(t *testing.T) {
 	ended, cancel := context.WithCancelCause(t.Context())
 	cancel(stop)
 	cell := notebook.CodeCell{Cell: notebook.Cell{ID: "a", Source: "x = 1"}, Step: "a"}
-	if _, err := d.nb.Begin(ended, cell); !errors.Is(err, stop) {
+	if _, err := d.nb.Begin(ended, cell, nil); !errors.Is(err, stop) {
 		t.Fatalf("begun although interrupted: %v", err)
 	}
 	count, err := d.nb.Enter(t.Context(), cell.Source)

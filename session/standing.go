@@ -1,6 +1,7 @@
 package session
 
 import (
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -54,6 +55,18 @@ func (w *world) Stand(o cellgraph.Observation) {
 		}
 	}
 }
+
+// standing is how the leftovers are settled so far.
+type standing struct {
+	leftover map[string]map[cellgraph.Digest]bool
+	absent   map[string]bool
+}
+
+// stands remembers how they are, for stand.
+func (w *world) stands() standing { return standing{maps.Clone(w.leftover), maps.Clone(w.absent)} }
+
+// stand settles them as they were.
+func (w *world) stand(s standing) { w.leftover, w.absent = s.leftover, s.absent }
 
 // keep makes a leftover a file like any other.
 func (w *world) keep(path string) {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -21,6 +22,12 @@ func TestHistories(t *testing.T) {
 	play := player(t, "testdata/histories.json", &table)
 	for _, h := range table {
 		t.Run(h.Name, func(t *testing.T) { play(t, h.History, h.Known) })
+		if slices.ContainsFunc(h.History, func(s Step) bool { return s.Live && !s.Queued }) {
+			for i := range h.History {
+				h.History[i].Queued = true
+			}
+			t.Run(h.Name+" all at once", func(t *testing.T) { play(t, h.History, h.Known) })
+		}
 	}
 }
 

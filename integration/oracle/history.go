@@ -25,6 +25,8 @@ type Step struct {
 	Clean      bool              `json:"clean,omitempty"` // the user has removed what earlier runs left
 	// Live cells are requests to one kernel, in their order, instead of a notebook that is run.
 	Live bool `json:"live,omitempty"`
+	// Queued requests are sent at once, as by Run All: all wait behind the first.
+	Queued bool `json:"queued,omitempty"`
 }
 
 // Outcome is what came of one step.
@@ -95,7 +97,7 @@ func (p *Play) Do(ctx context.Context, s Step) (o Outcome, err error) {
 
 func (p *Play) kedge(ctx context.Context, s Step) (Run, error) {
 	if s.Live {
-		return p.lab.Live(ctx, s.Cells)
+		return p.lab.Live(ctx, s.Cells, s.Queued)
 	}
 	return p.lab.Kedge(ctx, s.Cells, s.Parameters)
 }

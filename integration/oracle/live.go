@@ -15,13 +15,15 @@ import (
 	"kedge/integration/oracle/shell"
 	"kedge/kernel"
 	"kedge/kernel/observe"
+	"kedge/notebook"
 	"kedge/session"
 )
 
 // Live asks a kernel behind Kedge for the cells one by one, as a person does
 // through a front end, from the start of the kernel to its end. A cell may be
-// asked for more than once, each time with its text as it then is.
-func (l *Lab) Live(ctx context.Context, requests []Cell) (run Run, err error) {
+// asked for more than once, each time with its text as it then is. If queued,
+// all that the kernel is asked for waits there from the start.
+func (l *Lab) Live(ctx context.Context, requests []Cell, queued bool) (run Run, err error) {
 	runtime, err := os.MkdirTemp(filepath.Join(l.root, "runtime"), "live-")
 	if err != nil {
 		return run, err
@@ -47,7 +49,7 @@ func (l *Lab) Live(ctx context.Context, requests []Cell) (run Run, err error) {
 	}
 	var writing errgroup.Group
 	writing.Go(func() error { nb.Run(ctx); return nil })
-	err = l.requests(ctx, nb, sh, requests, &run)
+	err = l.requests(ctx, nb, sh, requests, queued, &run)
 	nb.Close()
 	err = errors.Join(err, writing.Wait())
 	if sight, lookErr := sh.Look(ctx); lookErr == nil {
@@ -75,7 +77,7 @@ func notebookOf(requests []Cell) []Cell {
 	return cells
 }
 
-func (l *Lab) requests(ctx context.Context, nb *session.Interactive, sh *shell.Shell, requests []Cell, run *Run) error {
+func (l *Lab) requests(ctx context.Context, nb *session.Interactive, sh *shell.Shell, requests []Cell, queued bool, run *Run) error {
 	var shown []string // display ids that a front end has from restored cells
 	past, err := unwatched(ctx, sh, requests, run)
 	if err != nil {
@@ -84,6 +86,9 @@ func (l *Lab) requests(ctx context.Context, nb *session.Interactive, sh *shell.S
 	if past > 0 {
 		nb.Past(ctx, sources(requests[:past]), nil)
 	}
+	known := 0 // requests of which the front end has told
+	var cells []Cell
+	var outline *notebook.Outline
 	for n, r := range requests {
 		if r.Past {
 			continue
@@ -98,14 +103,23 @@ func (l *Lab) requests(ctx context.Context, nb *session.Interactive, sh *shell.S
 			run.Cells = append(run.Cells, answered(r, session.Ran, "is no cell of a step", res))
 			continue
 		}
-		cells := notebookOf(requests[:n+1])
-		doc, outline, err := document(cells, nil)
-		if err != nil {
-			return err
+		if n >= known {
+			known = n + 1
+			if queued {
+				known = n + together(requests[n:])
+			}
+			if cells, outline, err = tell(nb, requests[:known]); err != nil {
+				return err
+			}
 		}
-		nb.Know(doc, outline)
-		i := slices.IndexFunc(cells, func(c Cell) bool { return c.ID == r.ID })
-		answer, err := nb.Begin(ctx, outline.Cells[i])
+		at, waiting := place(cells, r), requests[n+1:known]
+		answer, err := nb.Begin(ctx, outline.Cells[at], func() (next notebook.CodeCell, ok bool) {
+			if len(waiting) == 0 {
+				return next, false
+			}
+			next, waiting = outline.Cells[place(cells, waiting[0])], waiting[1:]
+			return next, true
+		})
 		if err != nil {
 			return fmt.Errorf("request %d: %w", n, err)
 		}
@@ -121,6 +135,32 @@ func (l *Lab) requests(ctx context.Context, nb *session.Interactive, sh *shell.S
 		run.Cells = append(run.Cells, answered(r, answer.Status, answer.Why, res))
 	}
 	return nil
+}
+
+// tell tells nb of the notebook whose cells are asked for.
+func tell(nb *session.Interactive, requests []Cell) ([]Cell, *notebook.Outline, error) {
+	cells := notebookOf(requests)
+	doc, outline, err := document(cells, nil)
+	if err == nil {
+		nb.Know(doc, outline)
+	}
+	return cells, outline, err
+}
+
+func place(cells []Cell, r Cell) int {
+	return slices.IndexFunc(cells, func(c Cell) bool { return c.ID == r.ID })
+}
+
+// together is how many of the first requests are of cells, and of none in two versions.
+func together(requests []Cell) int {
+	source := map[string]string{}
+	for i, r := range requests {
+		if was, asked := source[r.ID]; r.Foreign || asked && was != r.Source {
+			return i
+		}
+		source[r.ID] = r.Source
+	}
+	return len(requests)
 }
 
 // unwatched runs what comes before the notebook has steps, and returns how many requests that were.

@@ -23,8 +23,8 @@ func (p probe) history(live bool) []Step {
 		edited = p.Tells + "  "
 	}
 	var steps []Step
-	for _, s := range [][2]string{{p.Ways[0], p.Tells}, {p.Ways[1], p.Tells}, {p.Ways[0], p.Tells}, {p.Ways[0], edited}, {p.Ways[1], edited}} {
-		steps = append(steps, Step{Clean: true, Live: live, Cells: []Cell{{ID: "head", Source: "import os, sys\n" + p.Head, Raises: true},
+	for i, s := range [][2]string{{p.Ways[0], p.Tells}, {p.Ways[1], p.Tells}, {p.Ways[0], p.Tells}, {p.Ways[0], edited}, {p.Ways[1], edited}} {
+		steps = append(steps, Step{Clean: true, Live: live, Queued: live && i%2 == 0, Cells: []Cell{{ID: "head", Source: "import os, sys\n" + p.Head, Raises: true},
 			{ID: "way", Source: s[0], Raises: true}, {ID: "between", Source: "between = 1"}, {ID: "tells", Source: s[1], Raises: true}}})
 	}
 	return steps

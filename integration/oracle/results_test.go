@@ -30,7 +30,7 @@ func TestResults(t *testing.T) {
 					{ID: "tells", Source: tells, Raises: true}}
 			}
 			steps := []Step{{Clean: true, Cells: cells("0")}, {Clean: true, Cells: cells(r.Tells)},
-				{Clean: true, Live: true, Cells: cells("0")}, {Clean: true, Live: true, Cells: cells(r.Tells + "\n0")}}
+				{Clean: true, Live: true, Cells: cells("0")}, {Clean: true, Live: true, Queued: true, Cells: cells(r.Tells + "\n1")}, {Clean: true, Live: true, Cells: cells(r.Tells + "\n0")}}
 			last := play(t, steps, r.Known)
 			for _, c := range last.Kedge.Cells[:3] {
 				if ran := c.Status == "ran"; ran != (r.Runs && c.ID == "cell") {

@@ -152,7 +152,7 @@ type Shown struct {
 
 // Entry is a restored cell as IPython's history has it.
 type Entry struct {
-	Count  int    `json:"count"`
+	Count  int    `json:"count,omitempty"` // not of Restore.Entered: those have the next numbers
 	Code   string `json:"code"`
 	Result *Shown `json:"result,omitempty"`
 }
@@ -172,13 +172,12 @@ type Restore struct {
 	Modules        []string       `json:"modules"`
 	Ambient        []AmbientState `json:"ambient"`
 	ExecutionCount *int           `json:"execution_count"` // of the last cell; nil leaves it
-	// Entered, if set, is the source of a cell that counts as run, Result what
-	// it showed, and Changed are names that it changed in place.
-	Entered *string  `json:"entered"`
+	// Entered are cells that count as run, one after the other. What they bound and showed is what is in the other
+	// fields, so none may touch what one before it has shown. Changed are names that they changed in place.
+	Entered []Entry  `json:"entered,omitempty"`
 	History []Entry  `json:"history,omitempty"` // cells that were restored before, in order
 	Taken   int      `json:"taken,omitempty"`   // with History: the number of the first cell that bound _, 0 if none did
 	Texts   []Text   `json:"texts,omitempty"`   // of cells that the agent has not heard of, in order
-	Result  *Shown   `json:"result,omitempty"`
 	Changed []string `json:"changed"`
 	// Lost are names whose object changed in place before they were bound to something else.
 	Lost    []string `json:"lost,omitempty"`
@@ -200,7 +199,7 @@ type WidgetBuffer struct {
 
 // Empty reports whether r lays nothing but an execution count.
 func (r *Restore) Empty() bool {
-	return len(r.Groups)+len(r.Delete)+len(r.Modules)+len(r.Ambient)+len(r.History)+len(r.Changed)+len(r.Texts)+len(r.Widgets) == 0 && r.Entered == nil && r.Result == nil
+	return len(r.Groups)+len(r.Delete)+len(r.Modules)+len(r.Ambient)+len(r.History)+len(r.Changed)+len(r.Texts)+len(r.Widgets)+len(r.Entered) == 0
 }
 
 // Normalise gives the normal form of a cell's code, as normalise.py does, and the names that it binds.

@@ -50,7 +50,7 @@ func (w world) clone() world {
 // sit decides what a person asks a kernel for who goes through the notebook
 // from its top, and goes back now and then, tries something, or leaves a cell out.
 func (l *life) sit() {
-	l.asked = []written{}
+	l.asked, l.queued = []written{}, l.dice.IntN(2) == 0
 	for i := range l.cells {
 		switch c := l.cells[i]; l.dice.IntN(40) {
 		case 0:

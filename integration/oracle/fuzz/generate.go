@@ -195,11 +195,12 @@ type world struct {
 	folder string
 	clean  bool
 	asked  []written // of a live kernel: what it is asked for
+	queued bool      // all at once
 }
 
 // step is the world in the oracle's words.
 func (w world) step() oracle.Step {
-	s := oracle.Step{Files: w.files, Env: w.env, Folder: w.folder, Clean: w.clean, Live: w.asked != nil}
+	s := oracle.Step{Files: w.files, Env: w.env, Folder: w.folder, Clean: w.clean, Live: w.asked != nil, Queued: w.queued}
 	if s.Live {
 		for _, c := range w.asked {
 			s.Cells = append(s.Cells, c.Cell)

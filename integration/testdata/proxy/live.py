@@ -198,6 +198,34 @@ def notebook(kedge, plain):
     d.close()
 
 
+def runall(kedge, plain):
+    """Run All: all cells wait behind the first. Then again after a restart, with an edited cell, and with other requests between."""
+    cells = [("a", ["step:one"], "x = [1]"), ("b", ["step:two"], "x.append(2)"), ("c", [], "x"), ("d", ["step:three"], "y = {'k': x}\nprint(len(y))"),
+             ("e", [], "x.append(3)"), ("f", ["step:four"], "_ is x, y['k'] is x, x"), ("g", [], "print(x)")]
+    d = Desk(cells, kedge, plain)
+
+    def every(want, **sources):
+        full = {"store_history": True}
+        ids = [[k.send(sources.get(c, d.cells[c][2]), d.metadata(c), **full) for c in "abcdefg"] for k in (d.kedge, d.plain)]
+        if "asks" in sources:  # a front end asks for something else meanwhile
+            for k in (d.kedge, d.plain):
+                k.kc.complete("x.app")
+        for cell, ours, theirs, status in zip("abcdefg", *ids, want, strict=True):
+            got, expected = d.kedge.answer(ours), d.plain.answer(theirs)
+            d.same(cell, got, expected)
+            assert got[1]["metadata"]["kedge"]["status"][:3] == {"r": "res", "n": "ran"}[status], (cell, got[1]["metadata"]["kedge"])
+        d.run("", None, "print(x, y, In, Out, _)")
+
+    every("nnnnnnn")
+    d.restart()
+    every("rrrrrrr")
+    d.restart()
+    every("rrnrrnn", c="print(x, 0)", g="print(x, 1)")
+    d.restart()
+    every("rrrrrrr", asks="")
+    d.close()
+
+
 def errors(kedge, plain):
     """A cell that fails half-way, with Run All behind it; one that may fail."""
     cells = [("a", ["step:one"], "l = []"), ("b", ["step:two"], "l.append(1)\n1/0\nl.append(2)"), ("c", ["step:three"], "print(l)"),

@@ -275,8 +275,9 @@ class Agent:
         gone = content.get("delete") or []
         for t in content.get("texts") or []:
             texts.enter(t["code"], t["count"], t["normal"])
-        if content.get("entered") is not None:
-            texts.enter(content["entered"], int(self.shell.execution_count))
+        entered = content.get("entered") or []
+        for i, cell in enumerate(entered):
+            texts.enter(cell["code"], int(self.shell.execution_count) + i)
         try:
             folder = os.getcwd()
             undo.append(self.outside.lead(states))
@@ -287,17 +288,16 @@ class Agent:
                 undo.append(widgets.reopen(content.get("widgets") or []))
             outer = {n: values.pop(n) for n in list(values) if places.is_pseudo(n)}
             values = {**{n: values[n] for n in content.get("order") or () if n in values}, **values}
-            result = self._shown(content.get("result"), values)
+            results = [self._shown(cell.get("result"), values) for cell in entered]
             held = {n: self.ns[n] for n in values if n in self.ns}
             pairs = [(held[n], values[n]) for n in content.get("changed") or [] if n in held and n in values]
-            tied = groups.ties(values, self.user(), self.ns) if content.get("entered") is not None else []
+            tied = groups.ties(values, self.user(), self.ns) if entered else []
             if tied:
                 raise ValueError(f"{tied[0]} shares its memory with an array that the cell makes")
             self.history.take(values)
             self._check(pairs, [self.ns[n] for n in content.get("lost") or [] if n in self.ns], content)
             self.ns.update(values)
-            if content.get("entered") is not None:
-                undo.append(self._annotate(content["entered"]))
+            undo.extend(self._annotate(cell["code"]) for cell in entered)
             with self.shell.builtin_trap:
                 undo.append(self.outside.restore(states, outer, [n for n in gone if places.is_pseudo(n)]))
             if content.get("cwd"):
@@ -318,8 +318,10 @@ class Agent:
             self.execution({"count": content["execution_count"]})
         self.history.repoint(pairs)
         self._tell(content.get("history") or [], content.get("taken") or 0)
-        entered = self.history.enter(content["entered"], result) if content.get("entered") is not None else 0
-        return {"bound": sorted({**values, **outer}), "execution_count": entered}
+        count = 0
+        for cell, result in zip(entered, results, strict=True):
+            count = self.history.enter(cell["code"], result)
+        return {"bound": sorted({**values, **outer}), "execution_count": count}
 
     def _annotate(self, source: str) -> Callable[[], None]:
         """Note the annotations of a cell that is entered. Returns what undoes it."""
@@ -356,7 +358,7 @@ class Agent:
         try:
             self.history.check(pairs, lost, self.ns)
         except ValueError as err:
-            if content.get("entered") is not None:
+            if content.get("entered"):
                 raise
             self.history.broken = str(err)
 
@@ -367,7 +369,7 @@ class Agent:
             self.history.settle(taken)
 
     def _shown(self, result: dict[str, Any] | None, values: dict[str, Any]) -> dict[str, Any]:
-        """The result of the cell that is entered, by history.RESULT."""
+        """The result of a cell that is entered, by history.RESULT."""
         if not result:
             return {}
         if "is" in result:
