@@ -6,6 +6,7 @@ ignore ./web/labextension/node_modules
 
 require (
 	github.com/google/uuid v1.6.0
+	github.com/klauspost/compress v1.18.7
 	github.com/mattn/go-sqlite3 v1.14.53
 	github.com/zeebo/blake3 v0.2.4
 	golang.org/x/sync v0.24.0

@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"kedge/cellgraph"
 )
@@ -113,7 +115,11 @@ func (s *Store) putExtent(ctx context.Context, id cellgraph.Digest, data []byte,
 	if at, ok := s.pending.extents[id]; ok {
 		return extent{id, at}, nil
 	}
-	at, err := s.catalog.extent(ctx, id)
+	var at location
+	err := s.lease.during(func() (err error) {
+		at, err = s.catalog.extent(ctx, id)
+		return err
+	}, hold{holdBlob, id})
 	if err == nil {
 		return extent{id, at}, nil
 	}
@@ -134,12 +140,16 @@ func (s *Store) addBlob(id cellgraph.Digest, l layout) error {
 	if err := s.writable(); err != nil {
 		return err
 	}
+	if err := s.lease.during(func() error { return nil }, hold{holdBlob, id}); err != nil {
+		return err
+	}
 	s.pending.blobs[id] = l
 	return nil
 }
 
-// HasBlob reports whether a blob is in the store. It reads no data.
-func (s *Store) HasBlob(ctx context.Context, id cellgraph.Digest) (bool, error) {
+// HasBlob reports whether a blob is in the store. It reads no data. A blob that
+// is there stays until s is closed.
+func (s *Store) HasBlob(ctx context.Context, id cellgraph.Digest) (has bool, err error) {
 	s.mu.Lock()
 	_, ok := s.pending.blobs[id]
 	closed := s.closed
@@ -150,7 +160,11 @@ func (s *Store) HasBlob(ctx context.Context, id cellgraph.Digest) (bool, error) 
 	if ok {
 		return true, nil
 	}
-	return s.catalog.hasBlob(ctx, id)
+	err = s.lease.during(func() error {
+		has, err = s.catalog.hasBlob(ctx, id)
+		return err
+	}, hold{holdBlob, id})
+	return has, err
 }
 
 func (s *Store) layout(ctx context.Context, id cellgraph.Digest) (layout, error) {
@@ -164,6 +178,11 @@ func (s *Store) layout(ctx context.Context, id cellgraph.Digest) (layout, error)
 	if ok {
 		return l, nil
 	}
+	return s.committedLayout(ctx, id)
+}
+
+// committedLayout takes no lock of s.
+func (s *Store) committedLayout(ctx context.Context, id cellgraph.Digest) (layout, error) {
 	l, err := s.catalog.layout(ctx, id)
 	if err != nil {
 		return layout{}, fmt.Errorf("blob %s: %w", id, err)
@@ -184,6 +203,20 @@ func (s *Store) Blob(ctx context.Context, id cellgraph.Digest) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	return s.readAll(ctx, id, l)
+}
+
+// committed is [Store.Blob] for those who have the gate alone: it takes no lock
+// of s, whose owner may wait for the gate.
+func (s *Store) committed(ctx context.Context, id cellgraph.Digest) ([]byte, error) {
+	l, err := s.committedLayout(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	return s.readAll(ctx, id, l)
+}
+
+func (s *Store) readAll(ctx context.Context, id cellgraph.Digest, l layout) ([]byte, error) {
 	r := s.reader(ctx, id, l)
 	defer r.Close()
 	var b bytes.Buffer
@@ -219,11 +252,12 @@ func (s *Store) OpenBlob(ctx context.Context, id cellgraph.Digest) (io.ReadClose
 }
 
 // BlobRanges says where a blob's bytes are, in order; neighbours are joined.
-// Nothing is read or checked. A blob that is not flushed has ranges too. Those
+// The files stay until s is closed. Nothing is read or checked, but that
+// extents which gc has compressed are written raw again. A blob that is not flushed has ranges too. Those
 // of a blob of 64 KiB or more begin at page boundaries, except that a last piece
 // under 64 KiB may not, if a small blob with the same bytes was stored before.
 func (s *Store) BlobRanges(ctx context.Context, id cellgraph.Digest) ([]Range, error) {
-	l, err := s.layout(ctx, id)
+	l, err := s.heldLayout(ctx, id)
 	if err != nil {
 		return nil, err
 	}
@@ -237,6 +271,35 @@ func (s *Store) BlobRanges(ctx context.Context, id cellgraph.Digest) ([]Range, e
 		ranges = append(ranges, Range{path, e.offset, e.length})
 	}
 	return ranges, nil
+}
+
+// heldLayout is where a blob's bytes are, raw, in files that stay.
+func (s *Store) heldLayout(ctx context.Context, id cellgraph.Digest) (l layout, err error) {
+	const tries = 3 // another process may move a blob between two steps of ours
+	for range tries {
+		err = s.lease.during(func() error {
+			if l, err = s.layout(ctx, id); err != nil {
+				return err
+			}
+			for _, e := range l.extents {
+				if err := s.lease.add(segmentHold(e.segment)); err != nil {
+					return err
+				}
+			}
+			return nil
+		}, hold{holdBlob, id})
+		if err != nil {
+			return l, err
+		}
+		cold := slices.DeleteFunc(slices.Clone(l.extents), func(e extent) bool { return e.codec == codecRaw })
+		if len(cold) == 0 {
+			return l, nil
+		}
+		if err := s.thaw(ctx, cold, l.size < smallBytes); err != nil {
+			return l, fmt.Errorf("blob %s: %w", id, err)
+		}
+	}
+	return l, fmt.Errorf("blob %s is compressed again and again: %w", id, ErrCorrupt)
 }
 
 func (s *Store) segmentPath(name string) string {
@@ -288,10 +351,11 @@ func (r *blobReader) next() error {
 	r.extents = r.extents[1:]
 	if r.file == nil || r.name != e.segment {
 		r.Close()
-		f, err := os.Open(r.store.segmentPath(e.segment))
+		f, now, err := r.store.openExtent(r.ctx, e)
 		if err != nil {
-			return fmt.Errorf("blob %s: %w: %w", r.id, ErrCorrupt, err)
+			return fmt.Errorf("blob %s: %w", r.id, err)
 		}
+		e = now
 		r.file, r.name = f, e.segment
 	}
 	data, err := readExtent(r.file, e, r.buffer)
@@ -325,20 +389,48 @@ func (r *blobReader) Close() error {
 	return err
 }
 
+// openExtent opens the segment that an extent is in. If gc has moved it
+// meanwhile it says where it is now.
+func (s *Store) openExtent(ctx context.Context, e extent) (*os.File, extent, error) {
+	f, err := os.Open(s.segmentPath(e.segment))
+	if errors.Is(err, fs.ErrNotExist) {
+		at, lookErr := s.catalog.extent(ctx, e.id)
+		if lookErr != nil && !errors.Is(lookErr, ErrNotFound) {
+			return nil, e, lookErr
+		}
+		if lookErr == nil && at.segment != e.segment {
+			e.location = at
+			f, err = os.Open(s.segmentPath(e.segment))
+		}
+	}
+	if err != nil {
+		return nil, e, fmt.Errorf("%w: %w", ErrCorrupt, err)
+	}
+	return f, e, nil
+}
+
 // readExtent reads and checks one extent, into buffer if it is long enough.
 func readExtent(f *os.File, e extent, buffer []byte) ([]byte, error) {
-	if e.length < 0 || e.length > extentBytes || e.offset < 0 {
+	if e.length < 0 || e.length > extentBytes || e.offset < 0 || e.stored < 0 || e.stored > e.length {
 		return nil, fmt.Errorf("extent %s of %d bytes at %d: %w", e.id, e.length, e.offset, ErrCorrupt)
 	}
 	if int64(cap(buffer)) < e.length {
 		buffer = make([]byte, e.length)
 	}
 	buffer = buffer[:e.length]
-	if _, err := f.ReadAt(buffer, e.offset); err != nil {
+	stored := buffer[:e.stored]
+	if e.codec != codecRaw {
+		stored = make([]byte, e.stored)
+	}
+	if _, err := f.ReadAt(stored, e.offset); err != nil {
 		if errors.Is(err, io.EOF) {
 			err = fmt.Errorf("segment %s ends early: %w", e.segment, ErrCorrupt)
 		}
 		return nil, fmt.Errorf("read extent %s: %w", e.id, err)
+	}
+	buffer, err := unpack(e, stored, buffer)
+	if err != nil {
+		return nil, fmt.Errorf("extent %s in segment %s at %d: %w: %w", e.id, e.segment, e.offset, ErrCorrupt, err)
 	}
 	if got := cellgraph.Sum(buffer); got != e.id {
 		return nil, fmt.Errorf("extent %s in segment %s at %d: %w", e.id, e.segment, e.offset, ErrCorrupt)

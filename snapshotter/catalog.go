@@ -40,6 +40,19 @@ CREATE TABLE saved (
 	seq INTEGER PRIMARY KEY, notebook TEXT NOT NULL, path TEXT NOT NULL, content BLOB NOT NULL REFERENCES blob(id),
 	saved INTEGER NOT NULL);
 CREATE INDEX saved_notebook ON saved (notebook, saved);
+`, `
+ALTER TABLE extent ADD COLUMN stored INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE extent ADD COLUMN codec INTEGER NOT NULL DEFAULT 0;
+UPDATE extent SET stored = length;
+ALTER TABLE segment ADD COLUMN squeezed INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE trace ADD COLUMN used INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE trace ADD COLUMN kept INTEGER NOT NULL DEFAULT 1;
+UPDATE trace SET used = created;
+ALTER TABLE snapshot ADD COLUMN kept INTEGER NOT NULL DEFAULT 1;
+CREATE TABLE pin (snapshot TEXT PRIMARY KEY, pinned INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE record (
+	segment INTEGER NOT NULL REFERENCES segment(id), offset INTEGER NOT NULL, length INTEGER NOT NULL,
+	PRIMARY KEY (segment, offset)) WITHOUT ROWID;
 `}
 }
 
@@ -47,22 +60,34 @@ CREATE INDEX saved_notebook ON saved (notebook, saved);
 type catalog struct{ db *sql.DB }
 
 func openCatalog(ctx context.Context, path string) (*catalog, error) {
+	c, err := connect(path, true)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.migrate(ctx); err != nil {
+		return nil, errors.Join(err, c.close())
+	}
+	return c, nil
+}
+
+// connect opens the database; foreignKeys says whether references are checked.
+func connect(path string, foreignKeys bool) (*catalog, error) {
+	check := "off"
+	if foreignKeys {
+		check = "on"
+	}
 	dsn := url.URL{Scheme: "file", Path: path, RawQuery: url.Values{
 		"_journal_mode": {"WAL"},
 		"_busy_timeout": {"30000"},
 		"_synchronous":  {"FULL"},
-		"_foreign_keys": {"on"},
+		"_foreign_keys": {check},
 		"_txlock":       {"immediate"},
 	}.Encode()}
 	db, err := sql.Open("sqlite3", dsn.String())
 	if err != nil {
 		return nil, fmt.Errorf("open catalog: %w", err)
 	}
-	c := &catalog{db}
-	if err := c.migrate(ctx); err != nil {
-		return nil, errors.Join(err, db.Close())
-	}
-	return c, nil
+	return &catalog{db}, nil
 }
 
 func (c *catalog) migrate(ctx context.Context) error {
@@ -110,12 +135,16 @@ type record struct {
 
 // commit inserts what is pending and rec, if any, in one transaction. It
 // returns the bytes of the extents that no other handle had inserted before;
-// unowned is added to them for the snapshot's unique bytes.
-func (c *catalog) commit(ctx context.Context, p *pending, rec *record, unowned int64) (fresh int64, err error) {
+// unowned is added to them for the snapshot's unique bytes; at is the journal
+// entry that says the same.
+func (c *catalog) commit(ctx context.Context, p *pending, rec *record, unowned int64, at place) (fresh int64, err error) {
 	if len(p.extents)+len(p.blobs) == 0 && rec == nil {
 		return 0, nil
 	}
 	err = c.inTransaction(ctx, func(tx *sql.Tx) error {
+		if err := insertPlace(ctx, tx, at); err != nil {
+			return err
+		}
 		if fresh, err = insertExtents(ctx, tx, p.extents); err != nil {
 			return fmt.Errorf("insert extents: %w", err)
 		}
@@ -134,7 +163,8 @@ func insertExtents(ctx context.Context, tx *sql.Tx, extents map[cellgraph.Digest
 	if len(extents) == 0 {
 		return 0, nil
 	}
-	insert, err := tx.PrepareContext(ctx, "INSERT INTO extent VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING")
+	insert, err := tx.PrepareContext(ctx, `INSERT INTO extent (id, segment, offset, length, stored, codec)
+		VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`)
 	if err != nil {
 		return 0, err
 	}
@@ -143,17 +173,12 @@ func insertExtents(ctx context.Context, tx *sql.Tx, extents map[cellgraph.Digest
 	for id, at := range extents {
 		segment, ok := segments[at.segment]
 		if !ok {
-			const add = "INSERT INTO segment (name) VALUES (?) ON CONFLICT DO NOTHING"
-			if _, err := tx.ExecContext(ctx, add, at.segment); err != nil {
-				return 0, err
-			}
-			row := tx.QueryRowContext(ctx, "SELECT id FROM segment WHERE name = ?", at.segment)
-			if err := row.Scan(&segment); err != nil {
+			if segment, err = segmentRow(ctx, tx, at.segment); err != nil {
 				return 0, err
 			}
 			segments[at.segment] = segment
 		}
-		result, err := insert.ExecContext(ctx, id[:], segment, at.offset, at.length)
+		result, err := insert.ExecContext(ctx, id[:], segment, at.offset, at.length, at.stored, at.codec)
 		if err != nil {
 			return 0, err
 		}
@@ -164,6 +189,36 @@ func insertExtents(ctx context.Context, tx *sql.Tx, extents map[cellgraph.Digest
 		fresh += n * at.length
 	}
 	return fresh, nil
+}
+
+// move changes where extents lie.
+func (c *catalog) move(ctx context.Context, moved map[cellgraph.Digest]location, at place) error {
+	return c.inTransaction(ctx, func(tx *sql.Tx) error {
+		if err := insertPlace(ctx, tx, at); err != nil {
+			return err
+		}
+		for id, to := range moved {
+			segment, err := segmentRow(ctx, tx, to.segment)
+			if err != nil {
+				return err
+			}
+			_, err = tx.ExecContext(ctx, "UPDATE extent SET segment = ?, offset = ?, stored = ?, codec = ? WHERE id = ?",
+				segment, to.offset, to.stored, to.codec, id[:])
+			if err != nil {
+				return fmt.Errorf("move extent %s: %w", id, err)
+			}
+		}
+		return nil
+	})
+}
+
+// segmentRow is the row of a segment, which it makes if there is none.
+func segmentRow(ctx context.Context, tx *sql.Tx, name string) (id int64, err error) {
+	if _, err := tx.ExecContext(ctx, "INSERT INTO segment (name) VALUES (?) ON CONFLICT DO NOTHING", name); err != nil {
+		return 0, err
+	}
+	err = tx.QueryRowContext(ctx, "SELECT id FROM segment WHERE name = ?", name).Scan(&id)
+	return id, err
 }
 
 func insertBlobs(ctx context.Context, tx *sql.Tx, blobs map[cellgraph.Digest]layout) error {
@@ -188,9 +243,9 @@ func insertBlobs(ctx context.Context, tx *sql.Tx, blobs map[cellgraph.Digest]lay
 
 func insertRecord(ctx context.Context, tx *sql.Tx, r *record, unique int64) error {
 	t, s := &r.trace, &r.snapshot
-	_, err := tx.ExecContext(ctx, `INSERT INTO trace (id, code, created, seconds, uncached, body)
-		VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`,
-		r.traceID[:], t.Code[:], t.Created.UnixNano(), t.Seconds, t.Uncached != "", r.traceBody)
+	_, err := tx.ExecContext(ctx, `INSERT INTO trace (id, code, created, seconds, uncached, body, used)
+		VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET used = max(used, excluded.used)`,
+		r.traceID[:], t.Code[:], t.Created.UnixNano(), t.Seconds, t.Uncached != "", r.traceBody, s.Created.UnixNano())
 	if err != nil {
 		return fmt.Errorf("insert trace: %w", err)
 	}
@@ -212,10 +267,18 @@ func (c *catalog) hasBlob(ctx context.Context, id cellgraph.Digest) (has bool, e
 	return has, nil
 }
 
+func (c *catalog) hasTrace(ctx context.Context, id cellgraph.Digest) (has bool, err error) {
+	err = c.db.QueryRowContext(ctx, "SELECT EXISTS (SELECT 1 FROM trace WHERE id = ?)", id[:]).Scan(&has)
+	if err != nil {
+		return false, fmt.Errorf("look up trace %s: %w", id, err)
+	}
+	return has, nil
+}
+
 func (c *catalog) extent(ctx context.Context, id cellgraph.Digest) (at location, err error) {
-	err = c.db.QueryRowContext(ctx, `SELECT s.name, e.offset, e.length
+	err = c.db.QueryRowContext(ctx, `SELECT s.name, e.offset, e.length, e.stored, e.codec
 		FROM extent e JOIN segment s ON s.id = e.segment WHERE e.id = ?`, id[:]).
-		Scan(&at.segment, &at.offset, &at.length)
+		Scan(&at.segment, &at.offset, &at.length, &at.stored, &at.codec)
 	if errors.Is(err, sql.ErrNoRows) {
 		err = ErrNotFound
 	}
@@ -231,21 +294,21 @@ func (c *catalog) layout(ctx context.Context, id cellgraph.Digest) (layout, erro
 	if err != nil {
 		return l, err
 	}
-	l.extents, err = c.extents(ctx, `SELECT e.id, s.name, e.offset, e.length FROM blob_extent b
+	l.extents, err = c.extents(ctx, `SELECT e.id, s.name, e.offset, e.length, e.stored, e.codec FROM blob_extent b
 		JOIN extent e ON e.id = b.extent JOIN segment s ON s.id = e.segment WHERE b.blob = ? ORDER BY b.seq`, id[:])
 	return l, err
 }
 
 // allExtents lists every extent in the order in which it lies on the disk.
 func (c *catalog) allExtents(ctx context.Context) ([]extent, error) {
-	return c.extents(ctx, `SELECT e.id, s.name, e.offset, e.length FROM extent e
+	return c.extents(ctx, `SELECT e.id, s.name, e.offset, e.length, e.stored, e.codec FROM extent e
 		JOIN segment s ON s.id = e.segment ORDER BY e.segment, e.offset`)
 }
 
 func (c *catalog) extents(ctx context.Context, query string, args ...any) ([]extent, error) {
 	return collect(ctx, c.db, func(rows *sql.Rows) (e extent, err error) {
 		var id []byte
-		err = rows.Scan(&id, &e.segment, &e.offset, &e.length)
+		err = rows.Scan(&id, &e.segment, &e.offset, &e.length, &e.stored, &e.codec)
 		copy(e.id[:], id)
 		return e, err
 	}, query, args...)
@@ -262,8 +325,11 @@ func (c *catalog) allBlobs(ctx context.Context) ([]cellgraph.Digest, error) {
 
 // traceRow is a trace as the catalog has it.
 type traceRow struct {
+	seq  int64
 	id   []byte
 	body []byte
+	used int64 // Unix ns of the last run that used it
+	kept bool  // gc has not taken its state
 }
 
 // sound reports whether the body is the one that was written.
@@ -274,15 +340,17 @@ func (r traceRow) sound() bool {
 
 func (c *catalog) traces(ctx context.Context, code cellgraph.Digest, limit int) ([]traceRow, error) {
 	return collect(ctx, c.db, scanTrace,
-		"SELECT id, body FROM trace WHERE code = ? ORDER BY created DESC, seq DESC LIMIT ?", code[:], limit)
+		"SELECT "+traceColumns+" FROM trace WHERE code = ? AND kept ORDER BY created DESC, seq DESC LIMIT ?", code[:], limit)
 }
 
 func (c *catalog) allTraces(ctx context.Context) ([]traceRow, error) {
-	return collect(ctx, c.db, scanTrace, "SELECT id, body FROM trace")
+	return collect(ctx, c.db, scanTrace, "SELECT "+traceColumns+" FROM trace ORDER BY seq")
 }
 
+const traceColumns = "seq, id, body, used, kept"
+
 func scanTrace(rows *sql.Rows) (r traceRow, err error) {
-	err = rows.Scan(&r.id, &r.body)
+	err = rows.Scan(&r.seq, &r.id, &r.body, &r.used, &r.kept)
 	return r, err
 }
 
@@ -300,17 +368,19 @@ func (c *catalog) faults(ctx context.Context) ([]string, error) {
 
 // snapshotRow is a snapshot as the catalog has it.
 type snapshotRow struct {
+	seq    int64
 	id     string
 	unique int64
 	body   []byte
+	kept   bool // gc has not taken its state
 }
 
 // snapshots are the rows that where selects, newest first; limit -1 means all.
 func (c *catalog) snapshots(ctx context.Context, where string, limit int, args ...any) ([]snapshotRow, error) {
 	return collect(ctx, c.db, func(rows *sql.Rows) (r snapshotRow, err error) {
-		err = rows.Scan(&r.id, &r.unique, &r.body)
+		err = rows.Scan(&r.seq, &r.id, &r.unique, &r.body, &r.kept)
 		return r, err
-	}, "SELECT id, unique_bytes, body FROM snapshot WHERE "+where+" ORDER BY created DESC, seq DESC LIMIT ?", append(args, limit)...)
+	}, "SELECT seq, id, unique_bytes, body, kept FROM snapshot WHERE "+where+" ORDER BY created DESC, seq DESC LIMIT ?", append(args, limit)...)
 }
 
 func (c *catalog) memo(ctx context.Context, kind string, key cellgraph.Digest) (value []byte, ok bool, err error) {

@@ -2,6 +2,7 @@ package snapshotter
 
 import (
 	"context"
+	"database/sql"
 	"fmt"
 	"time"
 
@@ -20,15 +21,34 @@ type SavedFile struct {
 // PutSaved records f; its content must have been put before. What is pending
 // is durable when it returns.
 func (s *Store) PutSaved(ctx context.Context, f SavedFile) error {
-	if err := s.Flush(ctx); err != nil {
-		return fmt.Errorf("record saved file %s: %w", f.Path, err)
-	}
-	_, err := s.catalog.db.ExecContext(ctx, "INSERT INTO saved (notebook, path, content, saved) VALUES (?, ?, ?, ?)",
-		f.Notebook, f.Path, f.Content[:], f.Saved.UnixNano())
-	if err != nil {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.putSaved(ctx, f); err != nil {
 		return fmt.Errorf("record saved file %s: %w", f.Path, err)
 	}
 	return nil
+}
+
+func (s *Store) putSaved(ctx context.Context, f SavedFile) error {
+	if err := s.commit(ctx, nil); err != nil {
+		return err
+	}
+	at, err := s.journal(&journal{Saved: []SavedFile{f}})
+	if err != nil {
+		return err
+	}
+	return s.catalog.inTransaction(ctx, func(tx *sql.Tx) error {
+		if err := insertPlace(ctx, tx, at); err != nil {
+			return err
+		}
+		return insertSaved(ctx, tx, f)
+	})
+}
+
+func insertSaved(ctx context.Context, tx *sql.Tx, f SavedFile) error {
+	_, err := tx.ExecContext(ctx, "INSERT INTO saved (notebook, path, content, saved) VALUES (?, ?, ?, ?)",
+		f.Notebook, f.Path, f.Content[:], f.Saved.UnixNano())
+	return err
 }
 
 // Saved lists the saved files of a notebook, or of all if it is "", newest first.

@@ -34,6 +34,9 @@ type Snapshot struct {
 	Document     cellgraph.Digest            `json:"document"`          // blob: the notebook as it was
 	Environment  map[string]string           `json:"environment,omitempty"`
 	LogicalBytes int64                       `json:"logical_bytes"`
+	// StateGone says that gc has taken the values and files: only the document
+	// and the outputs are left. The store sets it; it is no part of the identity.
+	StateGone bool `json:"state_gone,omitempty"`
 	// UniqueBytes are those of the extents that this snapshot was first to
 	// store. The store sets it; it is no part of the identity.
 	UniqueBytes int64 `json:"unique_bytes,omitzero"`
@@ -47,7 +50,7 @@ func SnapshotID(s Snapshot) (cellgraph.Digest, error) {
 }
 
 func sealed(s Snapshot) (cellgraph.Digest, []byte, error) {
-	s.ID, s.UniqueBytes, s.Created = cellgraph.Digest{}, 0, s.Created.UTC()
+	s.ID, s.UniqueBytes, s.StateGone, s.Created = cellgraph.Digest{}, 0, false, s.Created.UTC()
 	body, err := json.Marshal(s)
 	if err != nil {
 		return cellgraph.Digest{}, nil, fmt.Errorf("encode snapshot: %w", err)
@@ -84,9 +87,14 @@ func (s *Store) PutTrace(ctx context.Context, t cellgraph.Trace, snap Snapshot) 
 }
 
 // Traces are the newest 64 traces of a cell's code, newest first. One that is
-// not as it was written is left out: it must not hit.
+// not as it was written, or whose state gc has taken, is left out: it must not
+// hit. What they refer to stays until s is closed.
 func (s *Store) Traces(ctx context.Context, code cellgraph.Digest) ([]cellgraph.Trace, error) {
-	rows, err := s.catalog.traces(ctx, code, maxTraces)
+	var rows []traceRow
+	err := s.lease.during(func() (err error) {
+		rows, err = s.catalog.traces(ctx, code, maxTraces)
+		return err
+	}, hold{holdCode, code})
 	if err != nil {
 		return nil, fmt.Errorf("list traces: %w", err)
 	}
@@ -129,7 +137,7 @@ func (s *Store) FindSnapshot(ctx context.Context, prefix string) (Snapshot, erro
 	if len(prefix) < minPrefix {
 		return Snapshot{}, fmt.Errorf("snapshot %q: give at least %d digits: %w", prefix, minPrefix, ErrAmbiguous)
 	}
-	found, err := s.selectSnapshots(ctx, "id >= ? AND id < ?", 2, prefix, prefix+"g")
+	found, err := s.heldSnapshots(ctx, "id >= ? AND id < ?", 2, prefix, prefix+"g")
 	switch {
 	case err != nil:
 		return Snapshot{}, fmt.Errorf("find snapshot %s: %w", prefix, err)
@@ -147,7 +155,7 @@ func (s *Store) LatestSnapshot(ctx context.Context, notebook, step string) (Snap
 }
 
 func (s *Store) oneSnapshot(ctx context.Context, what, where string, args ...any) (Snapshot, error) {
-	found, err := s.selectSnapshots(ctx, where, 1, args...)
+	found, err := s.heldSnapshots(ctx, where, 1, args...)
 	if err != nil {
 		return Snapshot{}, fmt.Errorf("%s: %w", what, err)
 	}
@@ -155,6 +163,22 @@ func (s *Store) oneSnapshot(ctx context.Context, what, where string, args ...any
 		return Snapshot{}, fmt.Errorf("%s: %w", what, ErrNotFound)
 	}
 	return found[0], nil
+}
+
+// heldSnapshots is selectSnapshots; what they refer to stays until s is closed.
+func (s *Store) heldSnapshots(ctx context.Context, where string, limit int, args ...any) (all []Snapshot, err error) {
+	err = s.lease.during(func() error {
+		if all, err = s.selectSnapshots(ctx, where, limit, args...); err != nil {
+			return err
+		}
+		for _, one := range all {
+			if err := s.lease.add(hold{holdSnapshot, one.ID}); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return all, err
 }
 
 func (s *Store) selectSnapshots(ctx context.Context, where string, limit int, args ...any) ([]Snapshot, error) {
@@ -170,7 +194,7 @@ func (s *Store) selectSnapshots(ctx context.Context, where string, limit int, ar
 		if all[i].ID, err = cellgraph.ParseDigest(row.id); err != nil {
 			return nil, fmt.Errorf("decode snapshot id: %w: %w", ErrCorrupt, err)
 		}
-		all[i].UniqueBytes = row.unique
+		all[i].UniqueBytes, all[i].StateGone = row.unique, !row.kept
 	}
 	return all, nil
 }

@@ -6,6 +6,7 @@ package snapshotter
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -34,7 +35,7 @@ var (
 )
 
 const (
-	formatVersion = 1
+	formatVersion = 2
 	versionFile   = "VERSION"
 	lockFile      = "lock"
 	catalogFile   = "catalog.db"
@@ -46,6 +47,15 @@ type Config struct {
 	Dir    string           // DefaultDir() if empty
 	Logger *slog.Logger     // silent if nil
 	Now    func() time.Time // time.Now if nil
+
+	// Quota is the most bytes that the store should take; 0: DefaultQuota; negative: no limit.
+	Quota int64
+	// Background lets the handle run gc by itself when it has stored much and the store is beyond its quota.
+	Background bool
+	// AnyFileSystem allows the store to lie on a network file system. One machine at a time may use it there.
+	AnyFileSystem bool
+
+	faults faults
 }
 
 // Store is one handle on a store. Its methods may be called from any goroutine.
@@ -54,12 +64,21 @@ type Store struct {
 	log     *slog.Logger
 	now     func() time.Time
 	catalog *catalog
+	lease   *lease
+
+	quota      int64
+	background bool
+	tidy       sync.WaitGroup
 
 	mu      sync.Mutex // guards what follows
 	closed  bool
 	segment segmentWriter
 	pending pending
 	unowned int64 // bytes of extents committed since the last trace
+
+	untidy   int64 // bytes committed since the last look at the quota
+	tidying  bool
+	stopTidy context.CancelFunc // nil before the first Tidy beside us
 }
 
 // DefaultDir is $KEDGE_HOME, else $XDG_DATA_HOME/kedge, else ~/.local/share/kedge.
@@ -93,22 +112,27 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open store %s: %w", cfg.Dir, err)
 	}
-	c, err := prepare(ctx, dir)
+	c, err := prepare(ctx, dir, cfg.AnyFileSystem)
 	if err != nil {
 		return nil, fmt.Errorf("open store %s: %w", dir, err)
 	}
-	s := &Store{dir: dir, log: cfg.Logger, now: cfg.Now, catalog: c, pending: newPending()}
-	s.segment = segmentWriter{folder: filepath.Join(dir, segmentFolder), limit: segmentBytes}
+	l, err := openLease(dir, cfg.Now())
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("open store %s: %w", dir, err), c.close())
+	}
+	s := &Store{dir: dir, log: cfg.Logger, now: cfg.Now, catalog: c, lease: l, pending: newPending(),
+		quota: cfg.Quota, background: cfg.Background}
+	s.segment = segmentWriter{folder: filepath.Join(dir, segmentFolder), limit: segmentBytes, lease: l, faults: cfg.faults}
 	s.log.Debug("store opened", "dir", dir)
 	return s, nil
 }
 
 // prepare makes the folder a store of this format, one process at a time.
-func prepare(ctx context.Context, dir string) (*catalog, error) {
+func prepare(ctx context.Context, dir string, anyFileSystem bool) (*catalog, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, writeError(err)
 	}
-	if err := checkFileSystem(dir); err != nil {
+	if err := checkFileSystem(dir, anyFileSystem); err != nil {
 		return nil, err
 	}
 	lock, err := os.OpenFile(filepath.Join(dir, lockFile), os.O_CREATE|os.O_RDWR, 0o600)
@@ -194,51 +218,22 @@ func writeError(err error) error {
 	return err
 }
 
-// checkFileSystem refuses file systems on which SQLite's WAL does not work.
-func checkFileSystem(dir string) error {
-	var st unix.Statfs_t
-	if err := unix.Statfs(dir, &st); err != nil {
-		return fmt.Errorf("statfs: %w", err)
-	}
-	if st.Flags&unix.ST_RDONLY != 0 {
-		return fmt.Errorf("%w: it is mounted read-only", ErrReadOnly)
-	}
-	if name := networkFileSystem(uint32(st.Type)); name != "" {
-		return fmt.Errorf("%s is on %s: %w", dir, name, ErrNetworkFS)
-	}
-	return nil
-}
-
-// networkFileSystem names the network file system with that statfs magic, or "".
-func networkFileSystem(magic uint32) string {
-	switch magic {
-	case 0x6969:
-		return "NFS"
-	case 0x517b, 0xff534d42, 0xfe534d42:
-		return "SMB"
-	case 0x5346414f, 0x6b414653:
-		return "AFS"
-	case 0x73757245:
-		return "Coda"
-	case 0x00c36400:
-		return "Ceph"
-	case 0x0bd00bd0:
-		return "Lustre"
-	}
-	return ""
-}
-
 // Close releases the handle. Blobs that were not flushed are forgotten. It may
 // be called again.
 func (s *Store) Close() error {
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	if s.closed {
+		s.mu.Unlock()
 		return nil
 	}
 	s.closed = true
 	s.pending = newPending()
-	return errors.Join(s.segment.close(), s.catalog.close())
+	if s.stopTidy != nil {
+		s.stopTidy()
+	}
+	s.mu.Unlock()
+	s.tidy.Wait()
+	return errors.Join(s.segment.close(), s.catalog.close(), s.lease.close())
 }
 
 // Flush makes the blobs written so far durable and visible to other handles.
@@ -257,21 +252,69 @@ func (s *Store) commit(ctx context.Context, rec *record) error {
 	if err := s.writable(); err != nil {
 		return err
 	}
-	if len(s.pending.extents) > 0 {
-		if err := s.segment.sync(); err != nil {
-			return err
-		}
+	at, err := s.note(ctx, rec)
+	if err != nil {
+		return err
 	}
-	fresh, err := s.catalog.commit(ctx, &s.pending, rec, s.unowned)
+	if err := s.segment.faults.before("commit", nil); err != nil {
+		return err
+	}
+	fresh, err := s.catalog.commit(ctx, &s.pending, rec, s.unowned, at)
 	if err != nil {
 		return err
 	}
 	s.pending = newPending()
 	s.unowned += fresh
+	s.watchQuota(fresh)
 	if rec != nil {
 		s.unowned = 0
 	}
 	return nil
+}
+
+// note writes a journal entry of what is to be committed, and syncs it with the
+// extents; the zero place if there is nothing. The caller holds s.mu.
+func (s *Store) note(ctx context.Context, rec *record) (place, error) {
+	var j journal
+	for id, l := range s.pending.blobs {
+		j.blob(id, l)
+	}
+	if rec != nil {
+		known, err := s.catalog.hasTrace(ctx, rec.traceID)
+		if err != nil {
+			return place{}, err
+		}
+		if !known {
+			j.Traces = append(j.Traces, journalRow{Body: string(rec.traceBody)})
+		}
+		j.Snapshots = append(j.Snapshots, journalRow{Body: string(rec.snapshotBody), Unique: s.unowned})
+	}
+	for id, at := range s.pending.extents {
+		j.extent(id, at)
+	}
+	return s.journal(&j)
+}
+
+// journal appends an entry to the segment and syncs it. The caller holds s.mu.
+func (s *Store) journal(j *journal) (place, error) {
+	if j.empty() {
+		return place{}, nil
+	}
+	return s.segment.entry(j)
+}
+
+// move commits the new places of extents, which have been written to the
+// segment. The caller holds s.mu.
+func (s *Store) move(ctx context.Context, moved map[cellgraph.Digest]location) error {
+	var j journal
+	for id, at := range moved {
+		j.extent(id, at)
+	}
+	at, err := s.journal(&j)
+	if err != nil {
+		return err
+	}
+	return s.catalog.move(ctx, moved, at)
 }
 
 // writable reports why nothing may be written. The caller holds s.mu.
@@ -289,7 +332,30 @@ func (s *Store) Memo(ctx context.Context, kind string, key cellgraph.Digest) ([]
 
 // PutMemo remembers value under kind and key in place of what was there.
 func (s *Store) PutMemo(ctx context.Context, kind string, key cellgraph.Digest, value []byte) error {
+	if lasting(kind) {
+		return s.putLasting(ctx, journalMemo{kind, key, value})
+	}
 	return s.catalog.putMemo(ctx, kind, key, value)
+}
+
+// putLasting is PutMemo for what has to be known also after a rebuild.
+func (s *Store) putLasting(ctx context.Context, m journalMemo) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.writable(); err != nil {
+		return fmt.Errorf("write memo %s: %w", m.Kind, err)
+	}
+	at, err := s.journal(&journal{Memos: []journalMemo{m}})
+	if err == nil {
+		err = s.catalog.inTransaction(ctx, func(tx *sql.Tx) error { return insertPlace(ctx, tx, at) })
+	}
+	if err == nil {
+		err = s.catalog.putMemo(ctx, m.Kind, m.Key, m.Value)
+	}
+	if err != nil {
+		return fmt.Errorf("write memo %s: %w", m.Kind, err)
+	}
+	return nil
 }
 
 // Stats are totals over the store.

@@ -377,7 +377,7 @@ func TestOpenRefuses(t *testing.T) {
 	t.Run("a newer version", func(t *testing.T) {
 		dir := t.TempDir()
 		open(t, dir).Close()
-		check(t, os.WriteFile(filepath.Join(dir, versionFile), []byte("2\n"), 0o600))
+		check(t, os.WriteFile(filepath.Join(dir, versionFile), fmt.Appendln(nil, formatVersion+1), 0o600))
 		_, err := Open(t.Context(), Config{Dir: dir})
 		wantErr(t, err, ErrNewerFormat)
 	})

@@ -9,29 +9,23 @@ import (
 	"io"
 	"os"
 
+	"golang.org/x/sys/unix"
+
 	"kedge/cellgraph"
 )
 
 // Problem is something that Verify found wrong.
 type Problem struct {
-	Kind   string           `json:"kind"` // "catalog", "extent", "blob", "snapshot", "trace"
-	ID     cellgraph.Digest `json:"id"`   // of that; of the code for a trace; zero for the catalog
+	Kind   string           `json:"kind"` // "catalog", "segment", "extent", "blob", "snapshot", "trace"
+	ID     cellgraph.Digest `json:"id"`   // of that; of the code for a trace; zero for the catalog and a segment
 	Detail string           `json:"detail"`
-}
-
-// payload is a group's manifest.
-type payload struct {
-	Stream  cellgraph.Digest `json:"stream"`
-	Buffers []struct {
-		Blob cellgraph.Digest `json:"blob"`
-	} `json:"buffers"`
 }
 
 // verification is the state of one Verify.
 type verification struct {
 	store       *Store
 	problems    []Problem
-	payloads    map[cellgraph.Digest][]cellgraph.Digest
+	payloads    *payloads
 	done, total int
 	progress    func(done, total int)
 }
@@ -51,6 +45,11 @@ func (v *verification) step() {
 // that a snapshot or trace needs exists. It returns what is wrong; the error is
 // for what kept it from looking. progress may be nil; it is called in order.
 func (s *Store) Verify(ctx context.Context, progress func(done, total int)) ([]Problem, error) {
+	release, err := s.claimWork(unix.LOCK_SH) // gc would take away what is being looked at
+	if err != nil {
+		return nil, fmt.Errorf("verify: %w", err)
+	}
+	defer release()
 	faults, err := s.catalog.faults(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("verify: %w", err)
@@ -73,16 +72,21 @@ func (s *Store) Verify(ctx context.Context, progress func(done, total int)) ([]P
 	if err != nil {
 		return nil, fmt.Errorf("verify: %w", err)
 	}
-	v := &verification{store: s, progress: progress, payloads: map[cellgraph.Digest][]cellgraph.Digest{}}
+	v := &verification{store: s, progress: progress, payloads: newPayloads(s)}
 	for _, fault := range faults {
 		v.add("catalog", cellgraph.Digest{}, fault)
 	}
-	v.total = len(extents) + len(blobs) + len(snapshots) + len(traces)
+	journals, err := s.catalog.journals(ctx, "")
+	if err != nil {
+		return nil, fmt.Errorf("verify: %w", err)
+	}
+	v.total = len(extents) + len(blobs) + len(snapshots) + len(traces) + len(journals)
 	for _, check := range []func() error{
 		func() error { return v.extents(ctx, extents) },
 		func() error { return v.blobs(ctx, blobs) },
 		func() error { return v.snapshots(ctx, snapshots) },
 		func() error { return v.traces(ctx, traces) },
+		func() error { return v.journals(ctx, journals) },
 	} {
 		if err := check(); err != nil {
 			return v.problems, fmt.Errorf("verify: %w", err)
@@ -127,7 +131,11 @@ func checkExtent(f *os.File, e extent, buffer []byte) error {
 	if _, err := f.ReadAt(header, e.offset-int64(recordHeader)); err != nil {
 		return fmt.Errorf("read header of extent %s: %w", e.id, err)
 	}
-	if !bytes.Equal(header, appendHeader(nil, e.id, e.length)) {
+	magic := recordMagic
+	if e.codec == codecZstd {
+		magic = squeezedMagic
+	}
+	if !bytes.Equal(header, appendHeader(nil, magic, e.id, e.stored)) {
 		return fmt.Errorf("header of extent %s in segment %s at %d: %w", e.id, e.segment, e.offset, ErrCorrupt)
 	}
 	return nil
@@ -152,6 +160,20 @@ func (v *verification) blobs(ctx context.Context, ids []cellgraph.Digest) error 
 	return nil
 }
 
+// journals checks what a rebuild of the catalog would need.
+func (v *verification) journals(ctx context.Context, places []place) error {
+	for _, p := range places {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if _, err := v.store.readJournal(p); err != nil {
+			v.add("segment", cellgraph.Digest{}, fmt.Sprintf("%s at %d: %v", p.segment, p.offset, err))
+		}
+		v.step()
+	}
+	return nil
+}
+
 func (v *verification) snapshots(ctx context.Context, rows []snapshotRow) error {
 	for _, row := range rows {
 		var s Snapshot
@@ -164,11 +186,7 @@ func (v *verification) snapshots(ctx context.Context, rows []snapshotRow) error 
 			v.step()
 			continue
 		}
-		refs := []cellgraph.Digest{s.Document}
-		for _, id := range s.Outputs {
-			refs = append(refs, id)
-		}
-		if err := v.refer(ctx, "snapshot", id, refs, s.Groups, s.Files, s.Ambient); err != nil {
+		if err := v.refer(ctx, "snapshot", id, snapshotRefs(&s), row.kept); err != nil {
 			return err
 		}
 	}
@@ -187,42 +205,33 @@ func (v *verification) traces(ctx context.Context, rows []traceRow) error {
 			v.step()
 			continue
 		}
-		e := &t.Effect
-		refs := []cellgraph.Digest{e.Outputs}
-		if !e.Widgets.IsZero() {
-			refs = append(refs, e.Widgets)
-		}
-		if err := v.refer(ctx, "trace", t.Code, refs, e.Groups, e.Files, e.Ambient); err != nil {
+		if err := v.refer(ctx, "trace", t.Code, traceRefs(&t), row.kept); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// refer checks everything that one snapshot or trace refers to.
-func (v *verification) refer(ctx context.Context, kind string, id cellgraph.Digest, refs []cellgraph.Digest,
-	groups []cellgraph.Group, files []cellgraph.FileChange, ambient []cellgraph.Ambient) error {
-	for _, g := range groups {
-		refs = append(refs, g.Payload)
-		inner, err := v.payload(ctx, g.Payload)
-		if ctx.Err() != nil {
-			return ctx.Err()
+// refer checks everything that one snapshot or trace refers to; the state only
+// if it is kept.
+func (v *verification) refer(ctx context.Context, kind string, id cellgraph.Digest, r refs, kept bool) error {
+	need := r.record
+	if kept {
+		need = append(need, r.state...)
+		for _, g := range r.groups {
+			inner, err := v.payloads.of(ctx, g.Payload)
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			if err != nil && !errors.Is(err, ErrNotFound) { // that is said below
+				v.add(kind, id, fmt.Sprintf("group %v: %v", g.Names, err))
+			}
+			if !g.Payload.IsZero() {
+				need = append(append(need, g.Payload), inner...)
+			}
 		}
-		if err != nil && !errors.Is(err, ErrNotFound) { // that is said below
-			v.add(kind, id, fmt.Sprintf("group %v: %v", g.Names, err))
-		}
-		refs = append(refs, inner...)
 	}
-	for _, f := range files {
-		refs = append(refs, f.Content)
-	}
-	for _, a := range ambient {
-		refs = append(refs, a.Payload)
-	}
-	for _, ref := range refs {
-		if ref.IsZero() {
-			continue
-		}
+	for _, ref := range need {
 		has, err := v.store.catalog.hasBlob(ctx, ref)
 		if err != nil {
 			return err
@@ -233,25 +242,4 @@ func (v *verification) refer(ctx context.Context, kind string, id cellgraph.Dige
 	}
 	v.step()
 	return nil
-}
-
-// payload lists what a group's manifest refers to.
-func (v *verification) payload(ctx context.Context, id cellgraph.Digest) ([]cellgraph.Digest, error) {
-	if refs, ok := v.payloads[id]; ok || id.IsZero() {
-		return refs, nil
-	}
-	data, err := v.store.Blob(ctx, id)
-	if err != nil {
-		return nil, err
-	}
-	var p payload
-	if err := json.Unmarshal(data, &p); err != nil {
-		return nil, fmt.Errorf("payload %s: %w", id, err)
-	}
-	refs := []cellgraph.Digest{p.Stream}
-	for _, b := range p.Buffers {
-		refs = append(refs, b.Blob)
-	}
-	v.payloads[id] = refs
-	return refs, nil
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -48,14 +49,23 @@ func openCache(ctx context.Context, errOut io.Writer) (*cache, error) {
 }
 
 func storeRemedy(err error) string {
-	if errors.Is(err, snapshotter.ErrReadOnly) || errors.Is(err, snapshotter.ErrNetworkFS) || errors.Is(err, snapshotter.ErrNewerFormat) {
+	if errors.Is(err, snapshotter.ErrNetworkFS) {
+		place := cmp.Or(snapshotter.LocalPlace(), "a folder on a local disk")
+		return fmt.Sprintf("set KEDGE_HOME to %s, or KEDGE_NETWORK to 1 if only one machine at a time uses the store", place)
+	}
+	if errors.Is(err, snapshotter.ErrReadOnly) || errors.Is(err, snapshotter.ErrNewerFormat) {
 		return "set KEDGE_HOME to a folder that you may write on a local disk"
 	}
 	return "move that folder away, or set KEDGE_HOME to another one"
 }
 
 func openCacheIn(ctx context.Context, dir string) (*cache, error) {
-	store, err := snapshotter.Open(ctx, snapshotter.Config{Dir: dir})
+	cfg, err := storeConfig(dir)
+	if err != nil {
+		return nil, err
+	}
+	cfg.Background = true
+	store, err := snapshotter.Open(ctx, cfg)
 	if err != nil {
 		return nil, err
 	}
@@ -76,6 +86,17 @@ func (c *cache) close() error {
 		err = errors.Join(err, os.RemoveAll(c.dir))
 	}
 	return err
+}
+
+// tidy keeps the store within its quota; errOut gets a line about what could
+// not be done. Nothing is lost but time if it fails.
+func (c *cache) tidy(ctx context.Context, errOut io.Writer) {
+	bar := newBar(errOut, "cleaning the store")
+	_, beyond, err := c.store.Tidy(ctx, bar.update)
+	bar.close()
+	if beyond && err != nil && !errors.Is(err, snapshotter.ErrBusy) && ctx.Err() == nil {
+		fmt.Fprintf(errOut, "kedge: the store is beyond its quota: %s\n", oneLine(err.Error()))
+	}
 }
 
 // secret is the key of the digests of environment values, made at first use.

@@ -98,10 +98,15 @@ func writeFindings(out io.Writer, findings []finding) error {
 
 // checkStore opens the store in dir, which makes it if there is none.
 func checkStore(ctx context.Context, dir string) []finding {
-	store, err := snapshotter.Open(ctx, snapshotter.Config{Dir: dir})
+	cfg, err := storeConfig(dir)
 	if err != nil {
-		return []finding{{"store", "problem", err.Error(), "set KEDGE_HOME to a folder on a local disk that you may write"}}
+		return []finding{{"store", "problem", err.Error(), "correct that setting"}}
 	}
+	store, err := snapshotter.Open(ctx, cfg)
+	if err != nil {
+		return []finding{{"store", "problem", err.Error(), storeRemedy(err)}}
+	}
+	quota := checkQuota(store, dir)
 	if err := store.Close(); err != nil {
 		return []finding{{"store", "problem", err.Error(), ""}}
 	}
@@ -110,7 +115,36 @@ func checkStore(ctx context.Context, dir string) []finding {
 		return []finding{{"store", "problem", err.Error(), "make the folder readable"}}
 	}
 	list := []finding{{"store", "ok", fmt.Sprintf("%s, format %s", dir, strings.TrimSpace(string(format))), ""}}
-	return append(list, checkWritable(dir), checkSpace(dir))
+	return append(list, quota, checkWritable(dir), checkSpace(dir))
+}
+
+// checkQuota says what the store takes, may take, and who has it open.
+func checkQuota(store *snapshotter.Store, dir string) finding {
+	const name = "quota"
+	size, err := store.Size()
+	if err != nil {
+		return finding{name, "warning", err.Error(), ""}
+	}
+	quota, err := store.Quota()
+	if err != nil {
+		return finding{name, "warning", err.Error(), ""}
+	}
+	holders, err := snapshotter.Holders(dir)
+	if err != nil {
+		return finding{name, "warning", err.Error(), ""}
+	}
+	others := ""
+	if n := len(holders) - 1; n > 0 { // we are one
+		others = fmt.Sprintf("; open in %d other processes", n)
+	}
+	if quota < 0 {
+		return finding{name, "ok", formatBytes(size) + " used, no limit" + others, ""}
+	}
+	detail := fmt.Sprintf("%s of %s used%s", formatBytes(size), formatBytes(quota), others)
+	if size > quota {
+		return finding{name, "warning", detail, "run `kedge store gc`, or set KEDGE_QUOTA to more"}
+	}
+	return finding{name, "ok", detail, ""}
 }
 
 func checkWritable(dir string) finding {

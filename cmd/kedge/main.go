@@ -147,7 +147,11 @@ func oneLine(s string) string {
 
 // openStore opens the user's store.
 func openStore(ctx context.Context) (*snapshotter.Store, error) {
-	store, err := snapshotter.Open(ctx, snapshotter.Config{Dir: snapshotter.DefaultDir()})
+	cfg, err := storeConfig(snapshotter.DefaultDir())
+	if err != nil {
+		return nil, err
+	}
+	store, err := snapshotter.Open(ctx, cfg)
 	if err != nil {
 		return nil, fmt.Errorf("%w; %s", err, storeRemedy(err))
 	}

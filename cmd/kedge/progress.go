@@ -2,7 +2,9 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"os"
+	"strings"
 	"sync"
 	"time"
 
@@ -77,6 +79,41 @@ func (p *progress) close() {
 	close(p.stop)
 	<-p.done
 	fmt.Fprint(p.out, "\r\x1b[K")
+}
+
+// bar is a progress bar on a terminal, for work that takes longer than a moment.
+type bar struct {
+	out   *os.File // nil if there is no terminal
+	what  string
+	began time.Time
+	drawn time.Time
+}
+
+func newBar(out io.Writer, what string) *bar {
+	b := &bar{what: what, began: time.Now()}
+	if file, ok := out.(*os.File); ok && isTerminal(file) {
+		b.out = file
+	}
+	return b
+}
+
+// update draws the bar anew, at most ten times a second.
+func (b *bar) update(done, total int) {
+	const patience, pause = 300 * time.Millisecond, 100 * time.Millisecond
+	if b.out == nil || total <= 0 || time.Since(b.began) < patience || time.Since(b.drawn) < pause {
+		return
+	}
+	b.drawn = time.Now()
+	const width = 30
+	full := min(width, done*width/total)
+	fmt.Fprintf(b.out, "\r\x1b[K%s [%s%s] %d%%", b.what, strings.Repeat("#", full), strings.Repeat(".", width-full), min(100, done*100/total))
+}
+
+// close removes the bar.
+func (b *bar) close() {
+	if b.out != nil && !b.drawn.IsZero() {
+		fmt.Fprint(b.out, "\r\x1b[K")
+	}
 }
 
 func isTerminal(f *os.File) bool {

@@ -55,6 +55,10 @@ func runRestore(ctx context.Context, out, _ io.Writer, args []string) error {
 	if err != nil {
 		return err
 	}
+	if snapshot.StateGone {
+		return fmt.Errorf("snapshot %s: its files were removed to keep the store's quota; kedge run %s makes them again: %w",
+			snapshot.ID.String()[:shownDigits], snapshot.Notebook, snapshotter.ErrNotFound)
+	}
 	n, err := restoreInto(ctx, store, snapshot, *into)
 	if err != nil {
 		return err

@@ -265,6 +265,7 @@ func attempt(ctx context.Context, errOut io.Writer, path string, f runFlags) (*s
 	if writeErr != nil {
 		return report, fmt.Errorf("write %s: %w: %w", out.path, errUnusable, writeErr)
 	}
+	j.cache.tidy(ctx, errOut)
 	return report, err
 }
 

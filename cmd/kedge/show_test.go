@@ -109,7 +109,7 @@ func TestLogEntriesHaveEveryField(t *testing.T) {
 func TestVerifyFindsDamage(t *testing.T) {
 	store, _, dir := storeWith(t, nil)
 	var out bytes.Buffer
-	if err := storeVerify(t.Context(), &out, store, true); err != nil || !strings.Contains(out.String(), `"problems"`) {
+	if err := storeVerify(t.Context(), &out, store, "", storeFlags{json: true}); err != nil || !strings.Contains(out.String(), `"problems"`) {
 		t.Fatalf("sound store: %v: %s", err, &out)
 	}
 	segments, err := filepath.Glob(filepath.Join(dir, "segments", "*"))
@@ -119,7 +119,7 @@ func TestVerifyFindsDamage(t *testing.T) {
 	if err := os.Truncate(segments[0], 10); err != nil {
 		t.Fatal(err)
 	}
-	if err := storeVerify(t.Context(), &out, store, false); !errors.Is(err, errDamaged) {
+	if err := storeVerify(t.Context(), &out, store, "", storeFlags{}); !errors.Is(err, errDamaged) {
 		t.Errorf("damaged store: %v", err)
 	}
 }

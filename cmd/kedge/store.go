@@ -6,26 +6,45 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
+	"strings"
 	"text/tabwriter"
+	"time"
 
 	"kedge/snapshotter"
 )
 
 const storeUsage = `usage: kedge store stats|verify|saved [--json]
+       kedge store gc [--dry-run] [--quota SIZE] [--json]
+       kedge store pin|unpin SNAPSHOT
        kedge store cat DIGEST
 
 stats   counts what the store holds.
-saved   lists the files of yours that were in no snapshot when a restore
-        replaced them; cat prints the content of one.
 verify  reads everything again, checks it, and prints what is damaged; exits 0
         only if every snapshot can be restored bit for bit.
+gc      removes what nobody needs any more, then what saves the least time per
+        byte until the store is within its quota: first the values and files of
+        old and cheap cells, later their outputs. What has not been used for a
+        week is compressed. What an open notebook uses, what is pinned and what
+        a restore has saved of your files stays. gc runs by itself when the
+        quota is reached.
+pin     keeps a snapshot, with all its values and files; unpin gives it free.
+saved   lists the files of yours that were in no snapshot when a restore
+        replaced them; cat prints the content of one.
+
+  --dry-run     say what would go, and change nothing
+  --quota SIZE  such as 20GB or 500MiB, or none; without it $KEDGE_QUOTA, else
+                "quota" in ~/.config/kedge/config.json, else 20 % of what is
+                free, at most 50 GB
 
 The store is in $KEDGE_HOME, by default ~/.local/share/kedge.
 
 examples:
   kedge store stats
   kedge store verify
-  kedge store saved
+  kedge store gc --dry-run --quota 10GB
+  kedge store pin analysis.ipynb@train
   kedge store cat 5f70bf18a0860070… >trips.csv
   kedge store verify --json | jq '.problems | length'
 `
@@ -40,39 +59,137 @@ type verifyReport struct {
 }
 
 func storeCommand() command {
-	return command{name: "store", short: "count or verify what is stored", usage: storeUsage, run: runStore}
+	return command{name: "store", short: "count, verify or clean what is stored", usage: storeUsage, run: runStore}
 }
 
-func runStore(ctx context.Context, out, _ io.Writer, args []string) error {
+// storeFlags are those of kedge store.
+type storeFlags struct {
+	json, dryRun bool
+	quota        string
+	errOut       io.Writer
+}
+
+// storeVerb does one thing with the store; arg is the one argument, "" if it takes none.
+type storeVerb struct {
+	takes string // what the argument is, "" if there is none
+	run   func(ctx context.Context, out io.Writer, store *snapshotter.Store, arg string, f storeFlags) error
+}
+
+func storeVerbs() map[string]storeVerb {
+	return map[string]storeVerb{
+		"stats": {"", storeStats}, "verify": {"", storeVerify}, "saved": {"", storeSaved}, "gc": {"", storeGC},
+		"pin": {"a snapshot", storePin}, "unpin": {"a snapshot", storeUnpin}, "cat": {"a digest", storeCat},
+	}
+}
+
+func runStore(ctx context.Context, out, errOut io.Writer, args []string) error {
+	f := storeFlags{errOut: errOut}
 	fs := flag.NewFlagSet("store", flag.ContinueOnError)
-	asJSON := fs.Bool("json", false, "")
+	fs.BoolVar(&f.json, "json", false, "")
+	fs.BoolVar(&f.dryRun, "dry-run", false, "")
+	fs.StringVar(&f.quota, "quota", "", "")
 	args, err := parse(fs, args)
 	if err != nil {
 		return err
 	}
-	verbs := map[string]func(context.Context, io.Writer, *snapshotter.Store, bool) error{
-		"stats": storeStats, "verify": storeVerify, "saved": storeSaved}
-	cat := len(args) == 2 && args[0] == "cat"
-	if !cat && (len(args) != 1 || verbs[args[0]] == nil) {
-		return fmt.Errorf("%w: store takes stats, verify, saved, or cat and a digest", errUsage)
+	verbs := storeVerbs()
+	if len(args) == 0 || verbs[args[0]].run == nil {
+		return fmt.Errorf("%w: store takes one of %s", errUsage, strings.Join(slices.Sorted(maps.Keys(verbs)), ", "))
+	}
+	verb, arg := verbs[args[0]], ""
+	switch {
+	case verb.takes == "" && len(args) > 1:
+		return fmt.Errorf("%w: store %s takes no argument", errUsage, args[0])
+	case verb.takes != "" && len(args) != 2:
+		return fmt.Errorf("%w: store %s takes %s", errUsage, args[0], verb.takes)
+	case verb.takes != "":
+		arg = args[1]
+	}
+	if args[0] != "gc" && (f.dryRun || f.quota != "") {
+		return fmt.Errorf("%w: --dry-run and --quota are for store gc", errUsage)
 	}
 	store, err := openStore(ctx)
 	if err != nil {
 		return err
 	}
-	defer store.Close()
-	if cat {
-		return storeCat(ctx, out, store, args[1])
-	}
-	return verbs[args[0]](ctx, out, store, *asJSON)
+	return errors.Join(verb.run(ctx, out, store, arg, f), store.Close())
 }
 
-func storeStats(ctx context.Context, out io.Writer, store *snapshotter.Store, asJSON bool) error {
+func storeGC(ctx context.Context, out io.Writer, store *snapshotter.Store, _ string, f storeFlags) (err error) {
+	cfg := snapshotter.GCConfig{DryRun: f.dryRun}
+	if f.quota == "" {
+		cfg.Quota, err = store.Quota()
+	} else if cfg.Quota, err = parseQuota(f.quota); err != nil {
+		err = fmt.Errorf("%w: --quota: %w", errUsage, err)
+	}
+	if err != nil {
+		return err
+	}
+	bar := newBar(f.errOut, "cleaning the store")
+	cfg.Progress = bar.update
+	report, err := store.GC(ctx, cfg)
+	bar.close()
+	if err != nil {
+		return err
+	}
+	if f.json {
+		return writeJSON(out, report)
+	}
+	return writeGC(out, report)
+}
+
+func writeGC(out io.Writer, r snapshotter.GCReport) error {
+	verb, now := "removed", "now"
+	if r.DryRun {
+		verb, now = "would remove", "then about"
+	}
+	limit := "no limit"
+	if r.Quota >= 0 {
+		limit = "of " + formatBytes(r.Quota)
+	}
+	fmt.Fprintf(out, "%s %d snapshots, %d traces, the values of %d more, and %d blobs that nobody needed\n", verb, r.Snapshots, r.Traces, r.States, r.Blobs)
+	if r.Squeezed > 0 {
+		fmt.Fprintf(out, "compressing what is cold saved %s\n", formatBytes(r.Squeezed))
+	}
+	if r.Damaged > 0 {
+		fmt.Fprintf(out, "%d segments are damaged and were left as they are; kedge store verify names them\n", r.Damaged)
+	}
+	_, err := fmt.Fprintf(out, "the store took %s, %s %s, %s\n", formatBytes(r.Before), now, formatBytes(r.After), limit)
+	if !r.Within() {
+		fmt.Fprintln(out, "what is left is held by open notebooks, pinned, or saved files of yours")
+		for _, h := range r.Holders {
+			fmt.Fprintf(out, "  process %d: %s, since %s\n", h.PID, h.Command, h.Opened.Local().Format(time.DateTime))
+		}
+	}
+	return err
+}
+
+func storePin(ctx context.Context, out io.Writer, store *snapshotter.Store, arg string, _ storeFlags) error {
+	s, err := findSnapshot(ctx, store, arg)
+	if err != nil {
+		return err
+	}
+	if err := store.Pin(ctx, s.ID); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(out, "%s is kept until kedge store unpin %s\n", s.ID, s.ID.String()[:shownDigits])
+	return err
+}
+
+func storeUnpin(ctx context.Context, _ io.Writer, store *snapshotter.Store, arg string, _ storeFlags) error {
+	s, err := findSnapshot(ctx, store, arg)
+	if err != nil {
+		return err
+	}
+	return store.Unpin(ctx, s.ID)
+}
+
+func storeStats(ctx context.Context, out io.Writer, store *snapshotter.Store, _ string, f storeFlags) error {
 	st, err := store.Stats(ctx)
 	if err != nil {
 		return err
 	}
-	if asJSON {
+	if f.json {
 		return writeJSON(out, st)
 	}
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
@@ -82,12 +199,14 @@ func storeStats(ctx context.Context, out io.Writer, store *snapshotter.Store, as
 }
 
 // storeVerify writes what is wrong with a store; errDamaged if anything is.
-func storeVerify(ctx context.Context, out io.Writer, store *snapshotter.Store, asJSON bool) error {
-	problems, err := store.Verify(ctx, nil)
+func storeVerify(ctx context.Context, out io.Writer, store *snapshotter.Store, _ string, f storeFlags) error {
+	bar := newBar(f.errOut, "verifying")
+	problems, err := store.Verify(ctx, bar.update)
+	bar.close()
 	if err != nil {
 		return err
 	}
-	if asJSON {
+	if f.json {
 		report := verifyReport{OK: len(problems) == 0, Problems: append([]snapshotter.Problem{}, problems...)}
 		if err := writeJSON(out, report); err != nil {
 			return err

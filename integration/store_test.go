@@ -1,0 +1,57 @@
+package integration
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+func TestStoreIsCleanedAndEverythingRunsAgain(t *testing.T) {
+	l := plainLab(t, cells("import numpy as np\nx = np.arange(300_000)", "y = x * 2\nprint(y.sum())"))
+	if o := l.runTo(); o.code != 0 {
+		t.Fatal(o.stderr)
+	}
+	want, _ := os.ReadFile(filepath.Join(l.dir, "out.ipynb"))
+	gc := func(args ...string) (r struct{ Traces, Snapshots, Segments int }) {
+		t.Helper()
+		o := l.call(append([]string{"store", "gc", "--json"}, args...)...)
+		if err := json.Unmarshal([]byte(o.stdout), &r); err != nil || o.code != 0 {
+			t.Fatalf("exit %d: %s%s", o.code, o.stdout, o.stderr)
+		}
+		return r
+	}
+	runs := func(status string) {
+		t.Helper()
+		o := l.runTo()
+		if r := o.report(t); o.code != 0 || !all(statuses(t, r), status) {
+			t.Fatalf("want %s: %s%s", status, o.stdout, o.stderr)
+		}
+		if got, _ := os.ReadFile(filepath.Join(l.dir, "out.ipynb")); outputsOf(t, string(got)) != outputsOf(t, string(want)) {
+			t.Errorf("outputs are %s", got)
+		}
+		if o := l.call("store", "verify"); o.code != 0 {
+			t.Errorf("verify: %s", o.stdout)
+		}
+	}
+	if r := gc("--quota", "0", "--dry-run"); r.Traces != 2 {
+		t.Errorf("%+v", r)
+	}
+	gc()
+	runs("restored")
+	if r := gc("--quota", "0"); r.Traces != 2 {
+		t.Errorf("%+v", r)
+	}
+	runs("ran")
+	runs("restored")
+	o := l.call("store", "pin", "nb.ipynb@b")
+	if o.code != 0 {
+		t.Fatalf("pin: %s", o.stderr)
+	}
+	gc("--quota", "0")
+	runs("restored")
+	if o := l.call("store", "gc", "--quota", "heaps"); o.code != 2 || !strings.Contains(o.stderr, "20GB") {
+		t.Errorf("exit %d: %s", o.code, o.stderr)
+	}
+}
