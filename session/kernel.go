@@ -63,7 +63,7 @@ func (s *Session) lay(ctx context.Context, r agent.Restore, anew ...string) (cou
 	for _, name := range s.state.InOrder() { // a class that has no name is what was captured last
 		g := s.state.Group(name)
 		old := s.live.Group(name)
-		same := old != nil && old.ID == g.ID && old.Payload == g.Payload && !slices.ContainsFunc(g.Names, func(n string) bool { return slices.Contains(anew, n) })
+		same := old != nil && old.ID == g.ID && old.Payload == g.Payload && !slices.ContainsFunc(g.Names, func(n string) bool { return s.state.Group(n) == g && slices.Contains(anew, n) })
 		if seen[g] || same {
 			continue
 		}
