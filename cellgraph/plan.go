@@ -27,6 +27,8 @@ type PlanCell struct {
 	Binds []string
 	// Forced, if not empty, says why the cell runs whatever its traces say.
 	Forced string
+	// Never says that no run of the cell is kept.
+	Never bool
 }
 
 // Forecast is the plan's word on one cell.
@@ -36,6 +38,8 @@ type Forecast struct {
 	Why     string
 	Hit     *Trace
 	Seconds float64 // of the last run; 0 if never run
+	// Uncached says that the cell would run even if nothing had changed: its last run could not be kept.
+	Uncached bool
 }
 
 // Plan folds over the cells in order without running anything. A cell that
@@ -48,6 +52,7 @@ func Plan(cells []PlanCell, state *State, over func(*State) World) []Forecast {
 	forecasts := make([]Forecast, 0, len(cells))
 	for _, c := range cells {
 		f := forecast(c, state, world, tainted)
+		f.Uncached = f.Hit == nil && (c.Never || len(c.Traces) == 0 && c.Ran != "" || len(c.Traces) > 0 && c.Traces[0].Uncached != "")
 		forecasts = append(forecasts, f)
 		if f.Hit != nil {
 			Settle(f.Hit, world)

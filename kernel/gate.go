@@ -88,7 +88,15 @@ func (g *gate) send(ctx context.Context, r *ShellRequest) error {
 			return context.Cause(ctx)
 		}
 	}
-	r.wanted = g.session.Wants(r)
+	switch g.hear(r) {
+	case Taken:
+		g.mu.Unlock()
+		return nil
+	case Waits:
+		r.wanted, r.ours, beside = true, true, false
+	default:
+		r.wanted = g.session.Wants(r)
+	}
 	if beside && !(r.wanted && g.onlyComms(r)) {
 		g.mu.Unlock()
 		g.session.Aside("shell", r.Header.MsgType, r.Content)
@@ -216,7 +224,7 @@ func (g *gate) intercept(ctx context.Context, r *ShellRequest) {
 	}
 	g.mu.Unlock()
 	err := g.session.Intercept(inner, r, c)
-	if !c.sent && !c.replied {
+	if !c.sent && !c.replied && !r.ours {
 		g.mu.Lock()
 		now.interrupted = false // nobody has answered for it: the cell runs
 		g.mu.Unlock()

@@ -17,37 +17,12 @@ import (
 // fresh kernel, and returns what is to be told of it. If that cannot be done
 // all stays as it is.
 func (n *Notebook) back(ctx context.Context, a asked, step string, c *kernel.Cell) string {
-	const same = "; nothing was done\n"
-	n.mu.Lock()
-	n.active = n.active || n.hasSteps(a)
-	active := n.active
-	n.mu.Unlock()
-	if !active || !n.open(ctx, c) || n.cfg.Spawn == nil {
+	if !n.prepared(ctx, a, c) {
 		return "nothing is restored here\n"
 	}
-	outline, err := n.file.outline()
-	if err != nil {
-		return err.Error() + same
-	}
-	n.nb.Know(n.file.doc, outline)
-	ours := context.WithoutCancel(ctx)
-	b, err := n.nb.Back(ours, step)
-	switch {
-	case err != nil:
-		return err.Error() + same
-	case step != "" && b.Next != "":
-		return fmt.Sprintf("cell %s has to run: %s%s", b.Next, b.Why, same)
-	case ctx.Err() != nil:
-		return "interrupted" + same
-	}
-	if err := n.swap(ctx, b, c); err != nil {
-		switch n.cfg.Logger.Warn("going back", "error", err); {
-		case errors.Is(err, session.ErrFiles):
-			return err.Error() + "; the kernel goes on as it was\n"
-		case ctx.Err() != nil:
-			return "interrupted" + same
-		}
-		return err.Error() + same
+	b, _, why := n.goBack(ctx, c, func(ctx context.Context) (*session.Back, error) { return n.nb.Back(ctx, step) }, step != "")
+	if why != "" {
+		return why + "\n"
 	}
 	text := fmt.Sprintf("%d cells are restored, in a fresh kernel\n", b.Cells())
 	if b.Next != "" {
@@ -56,32 +31,71 @@ func (n *Notebook) back(ctx context.Context, a asked, step string, c *kernel.Cel
 	return text
 }
 
+// prepared opens the session if the notebook has steps, and reports whether it is possible to go back.
+func (n *Notebook) prepared(ctx context.Context, a asked, c *kernel.Cell) bool {
+	n.mu.Lock()
+	n.active = n.active || n.hasSteps(a)
+	active := n.active
+	n.mu.Unlock()
+	return active && n.open(ctx, c) && n.cfg.Spawn != nil
+}
+
+// goBack goes where look finds the way to, or all the way if it has to be whole. why says why that was not possible, and
+// what was done instead: nothing.
+func (n *Notebook) goBack(ctx context.Context, c *kernel.Cell, look func(context.Context) (*session.Back, error), whole bool) (b *session.Back, answers []session.Answer, why string) {
+	const same = "; nothing was done"
+	outline, err := n.file.outline()
+	if err != nil {
+		return nil, nil, err.Error() + same
+	}
+	n.nb.Know(n.file.doc, outline)
+	b, err = look(context.WithoutCancel(ctx))
+	switch {
+	case err != nil:
+		return nil, nil, err.Error() + same
+	case whole && b.Next != "":
+		return b, nil, fmt.Sprintf("cell %s has to run: %s%s", b.Next, b.Why, same)
+	case ctx.Err() != nil:
+		return nil, nil, "interrupted" + same
+	}
+	if answers, err = n.swap(ctx, b, c); err != nil {
+		switch n.cfg.Logger.Warn("going back", "error", err); {
+		case errors.Is(err, session.ErrFiles):
+			return nil, nil, err.Error() + "; the kernel goes on as it was"
+		case ctx.Err() != nil:
+			return nil, nil, "interrupted" + same
+		}
+		return nil, nil, err.Error() + same
+	}
+	return b, answers, ""
+}
+
 // swap puts a fresh kernel in which b has been taken in the place of the
 // present one. That stands still meanwhile, so that none of its threads writes
 // to the folder, and is killed at the end: what it has buffered is of later
 // cells. If swap fails, or ctx ends first, it goes on.
-func (n *Notebook) swap(ctx context.Context, b *session.Back, c *kernel.Cell) (err error) {
+func (n *Notebook) swap(ctx context.Context, b *session.Back, c *kernel.Cell) (answers []session.Answer, err error) {
 	n.mu.Lock()
 	debug := n.debug
 	n.mu.Unlock()
 	if debug {
-		return errors.New("a debugger is attached")
+		return nil, errors.New("a debugger is attached")
 	}
 	ours := context.WithoutCancel(ctx)
 	comms, err := openComms(ours, c)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	f, err := n.spare.take(ctx, c.Starter(), b.Fits)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	old, ring := c.Kernel(), n.ring
 	if err := takeOver(ctx, old, f.Kernel); err != nil {
-		return errors.Join(err, f.end())
+		return nil, errors.Join(err, f.end())
 	}
 	if err := old.Pause(); err != nil {
-		return errors.Join(err, f.end())
+		return nil, errors.Join(err, f.end())
 	}
 	nb, answers, err := b.Take(ctx, f.Kernel, f.ring, f.Dir())
 	if err == nil {
@@ -90,7 +104,7 @@ func (n *Notebook) swap(ctx context.Context, b *session.Back, c *kernel.Cell) (e
 		}
 	}
 	if err != nil {
-		return errors.Join(err, f.end(), old.Resume())
+		return nil, errors.Join(err, f.end(), old.Resume())
 	}
 	old.Kill()
 	n.nb, n.ring = nb, f.ring
@@ -101,7 +115,18 @@ func (n *Notebook) swap(ctx context.Context, b *session.Back, c *kernel.Cell) (e
 		c.Shows(a.DisplayIDs)
 	}
 	n.reopen(comms, answers, c)
-	return ring.Close()
+	n.desk.anew(restored(b, answers))
+	return answers, ring.Close()
+}
+
+// restored is what has become of the cells of b.
+func restored(b *session.Back, answers []session.Answer) (list []outcome) {
+	for i, cell := range b.Way() {
+		o := outcome{cell.ID, cell.Step, cell.Source, answers[i]}
+		o.answer.Outputs = nil
+		list = append(list, o)
+	}
+	return list
 }
 
 // reopen tells front ends which comms the fresh kernel has in place of those of the former.

@@ -41,8 +41,9 @@ type Config struct {
 	StreamRate int
 	Open       func(ctx context.Context, path string) (session.Config, func() error, error)
 	// Spawn is needed to go back in the notebook; nil if that is not possible.
-	Spawn  Spawn
-	Logger *slog.Logger
+	Spawn   Spawn
+	Version string // of this kedge, for people
+	Logger  *slog.Logger
 }
 
 // Notebook is the notebook of a live kernel. It implements [kernel.Session]:
@@ -68,7 +69,12 @@ type Notebook struct {
 	before  *session.Prologue // what ran before the notebook was known; nil if nothing did
 	why     string            // why nothing is restored or kept; "" if the session says
 	off     bool              // %kedge off
-	close   func() error
+	again   string            // id of a cell that really runs when it is asked for next
+	opening *opening
+	desk    *desk
+	greet   sync.Once       // starts the desk
+	quiet   context.Context // the desk's
+	hush    context.CancelFunc
 	writing errgroup.Group
 	spare   *spare
 	unready context.CancelFunc // ends the spare kernel
@@ -82,6 +88,7 @@ const maxPast = 1000
 // outcome is what became of a cell.
 type outcome struct {
 	id, step string
+	source   string
 	answer   session.Answer
 }
 
@@ -92,20 +99,23 @@ func New(cfg Config) *Notebook {
 	if cfg.Path != "" {
 		n.file = newFile(cfg.Path)
 	}
+	n.opening = &opening{open: cfg.Open}
+	n.desk = newDesk(n.opening, n.path, cfg.Version)
+	n.opening.told = n.desk.recorded
+	n.desk.notice = n.notice()
+	n.quiet, n.hush = context.WithCancel(context.Background())
 	return n
 }
 
 // Close makes what was recorded durable. The kernel is gone by then.
 func (n *Notebook) Close() error {
+	n.hush()
 	if n.nb != nil {
 		n.unready()
 		n.nb.Close()
 	}
 	_ = n.writing.Wait() // its errors are faults of the session
-	var err error
-	if n.close != nil {
-		err = n.close()
-	}
+	err := n.opening.close()
 	if n.ring != nil {
 		err = errors.Join(err, n.ring.Close())
 	}
@@ -235,6 +245,7 @@ var reaches = map[string]bool{"attach": true, "evaluate": true, "setVariable": t
 func (n *Notebook) Intercept(ctx context.Context, r *kernel.ShellRequest, c *kernel.Cell) error {
 	n.spare.tell(rest{})
 	err := n.handle(ctx, r, c)
+	n.desk.says(n.notice())
 	if n.nb != nil && n.cfg.Spawn != nil {
 		n.spare.tell(rest{c.Starter(), n.nb.Ahead()})
 	}
@@ -242,6 +253,10 @@ func (n *Notebook) Intercept(ctx context.Context, r *kernel.ShellRequest, c *ker
 }
 
 func (n *Notebook) handle(ctx context.Context, r *kernel.ShellRequest, c *kernel.Cell) error {
+	if comm, s, ok := errand(r); ok {
+		n.do(ctx, comm, s, c)
+		return nil
+	}
 	if r.Header.MsgType != "execute_request" {
 		if n.open(ctx, c) {
 			return interrupted(n.foreign(ctx, session.Everything, c))
@@ -294,14 +309,19 @@ func (n *Notebook) run(ctx context.Context, r *kernel.ShellRequest, a asked, c *
 	if !ok {
 		return n.foreign(ctx, a.Code, c)
 	}
+	if n.again == cell.ID {
+		n.again = ""
+		n.nb.Rerun()
+	}
 	answer, err := n.nb.Begin(ctx, cell, n.queue(c))
 	if err != nil {
 		return err
 	}
 	if answer.Status == session.Restored {
-		n.note(outcome{cell.ID, cell.Step, answer})
+		n.note(outcome{cell.ID, cell.Step, cell.Source, answer})
 		return n.replay(ctx, a, answer, c)
 	}
+	n.desk.begins(cell.ID, answer.Why)
 	res, err := c.Forward(ctx, mark(answer))
 	if errors.Is(err, kernel.ErrInterrupted) {
 		res.Status = "aborted"
@@ -310,8 +330,9 @@ func (n *Notebook) run(ctx context.Context, r *kernel.ShellRequest, a asked, c *
 	}
 	ended := n.nb.End(ours, res)
 	answer.Snapshot, answer.Uncaptured, answer.Count = ended.Snapshot, ended.Uncaptured, ended.Count
+	n.desk.rests()
 	if !errors.Is(err, kernel.ErrInterrupted) {
-		n.note(outcome{cell.ID, cell.Step, answer})
+		n.note(outcome{cell.ID, cell.Step, cell.Source, answer})
 	}
 	return err
 }
@@ -359,6 +380,17 @@ func (n *Notebook) introduce(ctx context.Context, a asked, c *kernel.Cell) error
 func (n *Notebook) note(o outcome) {
 	o.answer.Outputs = nil
 	n.past = append(n.past[max(0, len(n.past)+1-maxPast):], o)
+	n.desk.ends(o)
+}
+
+// path is that of the notebook's file, "" while it is not known.
+func (n *Notebook) path() string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.file == nil {
+		return ""
+	}
+	return n.file.path
 }
 
 // open opens the session at the first request of a notebook with steps. It
@@ -386,8 +418,7 @@ func (n *Notebook) start(ctx context.Context, c *kernel.Cell) error {
 	path, ran, early, opaque := n.file.path, n.ran, n.early, n.opaque
 	n.early = nil
 	n.mu.Unlock()
-	cfg, closing, err := n.cfg.Open(ctx, path)
-	n.close = closing
+	cfg, err := n.opening.get(ctx, path)
 	if err != nil {
 		return err
 	}

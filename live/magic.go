@@ -71,37 +71,45 @@ func (n *Notebook) say(word string) string {
 	return magicUsage
 }
 
+// notice says why cells are neither restored nor kept, "" if they are.
+func (n *Notebook) notice() string {
+	path := n.path()
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	switch {
+	case n.cfg.Language != "":
+		return fmt.Sprintf("no snapshots for language %s yet", n.cfg.Language)
+	case !n.cfg.Agent:
+		return "nothing is restored or kept: the agent could not be installed"
+	case path == "":
+		return "no notebook file is known for this kernel; KEDGE_NOTEBOOK names it"
+	case n.file.why != "":
+		return n.file.why
+	case n.why != "":
+		return n.why
+	case n.off:
+		return "off: cells are neither restored nor kept"
+	case n.active && n.nb != nil:
+		return n.nb.Blind()
+	}
+	return ""
+}
+
 // status describes the notebook and what became of its cells.
 func (n *Notebook) status() string {
 	var b strings.Builder
-	n.mu.Lock()
-	path := ""
-	if n.file != nil {
-		path = n.file.path
-	}
-	active, why := n.active, n.why
-	if n.file != nil && n.file.why != "" {
-		why = n.file.why
-	}
-	n.mu.Unlock()
-	switch {
-	case n.cfg.Language != "":
-		return fmt.Sprintf("no snapshots for language %s yet\n", n.cfg.Language)
-	case !n.cfg.Agent:
-		return "nothing is restored or kept: the agent could not be installed\n"
-	case path == "":
-		return "no notebook file is known for this kernel; KEDGE_NOTEBOOK names it\n"
+	path := n.path()
+	if n.cfg.Language != "" || !n.cfg.Agent || path == "" {
+		return n.notice() + "\n"
 	}
 	fmt.Fprintf(&b, "notebook %s\n", path)
-	switch {
-	case why != "":
-		fmt.Fprintln(&b, why)
-	case !active:
+	n.mu.Lock()
+	active := n.active
+	n.mu.Unlock()
+	if notice := n.notice(); notice != "" {
+		fmt.Fprintln(&b, notice)
+	} else if !active {
 		fmt.Fprintln(&b, "it has no step tags: every cell runs")
-	case n.off:
-		fmt.Fprintln(&b, "off: cells are neither restored nor kept")
-	case n.nb != nil && n.nb.Blind() != "":
-		fmt.Fprintln(&b, n.nb.Blind())
 	}
 	if len(n.past) > 0 {
 		t := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)

@@ -54,6 +54,6 @@ func (n *Notebook) queue(c *kernel.Cell) func() (notebook.CodeCell, bool) {
 			return none, false
 		}
 		n.nb.Know(doc, f.outline)
-		return f.cell, f.step
+		return f.cell, f.step && f.cell.ID != n.again
 	}
 }

@@ -31,7 +31,21 @@ type CodeCell struct {
 // Outline reads the tags. With auto, in a notebook without step tags (papermill's own apart) every untagged
 // cell is a step named by its id. The error is a *TagError.
 func (d *Document) Outline(auto bool) (*Outline, error) {
-	cells := d.CodeCells()
+	return outlineOf(d.CodeCells(), auto)
+}
+
+// OutlineOf is the outline of cells that are in no document, all of them code, in their order. Blank ones are left out.
+func OutlineOf(cells []Cell, auto bool) (*Outline, error) {
+	var list []*Cell
+	for _, cell := range cells {
+		if !blank(cell.Source) {
+			list = append(list, &cell)
+		}
+	}
+	return outlineOf(list, auto)
+}
+
+func outlineOf(cells []*Cell, auto bool) (*Outline, error) {
 	tags := make([]cellTags, len(cells))
 	tagged, ours := false, false
 	for i, cell := range cells {

@@ -28,6 +28,24 @@ type Back struct {
 // of them or, if to is not empty, those up to the end of that step. It changes
 // nothing. Know has told what the notebook is. The error is for people.
 func (n *Interactive) Back(ctx context.Context, to string) (*Back, error) {
+	last := n.s.lastOf(to)
+	if to != "" && last < 0 {
+		return nil, fmt.Errorf("there is no step %s", to)
+	}
+	return n.back(ctx, last)
+}
+
+// BackTo is Back up to a cell, that cell included.
+func (n *Interactive) BackTo(ctx context.Context, cell string) (*Back, error) {
+	last := slices.IndexFunc(n.s.cfg.Outline.Cells, func(c notebook.CodeCell) bool { return c.ID == cell })
+	if last < 0 {
+		return nil, errors.New("the notebook's file does not have this cell")
+	}
+	return n.back(ctx, last)
+}
+
+// back looks up the cells up to number last, all if that is -1.
+func (n *Interactive) back(ctx context.Context, last int) (*Back, error) {
 	b := &Back{n: n, cfg: n.s.cfg}
 	b.cfg.Blind, b.cfg.Sources = "", map[string]Source{}
 	for _, cell := range b.cfg.Outline.Cells {
@@ -41,12 +59,8 @@ func (n *Interactive) Back(ctx context.Context, to string) (*Back, error) {
 	if err != nil {
 		return nil, err
 	}
-	last := s.lastOf(to)
-	if to != "" && last < 0 {
-		return nil, fmt.Errorf("there is no step %s", to)
-	}
 	for i, cell := range s.cfg.Outline.Cells {
-		if to != "" && i > last {
+		if last >= 0 && i > last {
 			break
 		}
 		if cell.Skip {
@@ -98,6 +112,9 @@ func (b *Back) open(ctx context.Context) (*Session, error) {
 
 // Cells is how many cells are on the way.
 func (b *Back) Cells() int { return len(b.cells) }
+
+// Way are these cells, in order.
+func (b *Back) Way() []notebook.CodeCell { return b.cells }
 
 // Fits says whether a fresh kernel that has imported these modules is as one
 // that has not, as far as restoring goes.

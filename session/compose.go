@@ -155,17 +155,25 @@ func splits(hits []hit, t *cellgraph.Trace) bool {
 	})
 }
 
-// prepare reads what a trace showed. The error says why the cell cannot be restored in a live kernel.
-func (n *Interactive) prepare(ctx context.Context, cell notebook.CodeCell, t *cellgraph.Trace) (h hit, err error) {
+// outOfReach says why what a trace left cannot be laid over a live kernel, "" if it can.
+func outOfReach(t *cellgraph.Trace) string {
 	if len(t.Effect.Opaque) > 0 {
 		u := t.Effect.Opaque[0]
-		return h, fmt.Errorf("%s cannot be captured (%s)", u.Name, u.Reason)
+		return fmt.Sprintf("%s cannot be captured (%s)", u.Name, u.Reason)
 	}
 	if t.Effect.Tied {
-		return h, errors.New("what it leaves shares with what was shown before")
+		return "what it leaves shares with what was shown before"
 	}
 	if name := t.Takes(); name != "" {
-		return h, fmt.Errorf("it binds %s, which the history goes by", name)
+		return fmt.Sprintf("it binds %s, which the history goes by", name)
+	}
+	return ""
+}
+
+// prepare reads what a trace showed. The error says why the cell cannot be restored in a live kernel.
+func (n *Interactive) prepare(ctx context.Context, cell notebook.CodeCell, t *cellgraph.Trace) (h hit, err error) {
+	if why := outOfReach(t); why != "" {
+		return h, errors.New(why)
 	}
 	h = hit{cell: cell, trace: t}
 	if h.outputs, h.displays, err = n.outputs(ctx, t); err != nil {

@@ -9,13 +9,7 @@ import (
 // Plan says what a run would do, starting no kernel.
 func (s *Session) Plan(ctx context.Context) *Report {
 	r := &Report{Notebook: s.cfg.Path, Kernel: s.cfg.KernelID, OK: true, Steps: []StepReport{}, Cells: []CellReport{}}
-	cells, skipped := s.planCells(ctx)
-	// The world answers for the folder before anything ran; what a fresh cell
-	// wrote is a leftover there, so the plan's own state is laid over it.
-	forecasts := map[string]cellgraph.Forecast{}
-	for _, f := range cellgraph.Plan(cells, s.state.Clone(), s.world.over) {
-		forecasts[f.ID] = f
-	}
+	forecasts, skipped := s.forecasts(ctx)
 	for _, cell := range s.cfg.Outline.Cells {
 		c := CellReport{ID: cell.ID, Uncaptured: []UncapturedName{}}
 		if cell.Step != "" {
@@ -42,6 +36,18 @@ func (s *Session) Plan(ctx context.Context) *Report {
 		r.Steps[i].Status, r.Steps[i].Why = s.planned(r, r.Steps[i].Name)
 	}
 	return r
+}
+
+// forecasts are the plan's words on the cells by id, and why other cells would not run.
+func (s *Session) forecasts(ctx context.Context) (of map[string]cellgraph.Forecast, skipped map[string]string) {
+	cells, skipped := s.planCells(ctx)
+	// The world answers for the folder before anything ran; what a fresh cell
+	// wrote is a leftover there, so the plan's own state is laid over it.
+	of = map[string]cellgraph.Forecast{}
+	for _, f := range cellgraph.Plan(cells, s.state.Clone(), s.world.over) {
+		of[f.ID] = f
+	}
+	return of, skipped
 }
 
 // planned joins the forecasts of a step's cells: unknown before stale before fresh.
@@ -86,7 +92,7 @@ func (s *Session) planCells(ctx context.Context) (cells []cellgraph.PlanCell, sk
 		case s.cfg.Blind != "":
 			p.Forced = s.cfg.Blind
 		case s.step(cell.Step).Cache == "disabled":
-			p.Forced = "cache:disabled"
+			p.Forced, p.Never = "cache:disabled", true
 		case s.cfg.From != "" && reached:
 			p.Forced = "--from " + s.cfg.From
 		}

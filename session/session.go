@@ -65,6 +65,8 @@ type Config struct {
 	// Stateless are packages that the user declares to hold no state of their own.
 	Stateless []string
 	KernelID  string // shown in reports
+	// Normaliser is the command of [agent.NormaliserPath] in the kernel's environment; nil if there is none.
+	Normaliser []string
 
 	From, To string                                     // steps; see `kedge run`
 	Straight string                                     // why every cell runs, e.g. "--no-cache"; "" if cells may be restored

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"kedge/cellgraph"
@@ -176,6 +177,11 @@ func (e *environment) modules() map[string]string {
 	return all
 }
 
+// normaliser is the command that reads cells' code as the kernel does.
+func (e *environment) normaliser(launcher string) []string {
+	return slices.Concat([]string{e.Python}, e.command[1:], []string{"-I", agent.NormaliserPath(launcher)})
+}
+
 // sources normalises the cells' code in the notebook's own interpreter, once
 // for each source.
 func (e *environment) sources(ctx context.Context, store *snapshotter.Store, launcher string, cells []notebook.CodeCell) (map[string]session.Source, error) {
@@ -206,7 +212,8 @@ func (e *environment) sources(ctx context.Context, store *snapshotter.Store, lau
 	if err != nil {
 		return nil, err
 	}
-	cmd := exec.CommandContext(ctx, e.Python, append(e.command[1:len(e.command):len(e.command)], "-I", agent.NormaliserPath(launcher))...)
+	argv := e.normaliser(launcher)
+	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
 	cmd.Stdin = strings.NewReader(string(in))
 	out, err := cmd.Output()
 	if err != nil {

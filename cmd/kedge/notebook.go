@@ -38,13 +38,13 @@ func observed(cfg *kernel.Config, nb *live.Config, launcher string, spec kernel.
 	}
 	cfg.Env = nb.Ring.Env(library, cfg.Env)
 	nb.Open = func(ctx context.Context, path string) (session.Config, func() error, error) {
-		return openNotebook(ctx, path, runtime, spec)
+		return openNotebook(ctx, path, runtime, launcher, spec)
 	}
 	return runtime, nil
 }
 
 // openNotebook opens the store and describes the environment for a notebook in a live kernel.
-func openNotebook(ctx context.Context, path, runtime string, spec kernel.Spec) (cfg session.Config, closing func() error, err error) {
+func openNotebook(ctx context.Context, path, runtime, launcher string, spec kernel.Spec) (cfg session.Config, closing func() error, err error) {
 	data, err := os.ReadFile(path)
 	if err != nil {
 		return cfg, nil, fmt.Errorf("the notebook %w: %w", errUnusable, err)
@@ -67,7 +67,7 @@ func openNotebook(ctx context.Context, path, runtime string, spec kernel.Spec) (
 		return cfg, c.close, err
 	}
 	cfg = session.Config{Store: c.store, Path: path, Document: doc, Outline: &notebook.Outline{}, Modules: env.modules(),
-		Library: env.Prefixes, Runtime: runtime, Secret: c.secret, Stateless: set.Stateless, KernelID: env.Python, Env: env.env}
+		Library: env.Prefixes, Runtime: runtime, Secret: c.secret, Stateless: set.Stateless, KernelID: env.Python, Env: env.env, Normaliser: env.normaliser(launcher)}
 	dir, err := os.Getwd()
 	if err != nil {
 		return cfg, c.close, err

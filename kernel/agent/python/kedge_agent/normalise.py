@@ -1,6 +1,7 @@
 """Normal form of cells. ``python -I normalise.py`` maps JSON to JSON on stdin/stdout.
 
-In: {"cells": [source, …]}. Out: {"cells": [{normal, binds, loads, error}, …]}.
+In: {"cells": [source, …]}. Out: {"cells": [{normal, binds, loads, error}, …]}. With the argument ``lines`` there may
+be many of them, each on a line.
 """
 from __future__ import annotations
 
@@ -80,9 +81,11 @@ def normalise(source: str) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Serve one request."""
-    request = json.load(sys.stdin)
-    json.dump({"cells": [normalise(s) for s in request["cells"]]}, sys.stdout)
+    """Serve one request, or one a line."""
+    requests = sys.stdin if sys.argv[1:] == ["lines"] else [sys.stdin.read()]
+    for request in requests:
+        json.dump({"cells": [normalise(s) for s in json.loads(request)["cells"]]}, sys.stdout)
+        print(flush=True)
 
 
 if __name__ == "__main__":
