@@ -3,7 +3,7 @@ ROOT := $(patsubst %/,%,$(dir $(abspath $(lastword $(MAKEFILE_LIST)))))
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := build
-.PHONY: demo build test lint bench corpus lab fuzz fuzz-live soak setup browser screenshot lock
+.PHONY: demo build test lint bench corpus lab labextension fuzz fuzz-live soak setup browser screenshot lock
 
 STATICCHECK_VERSION := v0.7.0
 STATICCHECK := $(ROOT)/.cache/bin/staticcheck-$(STATICCHECK_VERSION)
@@ -41,6 +41,12 @@ $(STATICCHECK):
 	mkdir -p $(@D)
 	GOBIN=$(@D)/new go install honnef.co/go/tools/cmd/staticcheck@$(STATICCHECK_VERSION)
 	mv $(@D)/new/staticcheck $@
+
+# Builds the extension of JupyterLab, which is committed and embedded in the
+# binary; needs Node 20 and the network. `make test` says if it is not of its
+# sources.
+labextension:
+	cd $(ROOT)/web/labextension && npm ci --no-audit --no-fund && node build.mjs
 
 # Opens JupyterLab on the examples, whose kernel python3 is Kedge's there.
 lab: setup build

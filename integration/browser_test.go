@@ -1,6 +1,8 @@
 package integration
 
 import (
+	"encoding/json"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -10,6 +12,36 @@ import (
 )
 
 func TestJupyterLabAndNotebookInABrowser(t *testing.T) {
+	needsBrowser(t)
+	f := newFront(t)
+	f.install("--python", f.python, "--as", "python3")
+	f.with(t).browse("browser.py")
+}
+
+// TestTheExtensionInABrowser has a kernel that says what reaches it.
+func TestTheExtensionInABrowser(t *testing.T) {
+	needsBrowser(t)
+	f := newFront(t)
+	heard, err := filepath.Abs(filepath.Join("testdata", "browser", "heard"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := filepath.Join(f.home, "share", "jupyter", "kernels", "heard")
+	spec, err := json.Marshal(map[string]any{"argv": []string{f.python, "-m", "ipykernel_launcher", "-f", "{connection_file}"},
+		"display_name": "heard", "language": "python", "env": map[string]string{"PYTHONPATH": heard}})
+	if err == nil {
+		err = errors.Join(os.MkdirAll(dir, 0o755), os.WriteFile(filepath.Join(dir, "kernel.json"), spec, 0o600))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.install("--kernel", "heard", "--as", "python3")
+	f.with(t).browse("extension.py")
+}
+
+// needsBrowser skips t where there is no Chromium and none could be installed.
+func needsBrowser(t *testing.T) {
+	t.Helper()
 	browsers := []string{os.Getenv("KEDGE_TEST_CHROMIUM"), "chromium", "chromium-browser", "google-chrome"}
 	if !slices.ContainsFunc(browsers, found) {
 		if os.Getenv("CI") != "" || os.Geteuid() == 0 && found("apt-get") {
@@ -17,12 +49,14 @@ func TestJupyterLabAndNotebookInABrowser(t *testing.T) {
 		}
 		t.Skip("there is no Chromium: install the package chromium, or name a browser in KEDGE_TEST_CHROMIUM")
 	}
-	f := newFront(t)
-	f.install("--python", f.python, "--as", "python3")
-	g := f.with(t)
-	out, err := g.command(3*time.Minute, g.python, filepath.Join("testdata", "browser", "browser.py"), filepath.Join(t.TempDir(), "lab"))
+}
+
+// browse runs a program of testdata/browser, which exits 0 if all is well.
+func (f *front) browse(program string) {
+	f.t.Helper()
+	out, err := f.command(5*time.Minute, f.python, filepath.Join("testdata", "browser", program), filepath.Join(f.t.TempDir(), "lab"))
 	if err != nil {
-		t.Errorf("%v\n%s", err, out[max(0, len(out)-6000):])
+		f.t.Errorf("%v\n%s", err, out[max(0, len(out)-6000):])
 	}
 }
 

@@ -69,6 +69,7 @@ func runDoctor(ctx context.Context, out, _ io.Writer, args []string) error {
 	report.Checks = append(checkStore(ctx, snapshotter.DefaultDir()), finding{"version", "ok", thisBuild().String(), ""},
 		checkLibrary(ctx, "python3"), checkPython(ctx, "python3"), checkSharedMemory("/dev/shm"))
 	report.Checks = append(report.Checks, checkKernels(ctx, os.Environ())...)
+	report.Checks = append(report.Checks, checkLabextension(os.Environ()))
 	for _, f := range report.Checks {
 		report.OK = report.OK && f.Status != "problem"
 	}

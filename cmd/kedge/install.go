@@ -23,8 +23,9 @@ var logos embed.FS
 
 const installUsage = `usage: kedge install [--sys-prefix | --user | --prefix DIR] [--kernel NAME | --python PATH] [--as NAME] [--papermill]
 
-Adds a kernel to Jupyter that runs another one behind Kedge. Without flags:
-for you, the kernel python3 of the Python on PATH, as kedge-python3.
+Adds a kernel to Jupyter that runs another one behind Kedge, and the extension
+of JupyterLab and Notebook 7 that shows how its cells stand. Without flags: for
+you, the kernel python3 of the Python on PATH, as kedge-python3.
 
   --user          in your Jupyter data folder (the default)
   --sys-prefix    in the environment of the Python on PATH
@@ -133,6 +134,10 @@ func runInstall(ctx context.Context, out, _ io.Writer, args []string) error {
 	}
 	at := filepath.Join(dir, cmp.Or(*as, "kedge-"+spec.Name))
 	if err := writeSpec(at, spec, w); err != nil {
+		return err
+	}
+	fmt.Fprintf(out, "%s\n", at)
+	if at, err = installLabextension(dir); err != nil {
 		return err
 	}
 	fmt.Fprintf(out, "%s\n", at)

@@ -13,8 +13,9 @@ import (
 
 const uninstallUsage = `usage: kedge uninstall [--sys-prefix | --user | --prefix DIR] [--papermill] [NAME…]
 
-Removes the Kedge kernels of that place from Jupyter, or those named. Kernels
-that kedge install has not written are never touched. With --papermill the
+Removes the Kedge kernels of that place from Jupyter, or those named, and with
+the last of them the extension of JupyterLab. Kernels that kedge install has
+not written are never touched. With --papermill the
 engine kedge is taken from papermill too, in the Python on PATH.
 
 examples:
@@ -51,10 +52,14 @@ func runUninstall(ctx context.Context, out, _ io.Writer, args []string) error {
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return fmt.Errorf("%w: %w", errUnusable, err)
 	}
-	removed := []string{}
+	removed, left := []string{}, false
 	for _, e := range entries {
 		at := filepath.Join(dir, e.Name())
-		if !isOurs(at) || len(names) > 0 && !slices.Contains(names, e.Name()) {
+		if !isOurs(at) {
+			continue
+		}
+		if len(names) > 0 && !slices.Contains(names, e.Name()) {
+			left = true
 			continue
 		}
 		if err := removeSpec(at); err != nil {
@@ -68,5 +73,8 @@ func runUninstall(ctx context.Context, out, _ io.Writer, args []string) error {
 			return fmt.Errorf("%w: %s holds no Kedge kernel %s", errUnusable, dir, name)
 		}
 	}
-	return nil
+	if left {
+		return nil
+	}
+	return removeLabextension(dir)
 }

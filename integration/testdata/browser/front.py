@@ -42,7 +42,7 @@ def served(folder, home):
             "--IdentityProvider.token=t", f"--ServerApp.root_dir={folder}", "--LabApp.expose_app_in_browser=True",
             "--JupyterNotebookApp.expose_app_in_browser=True"]
     process = subprocess.Popen(argv, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-    said = []
+    said = served.said = []
     try:
         for line in process.stderr:
             said.append(line)
@@ -101,6 +101,21 @@ class Notebook:
         self.page.click(".jp-Dialog .jp-mod-accept")
         self.page.evaluate("window.restarted")
         self.idle()
+
+    def ask(self, code):
+        """What code is, asked as front ends ask beside the cells."""
+        return self.page.evaluate("""async code => {
+          const future = jupyterapp.shell.currentWidget.sessionContext.session.kernel.requestExecute(
+            {code: '', silent: false, store_history: false, user_expressions: {it: code}});
+          const reply = await future.done;
+          const it = reply.content.user_expressions.it;
+          return it.status === 'ok' ? it.data['text/plain'] : JSON.stringify(it);
+        }""", code)
+
+    def complete(self, code):
+        """How the kernel completes code."""
+        return self.page.evaluate("""async code => (await jupyterapp.shell.currentWidget.sessionContext.session.kernel.requestComplete(
+          {code, cursor_pos: code.length})).content.matches""", code)
 
     def type(self, place, text):
         """Replace the text of the code cell at place by typing."""

@@ -1,0 +1,211 @@
+"""Kedge's extension in JupyterLab and in Notebook 7: tags, badges, rerun from the changed cell, restore, branch.
+
+usage: extension.py FOLDER [SCREENSHOTS]. The folder is made, and holds the notebooks and Jupyter's settings.
+"""
+import json
+import os
+import re
+import shutil
+import sys
+import time
+
+import nbformat
+from front import TIMEOUT, Notebook, browser, served
+
+CELLS = [
+    ("a", [], "import time\nrows = ['{front}', time.time_ns()]\ntime.sleep(.2)\nrows"),
+    ("b", [], "clean = rows[:1] + [1]\nopen('clean.txt', 'w').write(str(clean))\nprint(clean)"),
+    ("c", [], "total = len(clean)\nprint('total', total)"),
+]
+EDITED = "clean = rows[:1] + [2, 3]  # {front}\nassert '{front}'\nopen('clean.txt', 'w').write(str(clean))\nprint(clean)"
+
+
+def write(path, front, kernel="python3", cells=CELLS):
+    nb = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(s.replace("{front}", front), id=i, metadata={"tags": t} if t else {}) for i, t, s in cells])
+    nb.cells.insert(1, nbformat.v4.new_markdown_cell("Words between.", id="words"))
+    nb.metadata.kernelspec = {"name": kernel, "display_name": kernel, "language": "python"}
+    nbformat.write(nb, path)
+
+
+class Lab(Notebook):
+    """A notebook whose page has the extension."""
+
+    def start(self, name, *args):
+        """Start a command of ours, without waiting for its end; what it asks is answered by the caller."""
+        self.page.evaluate("name => { window.done = undefined; jupyterapp.commands.execute(name).then(() => { window.done = true }) }", name)
+
+    def ended(self):
+        self.page.wait_for_function("() => window.done")
+
+    def accept(self):
+        """Go on from the question that is asked; returns its text."""
+        self.page.wait_for_selector(".jp-Dialog .jp-mod-accept")
+        text = self.page.inner_text(".jp-Dialog-content")
+        self.page.click(".jp-Dialog .jp-mod-accept")
+        self.page.wait_for_selector(".jp-Dialog", state="detached")
+        return text
+
+    def do(self, name):
+        """Run a command of ours and go on from its question; returns its text."""
+        self.start(name)
+        text = self.accept()
+        self.ended()
+        return text
+
+    def select(self, place):
+        """Make a code cell the active one."""
+        self.page.evaluate("""place => {
+          const notebook = jupyterapp.shell.currentWidget.content;
+          notebook.activeCellIndex = notebook.widgets.indexOf(notebook.widgets.filter(w => w.model.type === 'code')[place]);
+          notebook.mode = 'command';
+        }""", place)
+
+    def stand(self):
+        """[(state, step)] of the code cells."""
+        return self.page.evaluate("() => [...document.querySelectorAll('.jp-CodeCell')].map(n => [n.dataset.kedgeState, n.dataset.kedgeStep])")
+
+    def until(self, *states):
+        """Wait until the code cells stand like this."""
+        try:
+            self.page.wait_for_function("want => { const now = [...document.querySelectorAll('.jp-CodeCell')].map(n => n.dataset.kedgeState);"
+                                        " return now.length === want.length && now.every((s, i) => s === want[i]) }", arg=list(states))
+        except Exception as err:
+            raise AssertionError(f"{self.stand()}, want {states}") from err
+
+    def in_steps(self, *steps):
+        """Wait until the code cells are in these steps."""
+        self.page.wait_for_function("want => JSON.stringify([...document.querySelectorAll('.jp-CodeCell')].map(n => n.dataset.kedgeStep)) === JSON.stringify(want)",
+                                    arg=list(steps))
+
+    def why(self, place):
+        return self.page.locator(".jp-CodeCell").nth(place).get_attribute("aria-description")
+
+    def tag(self, place, name, after=()):
+        """Tag a cell by the keyboard, as a person does."""
+        self.select(place)
+        self.start("kedge:tag-cell")
+        self.page.wait_for_selector("#kedge-Step")
+        self.page.keyboard.press("Control+A")
+        self.page.keyboard.type(name)
+        for step in after:
+            self.page.check(f".kedge-Chip input[value={step}]")
+        self.page.locator("#kedge-Step").press("Enter")
+        self.page.wait_for_selector(".jp-Dialog", state="detached")
+        self.ended()
+
+    def tags(self):
+        return self.page.evaluate("() => [...jupyterapp.shell.currentWidget.model.cells].filter(c => c.type === 'code').map(c => c.getMetadata('tags') ?? null)")
+
+
+class Ear:
+    """What the kernels are asked to run, from what Jupyter's server prints of them."""
+
+    def __init__(self, said):
+        self.said = said
+        self.at = 0
+
+    def heard(self):
+        """The code that reached kernels since the last call, without what front ends ask for silently."""
+        lines = self.said[self.at:]
+        self.at += len(lines)
+        return [json.loads(line.partition("heard: ")[2]) for line in lines if "heard: " in line]
+
+
+def first_lines(codes):
+    return [c.split("\n")[0] for c in codes if "debugpy" not in c]
+
+
+def check(nb, ear, front):
+    nb.until("none", "none", "none")
+    nb.tag(0, "load")
+    nb.until("stale", "stale", "stale")
+    nb.tag(1, "clean", after=["load"])
+    nb.tag(2, "total")
+    assert nb.tags() == [["step:load"], ["step:clean", "prev:load"], ["step:total"]], nb.tags()
+    nb.in_steps("load", "clean", "total")
+    nb.until("stale", "stale", "stale")
+    assert "never run" in nb.why(0), nb.why(0)
+    ear.heard()
+    assert [m[1] for m in nb.run_all()] == ["ran"] * 3
+    nb.until("fresh", "fresh", "fresh")
+    assert first_lines(ear.heard()) == ["import time", "clean = rows[:1] + [1]", "total = len(clean)"]
+
+    # An edit is seen before anything runs, and so is what depends on it.
+    nb.type(1, EDITED.replace("{front}", front))
+    nb.until("fresh", "stale", "stale")
+    assert "code edited" in nb.why(1) and "clean may change" in nb.why(2), (nb.why(1), nb.why(2))
+    cold = nb.cells()
+    ear.heard()
+    text = nb.do("kedge:rerun-from-changed")
+    assert "2 cells will run" in text and "1 will be restored" in text, text
+    nb.until("restored", "fresh", "fresh")
+    assert first_lines(ear.heard()) == ["clean = rows[:1] + [2, 3]  # " + front, "total = len(clean)"]
+    cells = nb.cells()
+    assert cells[0] == cold[0] and [c[1] for c in cells] == [1, 2, 3] and "total 3" in str(cells[2][2]), cells
+
+    # A restored name completes: the kernel has it.
+    assert "rows" in nb.complete("ro"), nb.complete("ro")
+
+    # Restore to the first cell after a restart.
+    nb.restart()
+    nb.until("fresh", "fresh", "fresh")
+    nb.select(0)
+    ear.heard()
+    nb.do("kedge:restore-here")
+    nb.until("restored", "fresh", "fresh")
+    assert first_lines(ear.heard()) == []
+    assert nb.ask("'rows' in globals(), 'clean' in globals()") == "(True, False)"
+
+    # Recompute runs although nothing has changed.
+    nb.select(2)
+    nb.start("kedge:restore-here")
+    nb.accept()
+    nb.ended()
+    nb.until("restored", "restored", "restored")
+    nb.select(1)
+    ear.heard()
+    nb.start("kedge:recompute")
+    nb.ended()
+    assert first_lines(ear.heard()) == ["clean = rows[:1] + [2, 3]  # " + front]
+    nb.until("restored", "fresh", "restored")
+
+    # Rename a step everywhere, and undo.
+    nb.select(0)
+    nb.start("kedge:tag-cell")
+    nb.page.fill("#kedge-Step", "read")
+    nb.page.check("text=rename it in every cell")
+    nb.page.locator("#kedge-Step").press("Enter")
+    nb.ended()
+    assert nb.tags()[:2] == [["step:read"], ["step:clean", "prev:read"]], nb.tags()
+    nb.command("notebook:undo-cell-action")
+    assert nb.tags()[:2] == [["step:load"], ["step:clean", "prev:load"]], nb.tags()
+
+
+def branch(nb, opened, folder):
+    """Branch after the second cell; opened(do) gives the notebook that do opens."""
+    nb.select(1)
+    copy = opened(lambda: nb.start("kedge:branch-here"))
+    copy.until("restored", "restored", "fresh")
+    assert copy.ask("clean[1:], __import__('os').path.basename(__import__('os').getcwd())") == f"([2, 3], '{folder}-branch-1')"
+
+
+def main():
+    folder, shots = sys.argv[1], (sys.argv[2:] + [None])[0]
+    notebooks = os.path.join(folder, "notebooks")
+    os.makedirs(notebooks)
+    with served(notebooks, folder) as address, browser(viewport={"width": 1180, "height": 900}) as page:
+        ear = Ear(served.said)
+        for name, where in {"JupyterLab": "lab/tree", "Notebook 7": "notebooks"}.items():
+            stem = where.split("/")[0]
+            file = f"{stem}.ipynb"
+            write(os.path.join(notebooks, file), name)
+            p = page()
+            errors = []
+            p.on("pageerror", lambda e: errors.append(str(e)))
+            nb = Lab(p, f"{address}/{where}/{file}?token=t")
+            check(nb, ear, name)
+            print(name, "ok", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,239 @@
+import { Dialog, ISessionContextDialogs, showDialog, showErrorMessage } from '@jupyterlab/apputils';
+import { Cell, CodeCell } from '@jupyterlab/cells';
+import { NotebookActions } from '@jupyterlab/notebook';
+import { ITranslator } from '@jupyterlab/translation';
+import { Widget } from '@lumino/widgets';
+import { seconds } from './badges';
+import { Page, tags } from './page';
+import { ICellState, IOutput, IStates } from './protocol';
+
+/** What running cells needs of the application. */
+export interface IRunner {
+  dialogs?: ISessionContextDialogs;
+  translator?: ITranslator;
+}
+
+/** The code cells of a notebook that a straight run takes, in order, from one on and up to another. */
+function cellsOf(page: Page, from = '', to = ''): CodeCell[] {
+  const all: CodeCell[] = [];
+  let on = from === '';
+  for (const widget of page.panel.content.widgets) {
+    on = on || widget.model.id === from;
+    if (on && widget instanceof CodeCell && widget.model.sharedModel.getSource().trim() && !tags(widget.model).includes('skip')) {
+      all.push(widget);
+    }
+    if (widget.model.id === to) {
+      break;
+    }
+  }
+  return all;
+}
+
+function run(page: Page, cells: readonly Cell[], runner: IRunner): Promise<boolean> {
+  return NotebookActions.runCells(page.panel.content, cells, page.panel.sessionContext, runner.dialogs, runner.translator);
+}
+
+/** Shows what the cells show that were restored by going back. */
+function lay(page: Page, outputs: IOutput[]): void {
+  const of = new Map(outputs.map(output => [output.cell, output]));
+  for (const widget of page.panel.content.widgets) {
+    const output = of.get(widget.model.id);
+    if (output && widget instanceof CodeCell) {
+      widget.model.trusted = true; // as of a cell that ran
+      widget.model.outputs.fromJSON(output.outputs ?? []);
+      widget.model.executionCount = output.count;
+    }
+  }
+}
+
+/** The states of cells that are up to date; null, and said why, where there is nothing to go by. */
+async function known(page: Page, title: string): Promise<IStates | null> {
+  const states = await page.fresh();
+  if (!states) {
+    await showErrorMessage(title, page.link.refused || 'The kernel does not answer for Kedge yet. Is it running?');
+    return null;
+  }
+  if (states.problem) {
+    await showErrorMessage(title, states.problem);
+    return null;
+  }
+  if (states.plain) {
+    const { button } = await showDialog({
+      title,
+      body: 'This notebook has no steps yet. Make every cell a step? Cells can be named and joined later.',
+      buttons: [Dialog.cancelButton(), Dialog.okButton({ label: 'Every cell is a step' })]
+    });
+    if (!button.accept) {
+      return null;
+    }
+    page.auto = true;
+    await page.panel.context.save();
+    return page.fresh();
+  }
+  return states;
+}
+
+/** What will run, and about how long that takes. */
+function forecast(cells: ICellState[], intro: string): Widget {
+  const node = document.createElement('div');
+  node.className = 'kedge-Dialog';
+  const first = document.createElement('div');
+  first.textContent = intro;
+  node.append(first);
+  const table = document.createElement('table');
+  const most = 12;
+  for (const cell of cells.slice(0, most)) {
+    const row = table.insertRow();
+    row.insertCell().textContent = cell.step;
+    row.insertCell().textContent = cell.reason;
+    row.insertCell().textContent = cell.seconds > 0 ? seconds(cell.seconds) : cell.reason === 'never run' ? '' : '< 0.1 s';
+  }
+  if (cells.length > most) {
+    table.insertRow().insertCell().textContent = `and ${cells.length - most} more`;
+  }
+  node.append(table);
+  return new Widget({ node });
+}
+
+function about(cells: ICellState[]): string {
+  const unknown = cells.filter(cell => cell.seconds === 0 && cell.reason === 'never run').length;
+  const total = cells.reduce((sum, cell) => sum + cell.seconds, 0);
+  const time = total >= 0.05 ? `about ${seconds(total)}` : unknown === cells.length ? '' : 'almost no time';
+  return [time, unknown > 0 ? `${unknown} for the first time` : ''].filter(part => part).join(', ');
+}
+
+const plural = (n: number, what: string) => `${n} ${what}${n === 1 ? '' : 's'}`;
+
+/**
+ * Takes the kernel and the files back to just before the first cell that changed, and runs what is stale from there on;
+ * the rest is restored. With `to`, up to that cell.
+ */
+async function straight(page: Page, runner: IRunner, title: string, to = ''): Promise<boolean> {
+  page.doing = 'going back…';
+  try {
+    await page.panel.context.save(); // the proxy goes by the file; the snapshots hold it
+    const { done, outputs } = await page.link.errand('back', '');
+    if (!done.ok) {
+      await showErrorMessage(title, done.reason);
+      return false;
+    }
+    lay(page, outputs);
+    if (!done.next) {
+      return true;
+    }
+    const cells = cellsOf(page, done.next, to);
+    page.doing = `${plural(cells.length, 'cell')} to go through…`;
+    return await run(page, cells, runner);
+  } finally {
+    page.doing = '';
+  }
+}
+
+/** Rerun from changed cell. */
+export async function rerun(page: Page, runner: IRunner, ask: boolean): Promise<void> {
+  const title = 'Rerun from changed cell';
+  const states = await known(page, title);
+  if (!states) {
+    return;
+  }
+  const runs = states.cells.filter(cell => cell.runs);
+  const restored = states.totals.cells - runs.length;
+  if (ask) {
+    const first = runs[0];
+    const intro = first
+      ? `Goes back to just before “${first.step}”, the first step that changed. ${plural(runs.length, 'cell')} will run (${about(runs)}), ${restored} will be restored:`
+      : `Nothing has changed: all ${plural(restored, 'cell')} will be restored, in a fresh kernel.`;
+    const { button } = await showDialog({
+      title: first ? `Rerun from “${first.step}”?` : title,
+      body: forecast(runs, intro),
+      buttons: [Dialog.cancelButton(), Dialog.okButton({ label: first ? 'Rerun' : 'Restore all' })]
+    });
+    if (!button.accept) {
+      return;
+    }
+  }
+  await straight(page, runner, title);
+}
+
+/** Recompute: the cell really runs, whatever is kept of it. */
+export async function recompute(page: Page, runner: IRunner, id: string): Promise<void> {
+  const cells = page.panel.content.widgets.filter(widget => widget.model.id === id);
+  if (page.state(id)?.step) {
+    void page.link.errand('again', id); // the kernel hears it before the cell
+  }
+  await run(page, cells, runner);
+}
+
+/** Restore to here: kernel, files and outputs as they were after a cell. */
+export async function restoreHere(page: Page, runner: IRunner, id: string, ask = true): Promise<void> {
+  const title = 'Restore to here';
+  const states = await known(page, title);
+  if (!states) {
+    return;
+  }
+  const upTo = states.cells.slice(0, states.cells.findIndex(cell => cell.id === id) + 1);
+  const runs = upTo.filter(cell => cell.runs);
+  const here = page.state(id);
+  if (!here?.step) {
+    await showErrorMessage(title, 'This cell is in no step, so there is no point to restore to.');
+    return;
+  }
+  if (ask || runs.length > 0) {
+    const body =
+      runs.length > 0
+        ? forecast(runs, `${plural(runs.length, 'cell')} up to here changed and will run (${about(runs)}); the rest is restored:`)
+        : 'Kernel and files become what they were after this cell, in a fresh kernel. What later cells left in the kernel goes; what is cached of them can be restored again.';
+    const { button } = await showDialog({
+      title: `Restore to “${here.step}”?`,
+      body,
+      buttons: [Dialog.cancelButton(), Dialog.okButton({ label: 'Restore' })]
+    });
+    if (!button.accept) {
+      return;
+    }
+  }
+  if (runs.length > 0) {
+    await straight(page, runner, title, id);
+    return;
+  }
+  page.doing = 'restoring…';
+  try {
+    await page.panel.context.save();
+    const { done, outputs } = await page.link.errand('back', id);
+    if (!done.ok) {
+      await showErrorMessage(title, done.reason);
+      return;
+    }
+    lay(page, outputs);
+  } finally {
+    page.doing = '';
+  }
+}
+
+
+/** Branch here: a copy of the notebook, in a folder of its own, that goes on from a cell. It returns the copy's path. */
+export async function branchHere(page: Page, id: string): Promise<string> {
+  const title = 'Branch here';
+  const states = await known(page, title);
+  if (!states) {
+    return '';
+  }
+  if (!page.state(id)?.step) {
+    await showErrorMessage(title, 'This cell is in no step, so there is no point to branch from.');
+    return '';
+  }
+  await page.panel.context.save();
+  page.doing = 'branching…';
+  try {
+    const { done } = await page.link.errand('branch', id);
+    if (!done.ok) {
+      await showErrorMessage(title, done.reason);
+      return '';
+    }
+    const path = page.panel.context.path;
+    const folder = path.slice(0, path.lastIndexOf('/') + 1);
+    return `${folder}${done.folder}/${done.notebook}`;
+  } finally {
+    page.doing = '';
+  }
+}
