@@ -55,3 +55,28 @@ func TestStoreIsCleanedAndEverythingRunsAgain(t *testing.T) {
 		t.Errorf("exit %d: %s", o.code, o.stderr)
 	}
 }
+
+func TestALostCatalogIsRebuilt(t *testing.T) {
+	l := plainLab(t, cells("x = 41", "print(x + 1)"))
+	if o := l.runTo(); o.code != 0 {
+		t.Fatal(o.stderr)
+	}
+	catalog := filepath.Join(l.home, "catalog.db")
+	for name, damage := range map[string]func() error{
+		"Removed": func() error { return os.Remove(catalog) },
+		"Garbage": func() error { return os.WriteFile(catalog, []byte(strings.Repeat("garbage ", 4096)), 0o600) },
+	} {
+		if err := damage(); err != nil {
+			t.Fatal(err)
+		}
+		if o := l.runTo(); o.code != 0 || !all(statuses(t, o.report(t)), "ran") || !strings.Contains(o.stderr, "kedge store rebuild") {
+			t.Errorf("%s: exit %d: %s", name, o.code, o.stderr)
+		}
+		if o := l.call("store", "rebuild"); o.code != 0 || !strings.Contains(o.stdout, "traces") {
+			t.Errorf("%s: exit %d: %s%s", name, o.code, o.stdout, o.stderr)
+		}
+		if o := l.runTo(); o.code != 0 || !all(statuses(t, o.report(t)), "restored") {
+			t.Errorf("%s: after the rebuild: exit %d: %s", name, o.code, o.stderr)
+		}
+	}
+}

@@ -323,6 +323,22 @@ func (c *catalog) allBlobs(ctx context.Context) ([]cellgraph.Digest, error) {
 	}, "SELECT id FROM blob")
 }
 
+// blobExtents lists the extents of every blob, in order.
+func (c *catalog) blobExtents(ctx context.Context) (map[cellgraph.Digest][]cellgraph.Digest, error) {
+	parts, err := collect(ctx, c.db, func(rows *sql.Rows) (pair [2]cellgraph.Digest, err error) {
+		var blob, extent []byte
+		err = rows.Scan(&blob, &extent)
+		copy(pair[0][:], blob)
+		copy(pair[1][:], extent)
+		return pair, err
+	}, "SELECT blob, extent FROM blob_extent ORDER BY blob, seq")
+	all := map[cellgraph.Digest][]cellgraph.Digest{}
+	for _, p := range parts {
+		all[p[0]] = append(all[p[0]], p[1])
+	}
+	return all, err
+}
+
 // traceRow is a trace as the catalog has it.
 type traceRow struct {
 	seq  int64

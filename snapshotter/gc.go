@@ -265,8 +265,7 @@ func (s *Store) Pin(ctx context.Context, id cellgraph.Digest) error {
 		if snapshot.StateGone {
 			return fmt.Errorf("its values and files are gone: %w", ErrNotFound)
 		}
-		_, err = s.catalog.db.ExecContext(ctx, "INSERT INTO pin VALUES (?, ?) ON CONFLICT DO NOTHING", id.String(), s.now().UnixNano())
-		return err
+		return s.setPin(ctx, id, true)
 	}, hold{holdSnapshot, id})
 	if err != nil {
 		return fmt.Errorf("pin %s: %w", id, err)
@@ -276,10 +275,35 @@ func (s *Store) Pin(ctx context.Context, id cellgraph.Digest) error {
 
 // Unpin lets gc have a snapshot again.
 func (s *Store) Unpin(ctx context.Context, id cellgraph.Digest) error {
-	if _, err := s.catalog.db.ExecContext(ctx, "DELETE FROM pin WHERE snapshot = ?", id.String()); err != nil {
+	if err := s.setPin(ctx, id, false); err != nil {
 		return fmt.Errorf("unpin %s: %w", id, err)
 	}
 	return nil
+}
+
+const insertPin = "INSERT INTO pin VALUES (?, ?) ON CONFLICT DO NOTHING"
+
+func (s *Store) setPin(ctx context.Context, id cellgraph.Digest, pinned bool) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.writable(); err != nil {
+		return err
+	}
+	at, err := s.journal(&journal{Pins: []journalPin{{id, pinned}}})
+	if err != nil {
+		return err
+	}
+	return s.catalog.inTransaction(ctx, func(tx *sql.Tx) error {
+		if err := insertPlace(ctx, tx, at); err != nil {
+			return err
+		}
+		if !pinned {
+			_, err := tx.ExecContext(ctx, "DELETE FROM pin WHERE snapshot = ?", id.String())
+			return err
+		}
+		_, err := tx.ExecContext(ctx, insertPin, id.String(), s.now().UnixNano())
+		return err
+	})
 }
 
 // Pins are the snapshots that are pinned.

@@ -240,20 +240,15 @@ func (inv *inventory) readLayouts(ctx context.Context, c *catalog) error {
 	for _, id := range ids {
 		inv.blobs[id] = &stored{}
 	}
-	parts, err := collect(ctx, c.db, func(rows *sql.Rows) (pair [2]cellgraph.Digest, err error) {
-		var blob, extent []byte
-		err = rows.Scan(&blob, &extent)
-		copy(pair[0][:], blob)
-		copy(pair[1][:], extent)
-		return pair, err
-	}, "SELECT blob, extent FROM blob_extent ORDER BY blob, seq")
+	parts, err := c.blobExtents(ctx)
 	if err != nil {
 		return err
 	}
-	for _, p := range parts {
-		b, e := inv.blobs[p[0]], inv.extents[p[1]]
-		if b != nil && e != nil {
-			b.extents = append(b.extents, e)
+	for id, list := range parts {
+		for _, part := range list {
+			if b, e := inv.blobs[id], inv.extents[part]; b != nil && e != nil {
+				b.extents = append(b.extents, e)
+			}
 		}
 	}
 	return nil

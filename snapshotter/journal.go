@@ -30,6 +30,7 @@ type journal struct {
 	Snapshots []journalRow    `json:"snapshots,omitempty"`
 	Saved     []SavedFile     `json:"saved,omitempty"`
 	Memos     []journalMemo   `json:"memos,omitempty"` // those that must not be lost
+	Pins      []journalPin    `json:"pins,omitempty"`
 }
 
 // journalExtent is an extent in a segment; the entry's own if Segment is "".
@@ -50,8 +51,15 @@ type journalBlob struct {
 
 // journalRow is the body of a trace or snapshot, whose id is its digest.
 type journalRow struct {
-	Body   string `json:"body"`
-	Unique int64  `json:"unique,omitempty"`
+	Body   string           `json:"body"`
+	Trace  cellgraph.Digest `json:"trace,omitzero"` // of a snapshot
+	Unique int64            `json:"unique,omitempty"`
+}
+
+// journalPin says that a snapshot is pinned from here on, or no longer.
+type journalPin struct {
+	Snapshot cellgraph.Digest `json:"snapshot"`
+	Pinned   bool             `json:"pinned"`
 }
 
 type journalMemo struct {
@@ -61,7 +69,7 @@ type journalMemo struct {
 }
 
 func (j *journal) empty() bool {
-	return len(j.Extents)+len(j.Blobs)+len(j.Traces)+len(j.Snapshots)+len(j.Saved)+len(j.Memos) == 0
+	return len(j.Extents)+len(j.Blobs)+len(j.Traces)+len(j.Snapshots)+len(j.Saved)+len(j.Memos)+len(j.Pins) == 0
 }
 
 func (j *journal) extent(id cellgraph.Digest, at location) {

@@ -112,7 +112,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open store %s: %w", cfg.Dir, err)
 	}
-	c, err := prepare(ctx, dir, cfg.AnyFileSystem)
+	c, version, err := prepare(ctx, dir, cfg.AnyFileSystem)
 	if err != nil {
 		return nil, fmt.Errorf("open store %s: %w", dir, err)
 	}
@@ -123,33 +123,55 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	s := &Store{dir: dir, log: cfg.Logger, now: cfg.Now, catalog: c, lease: l, pending: newPending(),
 		quota: cfg.Quota, background: cfg.Background}
 	s.segment = segmentWriter{folder: filepath.Join(dir, segmentFolder), limit: segmentBytes, lease: l, faults: cfg.faults}
+	if version < formatVersion {
+		if err := s.upgrade(ctx); err != nil {
+			return nil, errors.Join(fmt.Errorf("open store %s: %w", dir, err), s.Close())
+		}
+	}
 	s.log.Debug("store opened", "dir", dir)
 	return s, nil
 }
 
 // prepare makes the folder a store of this format, one process at a time.
-func prepare(ctx context.Context, dir string, anyFileSystem bool) (*catalog, error) {
+func prepare(ctx context.Context, dir string, anyFileSystem bool) (c *catalog, version int, err error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, writeError(err)
+		return nil, 0, writeError(err)
 	}
 	if err := checkFileSystem(dir, anyFileSystem); err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	lock, err := os.OpenFile(filepath.Join(dir, lockFile), os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
-		return nil, writeError(err)
+		return nil, 0, writeError(err)
 	}
 	defer lock.Close()
 	if err := lockFileExclusive(ctx, lock); err != nil {
-		return nil, err
+		return nil, 0, err
 	}
-	if err := checkVersion(dir); err != nil {
-		return nil, err
+	if version, err = checkVersion(dir); err != nil {
+		return nil, 0, err
 	}
 	if err := os.MkdirAll(filepath.Join(dir, segmentFolder), 0o700); err != nil {
-		return nil, writeError(err)
+		return nil, 0, writeError(err)
 	}
-	return openCatalog(ctx, filepath.Join(dir, catalogFile))
+	if err := checkCatalog(dir); err != nil {
+		return nil, 0, err
+	}
+	c, err = openCatalog(ctx, filepath.Join(dir, catalogFile))
+	return c, version, err
+}
+
+// checkCatalog refuses a store that has lost its catalog: a new one would know
+// none of the segments, and gc would remove them.
+func checkCatalog(dir string) error {
+	if _, err := os.Stat(filepath.Join(dir, catalogFile)); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	entries, err := os.ReadDir(filepath.Join(dir, segmentFolder))
+	if err != nil || len(entries) == 0 {
+		return err
+	}
+	return fmt.Errorf("%s is missing and there are segments; kedge store rebuild makes it again: %w", catalogFile, ErrCorrupt)
 }
 
 // lockFileExclusive waits for the lock that Open holds while it creates or migrates.
@@ -171,24 +193,98 @@ func lockFileExclusive(ctx context.Context, f *os.File) error {
 }
 
 // checkVersion reads VERSION, and writes it where there is none.
-func checkVersion(dir string) error {
+func checkVersion(dir string) (int, error) {
 	path := filepath.Join(dir, versionFile)
 	text, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return writeVersion(path)
+		return formatVersion, writeVersion(path)
 	}
 	if err != nil {
-		return err
+		return 0, err
 	}
 	n, err := strconv.Atoi(strings.TrimSpace(string(text)))
 	if err != nil || n < 1 {
-		return fmt.Errorf("%s is not a version: %w", path, ErrCorrupt)
+		return 0, fmt.Errorf("%s is not a version: %w", path, ErrCorrupt)
 	}
 	if n > formatVersion {
-		return fmt.Errorf("format %d, this kedge knows %d; %w; get a newer kedge",
+		return n, fmt.Errorf("format %d, this kedge knows %d; %w; get a newer kedge",
 			n, formatVersion, ErrNewerFormat)
 	}
-	return nil
+	return n, nil
+}
+
+// upgrade writes a journal for what a store of format 1 holds, which had none.
+func (s *Store) upgrade(ctx context.Context) error {
+	inv := newInventory(s)
+	if err := inv.readLayouts(ctx, s.catalog); err != nil {
+		return fmt.Errorf("upgrade: %w", err)
+	}
+	j := &journal{}
+	for id, e := range inv.extents {
+		j.extent(id, e.location)
+	}
+	sizes, err := collect(ctx, s.catalog.db, func(rows *sql.Rows) (b journalBlob, err error) {
+		var id []byte
+		err = rows.Scan(&id, &b.Size)
+		copy(b.ID[:], id)
+		return b, err
+	}, "SELECT id, size FROM blob")
+	if err != nil {
+		return fmt.Errorf("upgrade: %w", err)
+	}
+	ids, err := s.catalog.blobExtents(ctx)
+	if err != nil {
+		return fmt.Errorf("upgrade: %w", err)
+	}
+	for _, b := range sizes {
+		b.Extents = ids[b.ID]
+		j.Blobs = append(j.Blobs, b)
+	}
+	if err := s.upgradeRecords(ctx, j); err != nil {
+		return fmt.Errorf("upgrade: %w", err)
+	}
+	return writeVersion(filepath.Join(s.dir, versionFile))
+}
+
+// upgradeRecords adds what stands in rows to an entry and writes it.
+func (s *Store) upgradeRecords(ctx context.Context, j *journal) error {
+	traces, err := s.catalog.allTraces(ctx)
+	if err != nil {
+		return err
+	}
+	for _, t := range traces {
+		j.Traces = append(j.Traces, journalRow{Body: string(t.body)})
+	}
+	snapshots, err := collect(ctx, s.catalog.db, func(rows *sql.Rows) (r journalRow, err error) {
+		var trace, body []byte
+		err = rows.Scan(&body, &trace, &r.Unique)
+		copy(r.Trace[:], trace)
+		r.Body = string(body)
+		return r, err
+	}, "SELECT body, trace, unique_bytes FROM snapshot")
+	if err != nil {
+		return err
+	}
+	j.Snapshots = snapshots
+	if j.Saved, err = s.Saved(ctx, ""); err != nil {
+		return err
+	}
+	j.Memos, err = collect(ctx, s.catalog.db, func(rows *sql.Rows) (m journalMemo, err error) {
+		var key []byte
+		err = rows.Scan(&m.Kind, &key, &m.Value)
+		copy(m.Key[:], key)
+		return m, err
+	}, "SELECT kind, key, value FROM memo WHERE kind IN ('background', 'unrepeatable')")
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	at, err := s.journal(j)
+	if err != nil {
+		return err
+	}
+	return s.catalog.inTransaction(ctx, func(tx *sql.Tx) error { return insertPlace(ctx, tx, at) })
 }
 
 func writeVersion(path string) error {
@@ -287,7 +383,7 @@ func (s *Store) note(ctx context.Context, rec *record) (place, error) {
 		if !known {
 			j.Traces = append(j.Traces, journalRow{Body: string(rec.traceBody)})
 		}
-		j.Snapshots = append(j.Snapshots, journalRow{Body: string(rec.snapshotBody), Unique: s.unowned})
+		j.Snapshots = append(j.Snapshots, journalRow{Body: string(rec.snapshotBody), Trace: rec.traceID, Unique: s.unowned})
 	}
 	for id, at := range s.pending.extents {
 		j.extent(id, at)

@@ -312,6 +312,15 @@ func (g *collector) keep(ctx context.Context, all, j *journal) error {
 	}
 	all.Saved = append(all.Saved, j.Saved...)
 	all.Memos = append(all.Memos, j.Memos...)
+	pinned, err := g.catalog.pins(ctx)
+	if err != nil {
+		return err
+	}
+	for _, p := range j.Pins { // the segments of a pin and its end may go in any order
+		if p.Pinned == pinned[p.Snapshot] {
+			all.Pins = append(all.Pins, p)
+		}
+	}
 	return nil
 }
 

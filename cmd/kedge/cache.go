@@ -56,7 +56,7 @@ func storeRemedy(err error) string {
 	if errors.Is(err, snapshotter.ErrReadOnly) || errors.Is(err, snapshotter.ErrNewerFormat) {
 		return "set KEDGE_HOME to a folder that you may write on a local disk"
 	}
-	return "move that folder away, or set KEDGE_HOME to another one"
+	return "run `kedge store rebuild`, or set KEDGE_HOME to another folder"
 }
 
 func openCacheIn(ctx context.Context, dir string) (*cache, error) {

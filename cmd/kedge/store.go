@@ -17,6 +17,7 @@ import (
 
 const storeUsage = `usage: kedge store stats|verify|saved [--json]
        kedge store gc [--dry-run] [--quota SIZE] [--json]
+       kedge store rebuild [--json]
        kedge store pin|unpin SNAPSHOT
        kedge store cat DIGEST
 
@@ -29,6 +30,9 @@ gc      removes what nobody needs any more, then what saves the least time per
         week is compressed. What an open notebook uses, what is pinned and what
         a restore has saved of your files stays. gc runs by itself when the
         quota is reached.
+rebuild makes the catalog again from the segments, which it reads and checks,
+        and prints what they no longer hold. Close the notebooks that use the
+        store first.
 pin     keeps a snapshot, with all its values and files; unpin gives it free.
 saved   lists the files of yours that were in no snapshot when a restore
         replaced them; cat prints the content of one.
@@ -92,9 +96,12 @@ func runStore(ctx context.Context, out, errOut io.Writer, args []string) error {
 	if err != nil {
 		return err
 	}
+	if len(args) == 1 && args[0] == "rebuild" && !f.dryRun && f.quota == "" {
+		return storeRebuild(ctx, out, f) // what it is for cannot be opened
+	}
 	verbs := storeVerbs()
 	if len(args) == 0 || verbs[args[0]].run == nil {
-		return fmt.Errorf("%w: store takes one of %s", errUsage, strings.Join(slices.Sorted(maps.Keys(verbs)), ", "))
+		return fmt.Errorf("%w: store takes one of %s", errUsage, strings.Join(slices.Sorted(maps.Keys(verbs)), ", ")+", rebuild")
 	}
 	verb, arg := verbs[args[0]], ""
 	switch {
@@ -162,6 +169,36 @@ func writeGC(out io.Writer, r snapshotter.GCReport) error {
 		}
 	}
 	return err
+}
+
+func storeRebuild(ctx context.Context, out io.Writer, f storeFlags) error {
+	cfg, err := storeConfig(snapshotter.DefaultDir())
+	if err != nil {
+		return err
+	}
+	bar := newBar(f.errOut, "rebuilding the catalog")
+	r, err := snapshotter.Rebuild(ctx, cfg, bar.update)
+	bar.close()
+	if err != nil {
+		return err
+	}
+	if f.json {
+		if err := writeJSON(out, r); err != nil {
+			return err
+		}
+	} else {
+		fmt.Fprintf(out, "%d snapshots, %d traces, %d blobs and %d saved files are in the catalog, from %d segments\n", r.Snapshots, r.Traces, r.Blobs, r.Saved, r.Segments)
+		for _, lost := range r.Lost {
+			fmt.Fprintf(out, "lost: %s\n", lost)
+		}
+		if r.Old != "" {
+			fmt.Fprintf(out, "the catalog as it was is %s; remove it when all is well\n", r.Old)
+		}
+	}
+	if len(r.Lost) > 0 {
+		return fmt.Errorf("%w: %d things are lost; their cells run again", errDamaged, len(r.Lost))
+	}
+	return nil
 }
 
 func storePin(ctx context.Context, out io.Writer, store *snapshotter.Store, arg string, _ storeFlags) error {
