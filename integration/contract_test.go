@@ -124,7 +124,7 @@ func TestUsageErrors(t *testing.T) {
 	for _, args := range [][]string{
 		{}, {"nosuch"}, {"run"}, {"run", "nb.ipynb", "other.ipynb"}, {"run", "--nosuch", "nb.ipynb"}, {"run", "nb.ipynb", "-p", "x=1"},
 		{"run", "nb.ipynb", "-o", "out.ipynb", "-p", "no value"}, {"run", "nb.ipynb", "--from", "zz"}, {"run", "nb.ipynb", "--to", "zz"},
-		{"run", "nb.ipynb", "--python", "a", "--kernel", "b"}, {"plan"}, {"plan", "nb.ipynb", "--to", "zz"}, {"graph", "nb.ipynb", "--python", l.python, "--format", "svg"},
+		{"run", "nb.ipynb", "--python", "a", "--kernel", "b"}, {"plan"}, {"plan", "nb.ipynb", "--to", "zz"}, {"graph", "nb.ipynb", "--python", l.python, "--format", "png"},
 		{"show"}, {"show", "abc"}, {"restore", "12345678"}, {"store"}, {"log", "a", "b"},
 	} {
 		if o := l.call(args...); o.code != 2 || o.stderr == "" {

@@ -10,14 +10,15 @@ import (
 )
 
 func graphCommand() command {
-	return command{name: "graph", short: "draw the step graph", run: runGraph, usage: `usage: kedge graph NB.ipynb [--format text|dot | --json] [--auto]
+	return command{name: "graph", short: "draw the step graph", run: runGraph, usage: `usage: kedge graph NB.ipynb [--format text|dot|svg | --json] [--auto]
 
 Draws the steps and what flows between them: edges declared by prev: tags
 and edges seen when the notebook last ran.
 
 examples:
   kedge graph train.ipynb
-  kedge graph train.ipynb --format dot | dot -Tsvg > train.svg`}
+  kedge graph train.ipynb --format svg > train.svg
+  kedge graph train.ipynb --format dot | dot -Tpdf > train.pdf`}
 }
 
 // graphReport is the output of kedge graph --json.
@@ -42,8 +43,8 @@ func runGraph(ctx context.Context, out, errOut io.Writer, args []string) error {
 	if err != nil {
 		return err
 	}
-	if *format != "text" && *format != "dot" {
-		return fmt.Errorf("%w: --format is text or dot, not %q", errUsage, *format)
+	if *format != "text" && *format != "dot" && *format != "svg" {
+		return fmt.Errorf("%w: --format is text, dot or svg, not %q", errUsage, *format)
 	}
 	s, done, err := openPlan(ctx, errOut, path, f)
 	if err != nil {
@@ -56,6 +57,8 @@ func runGraph(ctx context.Context, out, errOut io.Writer, args []string) error {
 		return writeGraph(out, graph)
 	case *format == "dot":
 		_, err = fmt.Fprint(out, graph.DOT())
+	case *format == "svg":
+		_, err = fmt.Fprint(out, graph.SVG())
 	default:
 		_, err = fmt.Fprint(out, graph.Text())
 	}

@@ -44,7 +44,7 @@ type command struct {
 
 func commands() []command {
 	return []command{runCommand(), planCommand(), graphCommand(), logCommand(), showCommand(), restoreCommand(),
-		storeCommand(), kernelCommand(), installCommand(), uninstallCommand(), doctorCommand(), versionCommand()}
+		storeCommand(), kernelCommand(), installCommand(), uninstallCommand(), doctorCommand(), completionCommand(), versionCommand()}
 }
 
 func main() {
@@ -92,19 +92,13 @@ func exitCode(err error) int {
 }
 
 func dispatch(ctx context.Context, out, errOut io.Writer, args []string) error {
-	all := commands()
-	if len(args) == 0 || slices.Contains([]string{"help", "-h", "--help"}, args[0]) {
-		fmt.Fprint(out, "kedge restores the steps of a notebook that have not changed and runs the rest.\n\nusage: kedge COMMAND …\n\n")
-		for _, c := range all {
-			fmt.Fprintf(out, "  %-9s %s\n", c.name, c.short)
-		}
-		fmt.Fprint(out, "\nkedge COMMAND --help says more, with examples.\n")
-		if len(args) == 0 {
-			return fmt.Errorf("%w: name a command", errUsage)
-		}
-		return nil
+	if len(args) == 0 {
+		return errors.Join(writeOverview(out), fmt.Errorf("%w: name a command", errUsage))
 	}
-	for _, c := range all {
+	if slices.Contains([]string{"help", "-h", "--help"}, args[0]) {
+		return runHelp(out, args[1:])
+	}
+	for _, c := range commands() {
 		if c.name != args[0] {
 			continue
 		}

@@ -36,7 +36,7 @@ func restoreCommand() command {
 	return command{name: "restore", short: "write a snapshot's notebook and files into a folder", usage: restoreUsage, run: runRestore}
 }
 
-func runRestore(ctx context.Context, out, _ io.Writer, args []string) error {
+func runRestore(ctx context.Context, out, errOut io.Writer, args []string) error {
 	fs := flag.NewFlagSet("restore", flag.ContinueOnError)
 	into := fs.String("into", "", "")
 	args, err := parse(fs, args)
@@ -59,7 +59,9 @@ func runRestore(ctx context.Context, out, _ io.Writer, args []string) error {
 		return fmt.Errorf("snapshot %s: its files were removed to keep the store's quota; kedge run %s makes them again: %w",
 			snapshot.ID.String()[:shownDigits], snapshot.Notebook, snapshotter.ErrNotFound)
 	}
-	n, err := restoreInto(ctx, store, snapshot, *into)
+	bar := newBar(errOut, "restoring")
+	n, err := restoreInto(ctx, store, snapshot, *into, bar.update)
+	bar.close()
 	if err != nil {
 		return err
 	}
@@ -69,8 +71,9 @@ func runRestore(ctx context.Context, out, _ io.Writer, args []string) error {
 
 // restoreInto writes a snapshot's document and files into dir and returns how
 // many files, folders and links there were. If it fails it removes what it
-// wrote. A dir that is not empty or cannot be written is errUnusable.
-func restoreInto(ctx context.Context, store *snapshotter.Store, s snapshotter.Snapshot, dir string) (n int, err error) {
+// wrote. A dir that is not empty or cannot be written is errUnusable. progress
+// counts files.
+func restoreInto(ctx context.Context, store *snapshotter.Store, s snapshotter.Snapshot, dir string, progress func(done, total int)) (n int, err error) {
 	changes, err := restorable(s)
 	if err != nil {
 		return 0, err
@@ -80,7 +83,7 @@ func restoreInto(ctx context.Context, store *snapshotter.Store, s snapshotter.Sn
 		return 0, err
 	}
 	defer root.Close()
-	r := restorer{store: store, root: root}
+	r := restorer{store: store, root: root, progress: progress}
 	if err := r.all(ctx, changes); err != nil {
 		return 0, errors.Join(fmt.Errorf("restore into %s: %w", dir, err), r.undo(changes))
 	}
@@ -174,15 +177,17 @@ func openEmpty(dir string) (*os.Root, error) {
 
 // restorer writes into one folder; os.Root keeps it there, links or not.
 type restorer struct {
-	store *snapshotter.Store
-	root  *os.Root
+	store    *snapshotter.Store
+	root     *os.Root
+	progress func(done, total int)
 }
 
 func (r restorer) all(ctx context.Context, changes []cellgraph.FileChange) error {
-	for _, f := range changes {
+	for i, f := range changes {
 		if err := r.one(ctx, f); err != nil {
 			return fmt.Errorf("%s: %w", f.Path, err)
 		}
+		r.progress(i+1, len(changes))
 	}
 	// Deepest first: a folder that may not be entered would hide those in it.
 	for _, f := range slices.Backward(changes) {

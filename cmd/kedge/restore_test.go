@@ -13,7 +13,7 @@ import (
 func TestRestoreWritesDocumentAndFiles(t *testing.T) {
 	store, s, _ := storeWith(t, nil)
 	dir := filepath.Join(t.TempDir(), "new", "dir")
-	if n, err := restoreInto(t.Context(), store, s, dir); err != nil || n != 3 {
+	if n, err := restoreInto(t.Context(), store, s, dir, func(int, int) {}); err != nil || n != 3 {
 		t.Fatal(n, err)
 	}
 	for name, want := range map[string]string{"a.ipynb": `{"cells": []}`, "d/x.csv": "1,2\n", "l": "1,2\n"} {
@@ -27,7 +27,7 @@ func TestRestoreWritesDocumentAndFiles(t *testing.T) {
 	if entries, err := os.ReadDir(dir); err != nil || len(entries) != 3 {
 		t.Error(entries, err)
 	}
-	if _, err := restoreInto(t.Context(), store, s, dir); !errors.Is(err, errUnusable) {
+	if _, err := restoreInto(t.Context(), store, s, dir, func(int, int) {}); !errors.Is(err, errUnusable) {
 		t.Errorf("into a folder that is not empty: %v", err)
 	}
 }
@@ -37,7 +37,7 @@ func TestRestoreKeepsTheWayToOtherVolumes(t *testing.T) {
 		s.Notebook, s.Files = "/home/me/work/a.ipynb", append(s.Files, cellgraph.FileChange{Path: "../shared", Dir: true, Mode: 0o700})
 	})
 	dir := t.TempDir()
-	if _, err := restoreInto(t.Context(), store, s, dir); err != nil {
+	if _, err := restoreInto(t.Context(), store, s, dir, func(int, int) {}); err != nil {
 		t.Fatal(err)
 	}
 	for _, name := range []string{"work/a.ipynb", "work/d/x.csv", "shared"} {
@@ -59,7 +59,7 @@ func TestRestoreStaysInsideAndCleansUp(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			store, s, _ := storeWith(t, func(s *snapshotter.Snapshot) { s.Files = files })
 			dir := t.TempDir()
-			if _, err := restoreInto(t.Context(), store, s, dir); err == nil {
+			if _, err := restoreInto(t.Context(), store, s, dir, func(int, int) {}); err == nil {
 				t.Error("no error")
 			}
 			for _, d := range []string{dir, outside} {
