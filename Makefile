@@ -57,11 +57,13 @@ lab: setup build
 screenshot: browser build
 	$(PYTHON) $(ROOT)/tools/screenshot.py
 
-# Compares kedge run with jupyter execute on the examples, side by side: some
-# ten minutes on a machine that does nothing else. KEDGE_BENCH_EXAMPLES=iris
-# and KEDGE_BENCH_ROUNDS=1 make it shorter.
+# Compares kedge run with jupyter execute on the examples, side by side, and
+# what the store saves with a plain write of the same bytes: some ten minutes
+# on a machine that does nothing else. KEDGE_BENCH_EXAMPLES=iris and
+# KEDGE_BENCH_ROUNDS=1 make it shorter.
 bench: setup build
 	cd $(ROOT) && go test ./integration -run '^$$' -bench 'Examples|Proxy' -benchtime 1x -timeout 2h
+	cd $(ROOT) && go test ./snapshotter -run '^$$' -bench . -benchtime 5x
 
 # Thirty notebooks as people write them, 205 edits of them: no cell runs that
 # need not, and all is as in a straight run. Some twenty minutes on two cores;

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
 
 	"kedge/cellgraph"
 )
@@ -86,8 +87,10 @@ func (s *Store) PutBlobFrom(ctx context.Context, r io.Reader) (cellgraph.Digest,
 			return s.PutBlob(ctx, piece[:n])
 		}
 		if n > 0 {
-			whole.Write(piece[:n])
+			var hashed sync.WaitGroup
+			hashed.Go(func() { whole.Write(piece[:n]) })
 			e, err := s.putExtent(ctx, cellgraph.Sum(piece[:n]), piece[:n], false)
+			hashed.Wait()
 			if err != nil {
 				return cellgraph.Digest{}, fmt.Errorf("put blob: %w", err)
 			}
