@@ -214,14 +214,19 @@ func (n *Interactive) outputs(ctx context.Context, t *cellgraph.Trace) ([]json.R
 // as they were before.
 func (n *Interactive) apply(ctx context.Context, hits []hit) ([]Answer, error) {
 	s := n.s
+	files, err := s.stage(ctx, leave(hits))
+	if err != nil {
+		return nil, fmt.Errorf("its files cannot be restored: %w", err)
+	}
+	defer files.drop()
 	before, stands := s.state, s.world.stands()
-	count, files, err := n.lay(ctx, hits)
+	count, err := n.lay(ctx, hits)
 	s.use(before)
 	if err != nil {
 		s.world.stand(stands)
 		return nil, fmt.Errorf("the kernel did not take it: %w", err)
 	}
-	if err := s.putFiles(ctx, files); err != nil {
+	if err := s.place(ctx, files); err != nil {
 		n.lose("restore the files of cell "+hits[0].cell.ID, err) // the kernel is past the cell, the folder is not
 		return nil, err
 	}
@@ -232,11 +237,21 @@ func (n *Interactive) apply(ctx context.Context, hits []hit) ([]Answer, error) {
 	return answers, nil
 }
 
-// lay lays the state after hits over the kernel, history included. It returns
-// the execution count of the last of them, and what they leave in the folder.
-func (n *Interactive) lay(ctx context.Context, hits []hit) (count int, files []cellgraph.FileChange, err error) {
-	s, r, changed := n.s, agent.Restore{}, newChanges()
+// leave is what hits leave in the folder.
+func leave(hits []hit) []cellgraph.FileChange {
 	last := map[string]cellgraph.FileChange{}
+	for _, h := range hits {
+		for _, f := range h.trace.Effect.Files {
+			last[f.Path] = f
+		}
+	}
+	return slices.Collect(maps.Values(last))
+}
+
+// lay lays the state after hits over the kernel, history included. It returns
+// the execution count of the last of them.
+func (n *Interactive) lay(ctx context.Context, hits []hit) (count int, err error) {
+	s, r, changed := n.s, agent.Restore{}, newChanges()
 	var anew []string // what was shown before is not what a name is bound to anew
 	for _, h := range hits {
 		e := &h.trace.Effect
@@ -248,17 +263,13 @@ func (n *Interactive) lay(ctx context.Context, hits []hit) (count int, files []c
 		anew = append(anew, e.Rebound...)
 		entry := agent.Entry{Code: h.cell.Source}
 		if entry.Result, err = s.shownAgain(ctx, e.Result); err != nil {
-			return 0, nil, err
+			return 0, err
 		}
 		r.Entered = append(r.Entered, entry)
 		r.Widgets = append(r.Widgets, again(h.widgets)...)
-		for _, f := range e.Files {
-			last[f.Path] = f
-		}
 	}
 	r.Changed, r.Lost = sorted(changed.inPlace), sorted(changed.lost)
-	count, err = s.lay(ctx, r, anew...)
-	return count, slices.Collect(maps.Values(last)), err
+	return s.lay(ctx, r, anew...)
 }
 
 // enter records that the kernel is past a hit.

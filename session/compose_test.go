@@ -3,9 +3,13 @@ package session
 import (
 	"context"
 	"encoding/json"
+	"errors"
+	"os"
+	"path/filepath"
 	"slices"
 	"testing"
 
+	"kedge/cellgraph"
 	"kedge/kernel"
 	"kedge/kernel/agent"
 	"kedge/notebook"
@@ -100,5 +104,37 @@ func TestHitsThatWaitAreLaidOverTheKernelOnce(t *testing.T) {
 				t.Errorf("%v: want the first to run to be %d", got, test.runs)
 			}
 		})
+	}
+}
+
+// unreadable is a store that has lost a blob.
+type unreadable struct {
+	Store
+	lost cellgraph.Digest
+}
+
+func (u unreadable) Blob(ctx context.Context, id cellgraph.Digest) ([]byte, error) {
+	if id == u.lost {
+		return nil, errors.New("lost")
+	}
+	return u.Store.Blob(ctx, id)
+}
+
+func TestAFileThatCannotBeRestoredLeavesTheKernelAsItWas(t *testing.T) {
+	d := newDesk(t)
+	cells := []string{"x = [1]", "x.append(2)\nopen('f', 'w').write('content');", "print(x, open('f').read())"}
+	d.all(cells...)
+	d.restart()
+	d.nb.s.world.store = unreadable{d.store, cellgraph.Sum([]byte("content"))}
+	if err := os.Remove(filepath.Join(d.dir, "kedge", "f")); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := d.all(cells...), []string{Restored, Ran, Restored}; !slices.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+	d.foreign("print(x)")
+	left, err := filepath.Glob(filepath.Join(d.dir, "kedge", ".kedge-*"))
+	if err != nil || len(left) > 0 {
+		t.Errorf("left behind: %v, %v", left, err)
 	}
 }

@@ -56,37 +56,104 @@ func captureFiles(ctx context.Context, store Store, v *volume, paths []string) (
 // and is in no snapshot is saved to the store first; the saved paths are
 // returned with the blobs that hold them.
 func restoreFiles(ctx context.Context, w *world, changes []cellgraph.FileChange) (map[string]cellgraph.Digest, error) {
-	saved := map[string]cellgraph.Digest{}
+	s, err := stageFiles(ctx, w, changes)
+	if err != nil {
+		return nil, err
+	}
+	return s.saved, s.place()
+}
+
+// staged are changes that only have to take their places: contents are written
+// beside where they belong, so that a disk that is full is known before.
+type staged struct {
+	volume  *volume
+	changes []cellgraph.FileChange // without what is there already, in order
+	parts   map[string]string      // the paths of contents, by name
+	saved   map[string]cellgraph.Digest
+}
+
+// stageFiles prepares what restoreFiles does. The volume is as it was until
+// place is called; drop ends it if it is not to be.
+func stageFiles(ctx context.Context, w *world, changes []cellgraph.FileChange) (*staged, error) {
+	s := &staged{volume: w.volume, parts: map[string]string{}, saved: map[string]cellgraph.Digest{}}
+	if err := s.stage(ctx, w, changes); err != nil {
+		s.drop()
+		return nil, err
+	}
+	return s, nil
+}
+
+func (s *staged) stage(ctx context.Context, w *world, changes []cellgraph.FileChange) (err error) {
 	for _, c := range inOrder(changes) {
 		if filepath.IsAbs(c.Path) || !w.volume.holds(c.Path) {
-			return saved, fmt.Errorf("restore %s: the path leaves the volume", c.Path)
+			return fmt.Errorf("restore %s: the path leaves the volume", c.Path)
 		}
 		path := w.volume.path(c.Path)
-		info, err := os.Lstat(path)
-		there := err == nil
-		if there && info.Mode().IsRegular() {
+		if info, err := os.Lstat(path); err == nil && info.Mode().IsRegular() {
 			now := w.onDisk(c.Path)
 			if !c.Deleted && now == c.Content && uint32(info.Mode().Perm()) == c.Mode && c.Link == "" && !c.Dir {
 				continue
 			}
-			if known, err := w.store.HasBlob(ctx, now); now != c.Content && (err != nil || !known) {
-				f, err := os.Open(path)
-				if err != nil {
-					return saved, fmt.Errorf("save %s before it is restored: %w", c.Path, err)
-				}
-				d, err := w.store.PutBlobFrom(ctx, f)
-				f.Close()
-				if err != nil {
-					return saved, fmt.Errorf("save %s before it is restored: %w", c.Path, err)
-				}
-				saved[c.Path] = d
+			if err := s.save(ctx, w.store, c, path, now); err != nil {
+				return fmt.Errorf("save %s before it is restored: %w", c.Path, err)
 			}
 		}
-		if err := place(ctx, w.store, path, there && info.IsDir(), c); err != nil {
-			return saved, fmt.Errorf("restore %s: %w", c.Path, err)
+		if !c.Deleted && !c.Dir && c.Link == "" {
+			if s.parts[c.Path], err = s.write(ctx, w.store, c); err != nil {
+				return fmt.Errorf("restore %s: %w", c.Path, err)
+			}
+		}
+		s.changes = append(s.changes, c)
+	}
+	return nil
+}
+
+// save keeps what lies at path if it is in no snapshot.
+func (s *staged) save(ctx context.Context, store Store, c cellgraph.FileChange, path string, now cellgraph.Digest) error {
+	if now == c.Content {
+		return nil
+	}
+	if known, err := store.HasBlob(ctx, now); err == nil && known {
+		return nil
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	s.saved[c.Path], err = store.PutBlobFrom(ctx, f)
+	return err
+}
+
+// write writes a content into the nearest folder that is there.
+func (s *staged) write(ctx context.Context, store Store, c cellgraph.FileChange) (string, error) {
+	data, err := store.Blob(ctx, c.Content)
+	if err != nil {
+		return "", err
+	}
+	folder := filepath.Dir(s.volume.path(c.Path))
+	for info, err := os.Stat(folder); err != nil || !info.IsDir(); info, err = os.Stat(folder) {
+		folder = filepath.Dir(folder)
+	}
+	return writePart(folder, data, fs.FileMode(c.Mode))
+}
+
+// place puts all in its place.
+func (s *staged) place() error {
+	defer s.drop()
+	for _, c := range s.changes {
+		if err := s.placeOne(c); err != nil {
+			return fmt.Errorf("restore %s: %w", c.Path, err)
 		}
 	}
-	return saved, nil
+	return nil
+}
+
+// drop removes what has not been put in its place.
+func (s *staged) drop() {
+	for _, part := range s.parts {
+		_ = os.Remove(part)
+	}
 }
 
 // inOrder puts what is deleted first, the content of a folder before the
@@ -105,12 +172,15 @@ func inOrder(changes []cellgraph.FileChange) []cellgraph.FileChange {
 	})
 }
 
-// place puts one change at path; isDir says whether a folder lies there.
-func place(ctx context.Context, store Store, path string, isDir bool, c cellgraph.FileChange) error {
+func (s *staged) placeOne(c cellgraph.FileChange) error {
+	path := s.volume.path(c.Path)
 	switch {
 	case c.Deleted:
-		err := os.Remove(path)
-		if errors.Is(err, fs.ErrNotExist) || isDir {
+		info, err := os.Lstat(path)
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		if err = os.Remove(path); err == nil || errors.Is(err, fs.ErrNotExist) || info != nil && info.IsDir() {
 			return nil // a folder that holds other files stays
 		}
 		return err
@@ -125,33 +195,36 @@ func place(ctx context.Context, store Store, path string, isDir bool, c cellgrap
 		}
 		return os.Symlink(c.Link, path)
 	}
-	data, err := store.Blob(ctx, c.Content)
-	if err != nil {
-		return err
-	}
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return err
 	}
-	return WriteFile(path, data, fs.FileMode(c.Mode))
+	return os.Rename(s.parts[c.Path], path)
 }
 
 // WriteFile replaces path by data in one step: a reader sees the old content or the new.
 func WriteFile(path string, data []byte, mode fs.FileMode) error {
-	f, err := os.CreateTemp(filepath.Dir(path), ".kedge-*")
+	part, err := writePart(filepath.Dir(path), data, mode)
 	if err != nil {
 		return err
 	}
-	defer os.Remove(f.Name())
-	if _, err := f.Write(data); err != nil {
-		f.Close()
-		return err
+	if err := os.Rename(part, path); err != nil {
+		return errors.Join(err, os.Remove(part))
 	}
-	if err := f.Chmod(mode); err != nil {
-		f.Close()
-		return err
+	return nil
+}
+
+// writePart writes data to a file of its own in a folder, and returns its path.
+func writePart(folder string, data []byte, mode fs.FileMode) (path string, err error) {
+	f, err := os.CreateTemp(folder, ".kedge-*")
+	if err != nil {
+		return "", err
 	}
-	if err := f.Close(); err != nil {
-		return err
+	_, err = f.Write(data)
+	if err == nil {
+		err = f.Chmod(mode)
 	}
-	return os.Rename(f.Name(), path)
+	if err = errors.Join(err, f.Close()); err != nil {
+		return "", errors.Join(err, os.Remove(f.Name()))
+	}
+	return f.Name(), nil
 }

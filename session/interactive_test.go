@@ -185,6 +185,7 @@ func TestALiveKernelCannotBeTold(t *testing.T) {
 		{"ResultsHoldWhatChanges", []request{{"a", "x = [1]\n[x]", n}, {"b", "x.append(2)", n}, {"", "", "restart"}, {"a", "x = [1]\n[x]", r}, {"b", "x.append(2)", n}, {"c", "print(Out[1])", n}}},
 		{"OpaqueThings", []request{{"a", "g = iter(i for i in range(9))", n}, {"b", "v = next(g)", n}, {"c", "print(v)", n}, {"a", "g = iter(i for i in range(9))", n}, {"b", "v = next(g)", n}, {"c", "print(v)", r}}},
 		{"FilesChangedByHand", []request{{"a", "open('f', 'w').write('1');", n}, {"b", "print(open('f').read())", n}, {"", "open('f', 'w').write('2');", ""}, {"b", "print(open('f').read())", n}, {"a", "open('f', 'w').write('1');", r}, {"b", "print(open('f').read())", r}}},
+		{"FilesThatAreGone", []request{{"a", "import os", n}, {"b", "open('f', 'w').write('1');", n}, {"c", "os.remove('f')", n}, {"", "", "restart"}, {"a", "import os", r}, {"c", "os.remove('f')", n}}},
 		{"DeletedNames", []request{{"a", "x = 1", n}, {"b", "del x", n}, {"c", "print('x' in dir())", n}, {"a", "x = 1", r}, {"b", "del x", r}, {"d", "try:\n    print(x)\nexcept NameError:\n    print('gone')", n}}},
 		{"RandomStreams", []request{{"a", "import random; random.seed(3)", n}, {"b", "print(random.random())", n}, {"", "", "restart"}, {"a", "import random; random.seed(3)", r}, {"b", "print(random.random())", r}, {"c", "print(random.random())", n}}},
 	} {

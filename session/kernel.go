@@ -77,6 +77,7 @@ func (s *Session) lay(ctx context.Context, r agent.Restore, anew ...string) (cou
 				load.Bind = append(load.Bind, n)
 			}
 		}
+		load.Later = s.state.Later(name)
 		r.Groups = append(r.Groups, load)
 	}
 	r.Order = s.state.AsBorn(s.state.Names())

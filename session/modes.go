@@ -81,19 +81,20 @@ func (s *Session) modes(o *seen) []cellgraph.Observation {
 // takenAway observes what the cell took away under its name: that nothing was there,
 // or the permissions of what it wrote there and moved elsewhere.
 func (s *Session) takenAway(o *seen) []cellgraph.Observation {
-	places := map[[2]uint64]bool{}
-	for _, e := range o.after {
-		places[e.file()] = true
+	places := map[[2]uint64]string{}
+	for name, e := range o.after {
+		places[e.file()] = name
 	}
 	var list []cellgraph.Observation
-	for _, path := range o.access.Deleted {
+	for _, path := range slices.Concat(o.access.Deleted, o.access.Moved) {
 		name := s.volume.name(path)
 		was, before := o.before[name]
+		place, kept := places[was.file()]
 		switch {
 		case !s.volume.holds(name):
-		case !before:
+		case !before && slices.Contains(o.access.Deleted, path):
 			list = append(list, cellgraph.Observation{Kind: cellgraph.KindStat, Name: name})
-		case was.Mode.IsRegular() && places[was.file()]:
+		case before && was.Mode.IsRegular() && kept && place != name:
 			list = append(list, cellgraph.Observation{Kind: cellgraph.KindMode, Name: name, ID: s.world.permissions(was.Mode.Perm())})
 		}
 	}

@@ -2,7 +2,6 @@ package session
 
 import (
 	"maps"
-	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -311,7 +310,7 @@ func (s *Session) eachFile(o *seen, f func(obs cellgraph.Observation, known bool
 			if path != s.cfg.Path && s.world.outs[path] {
 				continue // ours
 			}
-			if touched.kind == cellgraph.KindStat && within(path, os.TempDir()) && o.made(path) {
+			if touched.kind == cellgraph.KindStat && s.temporary(path) && o.made(path) {
 				continue // the free name of a temporary file
 			}
 			if touched.kind == cellgraph.KindStat && s.looksForProgram(path) {

@@ -143,6 +143,15 @@ func (s *Session) takeBack(ctx context.Context, p passed) error {
 
 // putFiles lays changes over the folder and notes what was there before.
 func (s *Session) putFiles(ctx context.Context, changes []cellgraph.FileChange) error {
+	files, err := s.stage(ctx, changes)
+	if err != nil {
+		return err
+	}
+	return s.place(ctx, files)
+}
+
+// stage prepares putFiles, as far as it could fail, and notes what is there now.
+func (s *Session) stage(ctx context.Context, changes []cellgraph.FileChange) (*staged, error) {
 	for _, c := range changes {
 		if _, known := s.prior[c.Path]; !known {
 			if was, err := s.world.found(c.Path); err == nil {
@@ -150,11 +159,12 @@ func (s *Session) putFiles(ctx context.Context, changes []cellgraph.FileChange) 
 			}
 		}
 	}
-	saved, err := restoreFiles(ctx, s.world, changes)
-	if err != nil {
-		return err
-	}
-	return s.noteSaved(ctx, saved, time.Now().UTC())
+	return stageFiles(ctx, s.world, changes)
+}
+
+// place ends putFiles.
+func (s *Session) place(ctx context.Context, files *staged) error {
+	return errors.Join(files.place(), s.noteSaved(ctx, files.saved, time.Now().UTC()))
 }
 
 // keepPrior notes what the files were that a cell has changed, so far as that is known.

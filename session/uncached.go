@@ -106,7 +106,7 @@ func (s *Session) wroteElsewhere(o *seen) string {
 			}
 			continue
 		}
-		if within(path, os.TempDir()) && !within(path, s.volume.base) && !named(o, path) {
+		if s.temporary(path) && !named(o, path) {
 			continue
 		}
 		return "wrote " + name + ", which is in no volume: not cached"
@@ -122,6 +122,11 @@ func (s *Session) wroteLinked(o *seen) string {
 		}
 	}
 	return ""
+}
+
+// temporary reports whether path lies in the temporary folder, and not with a notebook that lies there too.
+func (s *Session) temporary(path string) bool {
+	return within(path, os.TempDir()) && !within(path, s.volume.base) && !s.volume.holds(s.volume.name(path))
 }
 
 // named reports whether the cell's code or a captured value shows where in the

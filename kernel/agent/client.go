@@ -142,6 +142,8 @@ type Load struct {
 	Bind    []string `json:"bind"`
 	Stream  Source   `json:"stream"`
 	Buffers []Source `json:"buffers"`
+	// Later are names that have been bound or changed since the group was left, but are not loaded.
+	Later []string `json:"later,omitempty"`
 }
 
 // Shown is the result of a restored cell: the value of a name, or a group.

@@ -173,6 +173,7 @@ class Owners:
     def __init__(self, plain: set[Any], where: live.Live) -> None:
         self._plain, self._claimed, self._keep = plain, set(), []  # type: ignore
         self._live = where
+        self._held = linked.Held(where.ns)
         self._marks: dict[int, linked.Mark] = {}  # by the address of the list of who shares a memory
         self.parts: Any = None  # parts of variables that are referred to, by address; None if nothing is
 
@@ -205,7 +206,7 @@ class Owners:
                 return make_block, (values, where, obj.ndim, obj.refs)
             if lazy() and linked_too and len(made) == 2:
                 mark = self._marks.setdefault(id(obj.refs), linked.Mark()) if seen else linked.Mark()
-                return linked.reduce(obj, (made[0], values, where, obj.ndim, mark), seen, self._live)
+                return linked.reduce(obj, (made[0], values, where, obj.ndim, mark), seen, self._live, self._held)
             if seen and linked_too:
                 return make_block, (values, where, obj.ndim, obj.refs)
             return (made[0], (values, where, *made[1][2:]), *made[2:])

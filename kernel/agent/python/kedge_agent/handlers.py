@@ -343,10 +343,15 @@ class Agent:
         Others hold it too, and may have been captured when it was another.
         """
         named = {n: id(v) for n, v in self.user().items() if issubclass(type(v), type) and n not in gone}
+        coming = {n for group in wanted for n in group.get("bind") or group["names"]}
         for group in wanted:
             mine = set(group.get("bind") or group["names"])
-            with self.live.keeping(lambda mine=mine: {i for n, i in named.items() if n not in mine}):  # type: ignore
-                loaded = self._read(group)
+            self.live.loading = values, {*(coming - values.keys()), *gone, *(group.get("later") or ())}
+            try:
+                with self.live.keeping(lambda mine=mine: {i for n, i in named.items() if n not in mine}):  # type: ignore
+                    loaded = self._read(group)
+            finally:
+                self.live.loading = None
             for name in group.get("bind", loaded):
                 values[name] = loaded[name]
                 named.pop(name, None)

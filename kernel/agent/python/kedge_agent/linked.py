@@ -2,26 +2,37 @@
 
 By copy-on-write no frame sees what is written to another, so each is saved with a memory of its own. But an array
 of that memory sees it, and may be made after a restore: pandas copies before it writes only while other blocks
-share the memory, and which it does is seen there. So what is restored shares as it did, as far as it is alive.
+share the memory, and which it does is seen there. So what is restored shares as it did, as far as it is alive: with
+what lies where those who shared lay, which may have come about in another way, else with what the same process saved.
 """
 from __future__ import annotations
 
 import hashlib
+import re
 import sys
 import weakref
+from collections.abc import Iterator
 from typing import Any
 
 from . import live, memory
 from .caches import Volatile
+from .paths import attributes
 
 _MOST = 1 << 20  # bytes compared at once
+_ELEMENTS = 1000  # of a container among which frames are looked for
+_HOLDERS = 3  # noted of one block
+_HISTORY = re.compile(r"_+|_\d+|Out|_oh")
+
+Path = tuple[tuple[str, Any], ...]  # see references.py
+# A name, the way from it to a block, the shape and strides of that, and how many bytes from its start the other lies.
+Holder = tuple[str, Path, tuple[int, ...], tuple[int, ...], int]
 
 
 class Sharers:
     """The list by which pandas knows who shares one memory, and what was restored of that."""
 
-    def __init__(self) -> None:
-        self.refs = sys.modules["pandas._libs.internals"].BlockValuesRefs()
+    def __init__(self, refs: Any = None) -> None:
+        self.refs = sys.modules["pandas._libs.internals"].BlockValuesRefs() if refs is None else refs
         self._whole: weakref.ref[Any] | None = None  # an array of all of the memory
         self._parts: list[tuple[weakref.ref[Any], int, tuple[int, ...], int]] = []  # blocks that came before it
 
@@ -82,11 +93,58 @@ def mark() -> None:
     """See Mark."""
 
 
-def reduce(block: Any, made: tuple[Any, ...], seen: bool, where: live.Live) -> tuple[Any, ...]:
+class Held:
+    """The blocks of the frames that names hold, by address; looked up when it is first asked for."""
+
+    def __init__(self, ns: dict[str, Any]) -> None:
+        self._ns, self._found = ns, None  # type: ignore
+
+    def others(self, block: Any) -> tuple[Holder, ...]:
+        """Where other blocks lie that share the memory of block."""
+        own = block.values
+        shared = [b for b in (ref() for ref in block.refs.referenced_blocks) if b is not None and b is not block]
+        if not shared or not _plain(own):
+            return ()
+        if self._found is None:
+            self._found = {id(b): (name, path) for name, b, path in self._blocks()}
+        found = [(b.values, *self._found[id(b)]) for b in shared if id(b) in self._found and _plain(b.values)]
+        return tuple((name, path, v.shape, v.strides, memory.address(own) - memory.address(v))
+                     for v, name, path in found[:_HOLDERS])
+
+    def _blocks(self) -> Iterator[tuple[str, Any, Path]]:
+        for name, value in list(self._ns.items()):
+            if _HISTORY.fullmatch(name):
+                continue
+            for frame, path in [(value, ()), *_elements(value)]:
+                manager = _manager(frame)
+                if manager is not None:
+                    yield from ((name, b, (*path, ("attribute", "_mgr"), ("block", i)))
+                                for i, b in enumerate(manager.blocks))
+
+
+def _elements(value: Any) -> Iterator[tuple[Any, Path]]:
+    if type(value) is dict and len(value) <= _ELEMENTS:
+        yield from ((v, (("key", k),)) for k, v in value.items() if type(k) in (str, int))
+    elif type(value) in (list, tuple) and len(value) <= _ELEMENTS:
+        yield from ((v, (("at", i),)) for i, v in enumerate(value))
+
+
+def _manager(frame: Any) -> Any:
+    if live.module(type(frame)).partition(".")[0] != "pandas":
+        return None
+    manager = attributes(frame).get("_mgr")
+    return manager if type(manager).__name__.endswith("BlockManager") else None
+
+
+def _plain(values: Any) -> bool:
+    return type(values) is sys.modules["numpy"].ndarray and not values.dtype.hasobject and values.nbytes > 0
+
+
+def reduce(block: Any, made: tuple[Any, ...], seen: bool, where: live.Live, held: Held) -> tuple[Any, ...]:
     """The reduction of a block that is saved as made: how, values, columns, dimensions and the mark of its list.
 
-    seen says whether an array that is saved with it shows its memory. Where in that the block lies, and which list
-    it is, is no part of a digest.
+    seen says whether an array that is saved with it shows its memory. Where in that the block lies, which list it
+    is, and where held says that others of it lie, is no part of a digest.
     """
     refs, own = block.refs, block.values
     place, offset, length, strides = None, 0, 0, ()
@@ -97,17 +155,56 @@ def reduce(block: Any, made: tuple[Any, ...], seen: bool, where: live.Live) -> t
     if token is None:  # both addresses: one alone is sooner used again
         seed = f"{where.salt} {id(refs)} {place}"
         token = int.from_bytes(hashlib.sha256(seed.encode()).digest()[:7], "big")
-    return make, (*made, Volatile((token, seen, offset, strides, length)))
+    return make, (*made, Volatile((token, seen, offset, strides, length, () if seen else held.others(block))))
 
 
-def make(kind: Any, values: Any, placement: Any, ndim: int, _: None,
-         place: tuple[int, bool, int, tuple[int, ...], int]) -> Any:
-    """A block among those that shared its memory where it was saved."""
-    block, known = kind(values, placement, ndim), live.current().sharers
-    token, seen, *where = place
+def make(kind: Any, values: Any, placement: Any, ndim: int, _: None, place: tuple[Any, ...]) -> Any:
+    """A block among those that shared its memory where it was saved, or that lie where those lay."""
+    here = live.current()
+    block, known = kind(values, placement, ndim), here.sharers
+    token, seen, *where = place[:5]
+    for holder in place[5] if len(place) > 5 and here.loading is not None else ():
+        other = _block(here, *holder[:4])
+        if other is not None and _beside(block, other, where[1], holder[4]):
+            known[token] = next((s for s in known.values() if s.refs is other.refs), None) or Sharers(other.refs)
+            known[token].refs.add_reference(block)
+            block.refs = known[token].refs
+            return block
     if token not in known:
         for old in [t for t, sharers in known.items() if not sharers.alive()]:
             del known[old]
         known[token] = Sharers()
     known[token].join(block, seen, *where)
     return block
+
+
+def _block(here: live.Live, name: str, path: Path, shape: tuple[int, ...], strides: tuple[int, ...]) -> Any:
+    """The block that lies there now, if it is of that shape and its name is as it was when it was noted."""
+    from .references import step
+    loading, barred = here.loading  # type: ignore
+    if name in barred or name not in loading and name not in here.ns:
+        return None
+    obj = loading[name] if name in loading else here.ns[name]
+    try:
+        for how, key in path:
+            obj = step(obj, how, key)
+        values = obj.values
+    except (LookupError, AttributeError, TypeError):
+        return None
+    fits = obj.refs is not None and _plain(values) and (values.shape, values.strides) == (shape, strides)
+    return obj if fits else None
+
+
+def _beside(block: Any, other: Any, strides: tuple[int, ...], distance: int) -> bool:
+    """Let block show the memory of other, distance bytes from where that begins, if the same is there."""
+    values, (start, _, buffer) = block.values, memory.owner(other.values)
+    try:
+        place = memory.address(other.values) + distance - start
+        part = sys.modules["numpy"].ndarray(values.shape, values.dtype, buffer, place, strides)
+    except (TypeError, ValueError, BufferError):
+        return False
+    if not _same(part, values):
+        return False
+    part.flags.writeable = values.flags.writeable and part.flags.writeable
+    block.values = part
+    return True

@@ -32,6 +32,8 @@ class Live:
         self.journal: list[tuple[type, dict[str, Any]]] | None = None  # classes changed, as they were
         self.sharers: dict[int, Any] = {}  # of pandas' blocks, by token, see linked.py
         self.salt = os.urandom(8).hex()  # of the tokens given here
+        # While state is laid over the kernel: the values so far, and the names that are not yet what they will be.
+        self.loading: tuple[dict[str, Any], Container[str]] | None = None
         self.fresh: dict[str, Any] = {}  # names that are about to be bound, to what references to them mean
 
     def find(self, token: str) -> type | None:

@@ -38,8 +38,8 @@ def part(name: str, path: Path, shape: tuple[Any, ...]) -> Any:
     """The part of the variable, as it is where the stream is read. LookupError if there is none of that shape."""
     where = live.current()
     obj = where.fresh[name] if name in where.fresh else where.ns[name]
-    for step in path:
-        obj = _step(obj, *step)
+    for way in path:
+        obj = step(obj, *way)
     if _shape(obj) != shape:
         raise LookupError(f"a part of {name} is another than it was")
     return obj
@@ -54,7 +54,7 @@ def _shape(obj: Any) -> tuple[Any, ...]:
     return title
 
 
-def _step(obj: Any, how: str, key: Any) -> Any:
+def step(obj: Any, how: str, key: Any) -> Any:
     """What one step of a path leads to."""
     kind = type(obj)
     if how == "key":
