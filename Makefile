@@ -53,9 +53,11 @@ lab: setup build
 	$(ROOT)/bin/kedge install --prefix $(ROOT)/.cache/lab --python $(PYTHON) --as python3
 	cd $(ROOT) && JUPYTER_PATH=$(ROOT)/.cache/lab/share/jupyter PATH=$(ROOT)/.venv/bin:$$PATH jupyter lab $(LAB_FLAGS) examples
 
-# Makes docs/taxi-jupyterlab.png again.
+# Makes the pictures of JupyterLab in docs again.
 screenshot: browser build
 	$(PYTHON) $(ROOT)/tools/screenshot.py
+	cd $(ROOT) && KEDGE_TEST_SHOTS=$(ROOT)/.cache/shots go test ./integration -run TestTheExtensionInABrowser -count=1
+	for shot in light panel question; do cp $(ROOT)/.cache/shots/lab-$$shot.png $(ROOT)/docs/lab-$$shot.png; done
 
 # Compares kedge run with jupyter execute on the examples, side by side, and
 # what the store saves with a plain write of the same bytes: some ten minutes

@@ -59,7 +59,7 @@ func NewGraph(runs []StepRun) Graph {
 			}
 			seen[p][o.Name] = true
 		}
-		for _, key := range writes(&r.Trace.Effect) {
+		for _, key := range writes(r.Trace) {
 			if strings.HasPrefix(key, string(KindAmbient)+" ") {
 				continue // options and the like: importing sets them up for every step below
 			}

@@ -228,3 +228,14 @@ func TestGraphIsOfNamesAndFiles(t *testing.T) {
 		t.Errorf("got %q, want %q", got, want)
 	}
 }
+
+func TestGraphIsOfWhatChanged(t *testing.T) {
+	load := trace("load", nil, cellgraph.Effect{Groups: []cellgraph.Group{group("1", "a")}, Rebound: []string{"a"}})
+	shares := trace("shares", []cellgraph.Observation{{Kind: cellgraph.KindMates, Name: "a"}},
+		cellgraph.Effect{Groups: []cellgraph.Group{group("2", "a", "b")}, Rebound: []string{"b"}})
+	use := trace("use", []cellgraph.Observation{{Kind: cellgraph.KindName, Name: "a"}}, cellgraph.Effect{})
+	g := cellgraph.NewGraph([]cellgraph.StepRun{{Step: "load", Trace: &load}, {Step: "shares", Trace: &shares}, {Step: "use", Trace: &use}})
+	if got, want := g.Text(), "load\nshares\nuse\n  ← load (a)\n"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}

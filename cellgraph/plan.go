@@ -58,7 +58,7 @@ func Plan(cells []PlanCell, state *State, over func(*State) World) []Forecast {
 			Settle(f.Hit, world)
 			state.Apply(*f.Hit)
 			state.Enter(c.Entered, f.Hit.Key(), f.Hit.Effect.Outputs)
-			for _, key := range writes(&f.Hit.Effect) {
+			for _, key := range writes(f.Hit) {
 				delete(tainted, key)
 			}
 			continue
@@ -69,7 +69,7 @@ func Plan(cells []PlanCell, state *State, over func(*State) World) []Forecast {
 		}
 		if c.Last != nil {
 			state.Apply(*c.Last)
-			for _, key := range writes(&c.Last.Effect) {
+			for _, key := range writes(c.Last) {
 				tainted[key] = c.ID
 			}
 		}
@@ -108,12 +108,16 @@ func forecast(c PlanCell, state *State, world World, tainted map[string]string) 
 	return f
 }
 
-// writes lists what an effect changes, as "kind name".
-func writes(e *Effect) []string {
+// writes lists what a cell changed, as "kind name". Names that its effect holds
+// only because they share with what it bound are not among them.
+func writes(t *Trace) []string {
 	var keys []string
+	e, left := &t.Effect, t.left()
 	for _, g := range e.Groups {
 		for _, name := range g.Names {
-			keys = append(keys, string(KindName)+" "+name)
+			if !left[name] {
+				keys = append(keys, string(KindName)+" "+name)
+			}
 		}
 	}
 	for _, name := range e.Deleted {

@@ -172,6 +172,20 @@ func (e *Effect) InPlace() map[string]bool {
 	return names
 }
 
+// left are the names that the cell left as they were, though its effect holds them.
+func (t *Trace) left() map[string]bool {
+	names := map[string]bool{}
+	for _, o := range t.Observed {
+		if o.Kind != KindMates {
+			continue
+		}
+		for _, name := range o.Names() {
+			names[name] = !slices.Contains(t.Effect.Rebound, name)
+		}
+	}
+	return names
+}
+
 // Takes is a name of the history that the cell binds, and what it left there
 // is not in the effect; "" if there is none.
 func (t *Trace) Takes() string {

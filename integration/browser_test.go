@@ -54,7 +54,11 @@ func needsBrowser(t *testing.T) {
 // browse runs a program of testdata/browser, which exits 0 if all is well.
 func (f *front) browse(program string) {
 	f.t.Helper()
-	out, err := f.command(5*time.Minute, f.python, filepath.Join("testdata", "browser", program), filepath.Join(f.t.TempDir(), "lab"))
+	args := []string{filepath.Join("testdata", "browser", program), filepath.Join(f.t.TempDir(), "lab")}
+	if shots := os.Getenv("KEDGE_TEST_SHOTS"); shots != "" { // make screenshot
+		args = append(args, shots)
+	}
+	out, err := f.command(5*time.Minute, f.python, args...)
 	if err != nil {
 		f.t.Errorf("%v\n%s", err, out[max(0, len(out)-6000):])
 	}

@@ -10,6 +10,7 @@ func TestPagesAreToldHowCellsStand(t *testing.T) {
 		"BackAgainAndBranch":           "errands",
 		"OlderNewerAndBadTags":         "versions",
 		"NothingRunsWithoutSteps":      "untouched",
+		"FiftyMegabytesAThousandCells": "large",
 		"TwoHundredCellsAndAKeystroke": "quick",
 	} {
 		t.Run(test, func(t *testing.T) { f.with(t).script("pages.py", name, "kedge-python3", "python3") })

@@ -92,6 +92,9 @@ func (f *file) read() {
 
 // outline are the notebook's steps as it now is.
 func (f *file) outline() (*notebook.Outline, error) {
+	if _, err := os.Stat(f.path); errors.Is(err, os.ErrNotExist) {
+		return nil, errors.New("the notebook's file is gone; if it was renamed or moved, restart the kernel, which then knows where it is")
+	}
 	f.read()
 	if f.doc == nil {
 		return nil, errors.New("the notebook cannot be read")

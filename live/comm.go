@@ -14,9 +14,10 @@ import (
 // versions of this protocol that it speaks, in the comm_open; "cells", what has
 // changed of its cells since its last message; "look", that files or the store
 // may have changed; and errands, which wait until the kernel has done what it was
-// asked before: "back", "again" and "branch". To a page: "hello"; "states",
+// asked before: "back", "again" and "branch"; and "log" and "show", which ask for
+// what is recorded, and do not wait. To a page: "hello"; "states",
 // whenever they may have changed; "became", as soon as a cell has begun or ended;
-// "output" and "done", which answer an errand by its number.
+// "output" and "done", which answer an errand, or what was asked, by its number.
 const target = "kedge"
 
 // The versions of the protocol that we speak. A page and we speak the newest that both know.
@@ -46,6 +47,8 @@ type said struct {
 	// Of an errand.
 	ID   int    `json:"id"`
 	Cell string `json:"cell"` // "" in a "back": as far as nothing has changed
+	// Of a show.
+	Snapshot string `json:"snapshot"`
 }
 
 // pageCell is a code cell as a page has it, saved or not.

@@ -30,10 +30,21 @@ type desk struct {
 	outcomes map[string]outcome
 	running  string // the cell that really runs, "" if none
 	notice   string // what is to be said of the notebook as a whole
+	asks     []question
+	records  func(ctx context.Context, store session.Store, path, snapshot string) (any, error)
 
 	glance     *session.Glance // the desk's own goroutine's, as what follows
 	normaliser *agent.Normaliser
 }
+
+// question asks for what is recorded.
+type question struct {
+	comm string
+	said said
+}
+
+// maxAsks is how many questions may wait; more are not answered.
+const maxAsks = 64
 
 // page is one tab that has the notebook open.
 type page struct {
@@ -117,6 +128,8 @@ func (d *desk) hear(comm string, s said) kernel.Fate {
 		return kernel.Waits
 	case s.Type == "cells":
 		p.take(s)
+	case (s.Type == "log" || s.Type == "show") && len(d.asks) < maxAsks:
+		d.asks = append(d.asks, question{comm, s})
 	case s.Type == "look":
 		p.changed = true
 		d.ended = time.Now().Add(-quietFor)
@@ -214,6 +227,16 @@ func (d *desk) says(notice string) {
 	}
 }
 
+// cells are those of a page, by id.
+func (d *desk) cells(comm string) map[string]pageCell {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if p := d.pages[comm]; p != nil {
+		return maps.Clone(p.cells)
+	}
+	return nil
+}
+
 // answer answers an errand of a page's.
 func (d *desk) answer(comm string, content map[string]any) {
 	d.mu.Lock()
@@ -252,8 +275,8 @@ func (d *desk) run(ctx context.Context) {
 // turn tells the pages what is new. It returns when there is more to tell, 0 if there is not.
 func (d *desk) turn(ctx context.Context) (again time.Duration) {
 	d.mu.Lock()
-	news := d.became
-	d.became = nil
+	news, asks := d.became, d.asks
+	d.became, d.asks = nil, nil
 	all := false
 	if !d.ended.IsZero() {
 		if again = quietFor - time.Since(d.ended); again <= 0 {
@@ -293,5 +316,28 @@ func (d *desk) turn(ctx context.Context) (again time.Duration) {
 		}
 		p.send(d.states(ctx, p, known))
 	}
+	for _, q := range asks {
+		d.answer(q.comm, d.recall(ctx, q.said))
+	}
 	return again
+}
+
+// recall answers with what is recorded: the snapshots of the notebook, newest first, or one of them.
+func (d *desk) recall(ctx context.Context, s said) map[string]any {
+	done := map[string]any{"type": "done", "id": s.ID, "ok": true, "reason": ""}
+	path := d.path()
+	err := errNoNotebook
+	if d.opening.open != nil && d.records != nil && path != "" {
+		if _, err = d.opening.get(ctx, path); err == nil {
+			snapshot := ""
+			if s.Type == "show" {
+				snapshot = s.Snapshot
+			}
+			done[s.Type], err = d.records(ctx, d.opening.store, path, snapshot)
+		}
+	}
+	if err != nil {
+		done["ok"], done["reason"] = false, err.Error()
+	}
+	return done
 }

@@ -19,7 +19,10 @@ func (n *Notebook) do(ctx context.Context, comm string, s said, c *kernel.Cell) 
 		n.pageBack(ctx, comm, s, c, done, fail)
 		c.Status("idle")
 	case "branch":
-		folder, name, why := n.branch(ctx, s.Cell, c)
+		folder, name, why := "", "", n.unsaved(comm)
+		if why == "" {
+			folder, name, why = n.branch(ctx, s.Cell, c)
+		}
 		done["folder"], done["notebook"] = folder, name
 		if why != "" {
 			fail(why)
@@ -32,6 +35,10 @@ func (n *Notebook) do(ctx context.Context, comm string, s said, c *kernel.Cell) 
 func (n *Notebook) pageBack(ctx context.Context, comm string, s said, c *kernel.Cell, done map[string]any, fail func(string)) {
 	if !n.prepared(ctx, asked{}, c) {
 		fail("nothing is restored here")
+		return
+	}
+	if why := n.unsaved(comm); why != "" {
+		fail(why)
 		return
 	}
 	look := func(ctx context.Context) (*session.Back, error) { return n.nb.BackTo(ctx, s.Cell) }
@@ -53,4 +60,19 @@ func (n *Notebook) pageBack(ctx context.Context, comm string, s said, c *kernel.
 			"count": answers[i].Count, "outputs": answers[i].Outputs})
 	}
 	done["restored"] = restored
+}
+
+// unsaved says that the file has other code than a page has; "" if it has not. We go by the file, the person by the page.
+func (n *Notebook) unsaved(comm string) string {
+	outline, err := n.file.outline()
+	if err != nil {
+		return err.Error()
+	}
+	page := n.desk.cells(comm)
+	for _, cell := range outline.Cells {
+		if c, ok := page[cell.ID]; !ok || !same(c.Source, cell.Source) {
+			return "the notebook's file is not what the page shows; save the notebook, or reload it"
+		}
+	}
+	return ""
 }

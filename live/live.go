@@ -43,6 +43,9 @@ type Config struct {
 	// Spawn is needed to go back in the notebook; nil if that is not possible.
 	Spawn   Spawn
 	Version string // of this kedge, for people
+	// Records gives what a page shows of the snapshots of the notebook at path, in a store that Open has opened: of all if
+	// snapshot is empty. It may be nil.
+	Records func(ctx context.Context, store session.Store, path, snapshot string) (any, error)
 	Logger  *slog.Logger
 }
 
@@ -101,6 +104,7 @@ func New(cfg Config) *Notebook {
 	}
 	n.opening = &opening{open: cfg.Open}
 	n.desk = newDesk(n.opening, n.path, cfg.Version)
+	n.desk.records = cfg.Records
 	n.opening.told = n.desk.recorded
 	n.desk.notice = n.notice()
 	n.quiet, n.hush = context.WithCancel(context.Background())

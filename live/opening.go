@@ -14,6 +14,7 @@ type opening struct {
 
 	once    sync.Once
 	cfg     session.Config
+	store   session.Store // that of cfg as it was opened
 	closing func() error
 	err     error
 }
@@ -22,7 +23,7 @@ type opening struct {
 func (o *opening) get(ctx context.Context, path string) (session.Config, error) {
 	o.once.Do(func() {
 		o.cfg, o.closing, o.err = o.open(context.WithoutCancel(ctx), path)
-		if o.cfg.Store != nil {
+		if o.store = o.cfg.Store; o.store != nil {
 			o.cfg.Store = session.Recording{Store: o.cfg.Store, Told: o.told}
 		}
 	})

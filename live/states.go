@@ -157,11 +157,13 @@ func (p *page) outline() (*notebook.Outline, error) {
 	return notebook.OutlineOf(cells, p.auto)
 }
 
+var errNoNotebook = errors.New("this kernel is not told which notebook it is for, so nothing is restored or kept")
+
 // look asks the rule what a straight run would do.
 func (d *desk) look(ctx context.Context, outline *notebook.Outline) (session.Outlook, error) {
 	path := d.path()
 	if d.opening.open == nil || path == "" {
-		return session.Outlook{}, errors.New("this kernel is not told which notebook it is for, so nothing is restored or kept")
+		return session.Outlook{}, errNoNotebook
 	}
 	cfg, err := d.opening.get(ctx, path)
 	if err != nil {

@@ -4,13 +4,10 @@ usage: extension.py FOLDER [SCREENSHOTS]. The folder is made, and holds the note
 """
 import json
 import os
-import re
-import shutil
 import sys
-import time
 
 import nbformat
-from front import TIMEOUT, Notebook, browser, served
+from front import Notebook, browser, served
 
 CELLS = [
     ("a", [], "import time\nrows = ['{front}', time.time_ns()]\ntime.sleep(.2)\nrows"),
@@ -21,7 +18,7 @@ EDITED = "clean = rows[:1] + [2, 3]  # {front}\nassert '{front}'\nopen('clean.tx
 
 
 def write(path, front, kernel="python3", cells=CELLS):
-    nb = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(s.replace("{front}", front), id=i, metadata={"tags": t} if t else {}) for i, t, s in cells])
+    nb = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(s.replace("{front}", front).replace("{n}", str(800 + ord(front[0]))), id=i, metadata={"tags": t} if t else {}) for i, t, s in cells])
     nb.cells.insert(1, nbformat.v4.new_markdown_cell("Words between.", id="words"))
     nb.metadata.kernelspec = {"name": kernel, "display_name": kernel, "language": "python"}
     nbformat.write(nb, path)
@@ -62,19 +59,19 @@ class Lab(Notebook):
 
     def stand(self):
         """[(state, step)] of the code cells."""
-        return self.page.evaluate("() => [...document.querySelectorAll('.jp-CodeCell')].map(n => [n.dataset.kedgeState, n.dataset.kedgeStep])")
+        return self.page.evaluate("() => [...jupyterapp.shell.currentWidget.node.querySelectorAll('.jp-CodeCell')].map(n => [n.dataset.kedgeState, n.dataset.kedgeStep])")
 
     def until(self, *states):
         """Wait until the code cells stand like this."""
         try:
-            self.page.wait_for_function("want => { const now = [...document.querySelectorAll('.jp-CodeCell')].map(n => n.dataset.kedgeState);"
+            self.page.wait_for_function("want => { const now = [...jupyterapp.shell.currentWidget.node.querySelectorAll('.jp-CodeCell')].map(n => n.dataset.kedgeState);"
                                         " return now.length === want.length && now.every((s, i) => s === want[i]) }", arg=list(states))
         except Exception as err:
             raise AssertionError(f"{self.stand()}, want {states}") from err
 
     def in_steps(self, *steps):
         """Wait until the code cells are in these steps."""
-        self.page.wait_for_function("want => JSON.stringify([...document.querySelectorAll('.jp-CodeCell')].map(n => n.dataset.kedgeStep)) === JSON.stringify(want)",
+        self.page.wait_for_function("want => JSON.stringify([...jupyterapp.shell.currentWidget.node.querySelectorAll('.jp-CodeCell')].map(n => n.dataset.kedgeStep)) === JSON.stringify(want)",
                                     arg=list(steps))
 
     def why(self, place):
@@ -116,6 +113,7 @@ def first_lines(codes):
 
 
 def check(nb, ear, front):
+    nb.page.locator(".jp-NotebookPanel-toolbar [data-command='kedge:rerun-from-changed']").wait_for()
     nb.until("none", "none", "none")
     nb.tag(0, "load")
     nb.until("stale", "stale", "stale")
@@ -169,6 +167,16 @@ def check(nb, ear, front):
     assert first_lines(ear.heard()) == ["clean = rows[:1] + [2, 3]  # " + front]
     nb.until("restored", "fresh", "restored")
 
+    # A name that is none changes nothing.
+    nb.select(0)
+    nb.start("kedge:tag-cell")
+    nb.page.fill("#kedge-Step", "two words")
+    nb.page.locator("#kedge-Step").press("Enter")
+    nb.page.wait_for_selector("text=cannot be a step")
+    nb.page.keyboard.press("Escape")
+    nb.ended()
+    assert nb.tags()[0] == ["step:load"], nb.tags()
+
     # Rename a step everywhere, and undo.
     nb.select(0)
     nb.start("kedge:tag-cell")
@@ -181,29 +189,155 @@ def check(nb, ear, front):
     assert nb.tags()[:2] == [["step:load"], ["step:clean", "prev:load"]], nb.tags()
 
 
-def branch(nb, opened, folder):
-    """Branch after the second cell; opened(do) gives the notebook that do opens."""
+def branch(nb, opened, stem):
+    """A branch after the second cell goes on from there in a folder and a kernel of its own; opened(do) is the page that do opens."""
     nb.select(1)
     copy = opened(lambda: nb.start("kedge:branch-here"))
     copy.until("restored", "restored", "fresh")
-    assert copy.ask("clean[1:], __import__('os').path.basename(__import__('os').getcwd())") == f"([2, 3], '{folder}-branch-1')"
+    assert copy.ask("clean[1:], 'total' in globals(), __import__('os').path.basename(__import__('os').getcwd())") == f"([7], False, '{stem}-branch-1')"
+    return copy
+
+
+def interrupted(nb, ear, front):
+    """An interrupt in the middle of a rerun: what ran is recorded, the rest is stale, and the next rerun goes on from there."""
+    nb.type(1, f"import time\nclean = rows[:1] + [4]  # {front}\nprint('begun', flush=True)\ntime.sleep(600 if len(rows) else 0)")
+    nb.until("restored", "stale", "stale")
+    nb.start("kedge:run-stale")
+    nb.until("restored", "running", "stale")
+    nb.page.wait_for_function("() => document.querySelectorAll('.jp-CodeCell')[1].innerText.includes('begun')")
+    nb.command("notebook:interrupt-kernel")
+    nb.ended()
+    nb.until("restored", "uncached", "stale")
+    assert "interrupt" in nb.why(1).lower(), nb.why(1)
+    assert nb.ask("rows[0]") == repr(front)
+    nb.type(1, f"clean = rows[:1] + [5]  # {front}")
+    nb.until("restored", "stale", "stale")
+    ear.heard()
+    nb.start("kedge:run-stale")
+    nb.ended()
+    nb.until("restored", "fresh", "fresh")
+    assert first_lines(ear.heard()) == [f"clean = rows[:1] + [5]  # {front}", "total = len(clean)"]
+
+
+def dies(nb, front):
+    """The kernel dies in the middle of a rerun: it is started again, and the next rerun goes on from what is kept."""
+    nb.type(1, f"import os\nclean = rows[:1] + [6]  # {front}\nos.kill(os.getpid(), 9)")
+    nb.until("restored", "stale", "stale")
+    nb.start("kedge:run-stale")
+    nb.page.wait_for_selector(".jp-Dialog .jp-mod-accept")  # Jupyter says that it has died
+    nb.page.click(".jp-Dialog .jp-mod-accept")
+    nb.ended()
+    nb.idle()
+    nb.until("fresh", "stale", "stale")
+    nb.type(1, f"clean = rows[:1] + [7]  # {front}")
+    nb.start("kedge:run-stale")
+    nb.ended()
+    nb.until("restored", "fresh", "fresh")
+
+
+def elsewhere(nb):
+    """On a kernel that is not Kedge's there is nothing of ours."""
+    nb.run_all()
+    assert nb.stand() == [[None, None]] * 3, nb.stand()
+    assert nb.page.locator(".kedge-Badge").count() == 0
+    assert not nb.page.locator(".jp-NotebookPanel-toolbar [data-command='kedge:rerun-from-changed']").is_visible()
+    assert nb.page.evaluate("() => jupyterapp.commands.isVisible('kedge:tag-cell')") is False
+
+
+SCENE = [
+    ("load", ["step:load"], "import csv, io, time\nrows = list(csv.DictReader(io.StringIO(open('trips.csv').read())))\ntime.sleep(1.2)\nlen(rows)"),
+    ("clean", ["step:clean", "prev:load"], "trips = [r for r in rows if float(r['km']) > 0]\nprint(len(trips), 'of', len(rows), 'trips')"),
+    ("model", ["step:model", "prev:clean"], "price = sum(float(t['price']) for t in trips) / sum(float(t['km']) for t in trips)\ntime.sleep(.4)\nprint(f'{price:.2f} per km')"),
+    ("check", ["step:check"], "assert all(r['km'] for r in rows)"),
+    ("fares", ["step:fares", "cache:disabled"], "fares = {'night': 1.25}"),
+    ("notes", ["skip"], "rows[:3]"),
+    ("sweep", ["step:sweep"], "for km in range(1, {n}):\n    time.sleep(1)"),
+]
+
+
+def scene(nb, shot):
+    """One notebook in which every state is to be seen, in a light and in a dark theme, and what a rerun asks."""
+    for place in (0, 1, 2, 3, 4):
+        nb.select(place)
+        nb.command("notebook:run-cell")
+    nb.until("fresh", "fresh", "fresh", "fresh", "uncached", "none", "stale")
+    nb.restart()
+    for place in (0, 3):
+        nb.select(place)
+        nb.command("notebook:run-cell")
+    nb.type(1, "trips = [r for r in rows if float(r['km']) > 1]\nprint(len(trips), 'of', len(rows), 'trips')")
+    nb.until("restored", "stale", "stale", "restored", "uncached", "none", "stale")
+    nb.start("kedge:rerun-from-changed")
+    nb.page.wait_for_selector(".jp-Dialog .jp-mod-accept")
+    shot("question")
+    nb.page.keyboard.press("Escape")
+    nb.ended()
+    nb.select(6)
+    nb.page.evaluate("() => { void jupyterapp.commands.execute('notebook:run-cell') }")
+    nb.until("restored", "stale", "stale", "restored", "uncached", "none", "running")
+    nb.select(1)
+    for theme in ("Light", "Dark"):
+        nb.page.evaluate("theme => jupyterapp.commands.execute('apputils:change-theme', {theme})", f"JupyterLab {theme}")
+        nb.page.wait_for_function("light => document.body.dataset.jpThemeLight === light", arg=str(theme == "Light").lower())
+        nb.page.wait_for_selector("#jupyterlab-splash", state="detached")
+        shot(theme.lower())
+    nb.page.evaluate("() => jupyterapp.shell.activateById('kedge-panel')")
+    nb.page.wait_for_selector(".kedge-Entry")
+    assert nb.page.locator(".kedge-Node").all_inner_texts()[1].split() == ["clean", "stale"]
+    nb.page.locator(".kedge-Head").first.click()
+    nb.page.wait_for_selector(".kedge-Entry td")
+    shot("panel")
+    nb.start("kedge:tag-cell")
+    nb.page.wait_for_selector("#kedge-Step")
+    shot("editor")
+    nb.page.keyboard.press("Escape")
+    nb.ended()
+    nb.command("notebook:interrupt-kernel")
+    nb.idle()
 
 
 def main():
-    folder, shots = sys.argv[1], (sys.argv[2:] + [None])[0]
+    folder, shots = sys.argv[1], (sys.argv[2:] + [os.path.join(sys.argv[1], "shots")])[0]
     notebooks = os.path.join(folder, "notebooks")
     os.makedirs(notebooks)
+    os.makedirs(shots, exist_ok=True)
     with served(notebooks, folder) as address, browser(viewport={"width": 1180, "height": 900}) as page:
         ear = Ear(served.said)
         for name, where in {"JupyterLab": "lab/tree", "Notebook 7": "notebooks"}.items():
             stem = where.split("/")[0]
-            file = f"{stem}.ipynb"
-            write(os.path.join(notebooks, file), name)
-            p = page()
-            errors = []
-            p.on("pageerror", lambda e: errors.append(str(e)))
-            nb = Lab(p, f"{address}/{where}/{file}?token=t")
+
+            def open_(file):
+                return Lab(page(), f"{address}/{where}/{file}?token=t")
+
+            def opened(do):
+                """The notebook that do opens: in another tab of the page, or in another page."""
+                if name == "JupyterLab":
+                    was = nb.page.evaluate("() => jupyterapp.shell.currentWidget.context.path")
+                    do()
+                    nb.page.wait_for_function("was => jupyterapp.shell.currentWidget?.context?.path !== was", arg=was)
+                    nb.idle()
+                    nb.watch()
+                    return nb
+                with nb.page.context.expect_page() as other:
+                    do()
+                copy = Lab(other.value)
+                copy.idle()
+                return copy
+
+            write(os.path.join(notebooks, f"{stem}.ipynb"), name)
+            nb = open_(f"{stem}.ipynb")
             check(nb, ear, name)
+            interrupted(nb, ear, name)
+            dies(nb, name)
+            copy = branch(nb, opened, stem)
+            assert copy.page.evaluate("() => jupyterapp.shell.currentWidget.context.path") == f"{stem}-branch-1/{stem}.ipynb"
+            write(os.path.join(notebooks, f"{stem}-plain.ipynb"), name, kernel="heard")
+            elsewhere(open_(f"{stem}-plain.ipynb"))
+            write(os.path.join(notebooks, f"{stem}-taxi.ipynb"), name, cells=SCENE)
+            with open(os.path.join(notebooks, "trips.csv"), "w") as f:
+                f.write("km,price\n" + "".join(f"{i % 7},{3 + 2 * (i % 7)}\n" for i in range(400 + ord(name[0]))))
+            taxi = open_(f"{stem}-taxi.ipynb")
+            scene(taxi, lambda what: taxi.page.screenshot(path=os.path.join(shots, f"{stem}-{what}.png")))
             print(name, "ok", flush=True)
 
 

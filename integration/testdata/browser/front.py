@@ -76,11 +76,15 @@ def browser(**page):
 class Notebook:
     """A notebook that is open in a page, with its kernel idle."""
 
-    def __init__(self, page, address):
+    def __init__(self, page, address=None):
         self.page = page
-        page.goto(address)
+        if address:
+            page.goto(address)
         self.idle()
-        page.evaluate(WATCH)
+        self.watch()
+
+    def watch(self):
+        self.page.evaluate(WATCH)
 
     def idle(self):
         self.page.wait_for_function(READY)

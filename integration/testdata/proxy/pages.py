@@ -4,6 +4,7 @@ Each function is one test; run as: pages.py NAME KERNEL PLAIN.
 """
 import json
 import os
+import subprocess
 import sys
 import tempfile
 import time
@@ -162,6 +163,22 @@ def errands(kedge, _):
     done = p.next("done", id=5)
     assert done["ok"] and done["folder"] == "nb-branch-1" and done["notebook"] == "nb.ipynb", done
     assert os.path.exists(os.path.join(k.folder, "nb-branch-1", "nb.ipynb"))
+    p.say(type="log", id=6)
+    log = p.next("done", id=6, ok=True)["log"]
+    printed = json.loads(subprocess.check_output([os.environ["KEDGE_TEST_BINARY"], "log", "--json", k.notebook]))
+    assert log == printed and len(log) >= 8, (log, printed)
+    p.say(type="show", id=7, snapshot=log[0]["snapshot"])
+    assert [v["name"] for v in p.next("done", id=7, ok=True)["show"]["variables"]] == ["time", "x", "y"]
+    p.say(type="show", id=8, snapshot="0" * 64)
+    assert p.next("done", id=8, ok=False)["reason"]
+    other = Page(k, "other")  # a second tab, with code that is not saved
+    other.cells([("a", CELLS[0][1], "x = [2]"), *edited[1:]])
+    other.say(type="back", id=1, cell="")
+    assert "not what the page shows" in other.next("done", id=1, ok=False)["reason"]
+    os.rename(k.notebook, k.notebook + ".moved")
+    p.say(type="back", id=9, cell="")
+    assert "renamed or moved" in p.next("done", id=9, ok=False)["reason"]
+    assert stand(p.cells(edited))["c"] == "fresh"
     k.close()
 
 
@@ -199,6 +216,20 @@ def untouched(kedge, plain):
     seen, r = k.answer(k.send("import sys; print(sorted(m for m in sys.modules if 'kedge' in m), get_ipython().kernel.comm_manager.comms if hasattr(get_ipython().kernel, 'comm_manager') else {})", {}))
     assert "{}" in seen[-1][1]["text"] and "kedge" not in r["metadata"], seen
     assert not os.path.exists(os.path.join(os.environ["KEDGE_HOME"], "VERSION")), os.listdir(os.environ["KEDGE_HOME"])
+    k.close()
+
+
+def large(kedge, _):
+    """What a cell shows comes back whole, however much it is; and a thousand cells."""
+    cells = [("a", ["step:a"], "print('x' * 50_000_000)")] + [(f"c{i}", [f"step:s{i}"], f"v{i} = {i}") for i in range(1000)]
+    k = start(kedge, cells)
+    p = Page(k)
+    assert len(p.cells(cells)["cells"]) == 1001
+    assert run(k, cells, "a") == ["ran"]
+    p.until(a="fresh")
+    p.say(type="back", id=1, cell="a")
+    assert len(p.next("output", id=1)["outputs"][0]["text"]) == 50_000_001
+    p.next("done", id=1, ok=True)
     k.close()
 
 

@@ -10,7 +10,7 @@ const SHAPES: { [state in State]: string } = {
   none: ''
 };
 
-const WORDS: { [state in State]: string } = {
+export const WORDS: { [state in State]: string } = {
   fresh: 'fresh',
   restored: 'restored',
   stale: 'stale',
@@ -31,7 +31,7 @@ const MEANS: { [state in State]: string } = {
 
 export function seconds(of: number): string {
   if (of < 0.05) {
-    return 'no time';
+    return '< 0.1 s';
   }
   return of < 60 ? `${of.toFixed(1)} s` : of < 3600 ? `${(of / 60).toFixed(1)} min` : `${(of / 3600).toFixed(1)} h`;
 }
@@ -61,14 +61,14 @@ function explain(cell: ICellState): string {
   return text;
 }
 
-function element(name: string, className: string, text = ''): HTMLElement {
+export function element(name: string, className: string, text = ''): HTMLElement {
   const node = document.createElement(name);
   node.className = className;
   node.textContent = text;
   return node;
 }
 
-function shape(state: State): SVGElement {
+export function shape(state: State): SVGElement {
   const svg = document.createElementNS('http://www.w3.org/2000/svg', 'svg');
   svg.setAttribute('viewBox', '0 0 12 12');
   svg.setAttribute('aria-hidden', 'true');
@@ -115,9 +115,11 @@ export function show(node: HTMLElement, cell: ICellState | undefined, recompute:
     name.style.setProperty('--kedge-hue', String(hue(step)));
     badge.append(name);
   }
-  const word = element('span', 'kedge-State');
-  word.append(shape(state), document.createTextNode(WORDS[state]));
-  badge.append(word);
+  if (state !== 'none') {
+    const word = element('span', 'kedge-State');
+    word.append(shape(state), document.createTextNode(WORDS[state]));
+    badge.append(word);
+  }
   badge.append(element('span', 'kedge-Why', cell.reason === 'nothing changed' && state === 'restored' ? `${seconds(cell.saved_seconds)} saved` : cell.reason));
   if (state === 'restored' || state === 'fresh') {
     const again = element('button', 'kedge-Again', 'Recompute') as HTMLButtonElement;

@@ -1,4 +1,4 @@
-import { Dialog, showDialog } from '@jupyterlab/apputils';
+import { Dialog, showDialog, showErrorMessage } from '@jupyterlab/apputils';
 import { ICellModel } from '@jupyterlab/cells';
 import { Widget } from '@lumino/widgets';
 import { Page, tags } from './page';
@@ -160,7 +160,11 @@ export async function tagCell(page: Page, cell: ICellModel): Promise<void> {
     buttons: [Dialog.cancelButton(), Dialog.okButton({ label: 'Tag' })],
     focusNodeSelector: '#kedge-Step'
   });
-  if (!button.accept || !value || problem(value.tagged.step)) {
+  if (!button.accept || !value) {
+    return;
+  }
+  if (problem(value.tagged.step)) {
+    await showErrorMessage(`“${value.tagged.step}” cannot be a step`, problem(value.tagged.step));
     return;
   }
   page.panel.model!.sharedModel.transact(() => {

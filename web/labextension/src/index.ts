@@ -9,6 +9,7 @@ import { Widget } from '@lumino/widgets';
 import { seconds } from './badges';
 import { tagCell } from './editor';
 import { Page } from './page';
+import { Panel } from './panel';
 import { VERSION } from './protocol';
 import { branchHere, recompute, rerun, restoreHere } from './rerun';
 
@@ -43,6 +44,7 @@ const plugin: JupyterFrontEndPlugin<void> = {
     const runner = { dialogs: dialogs ?? undefined, translator: translator ?? undefined };
     const pages = new Map<NotebookPanel, Page>();
     const version = VERSION;
+    const ids: string[] = [];
     let ask = true;
 
     const page = () => (tracker.currentWidget ? pages.get(tracker.currentWidget) : undefined);
@@ -63,6 +65,7 @@ const plugin: JupyterFrontEndPlugin<void> = {
         },
         ...more
       });
+      ids.push(`kedge:${id}`);
       palette?.addItem({ command: `kedge:${id}`, category: 'Kedge' });
     };
 
@@ -103,13 +106,21 @@ const plugin: JupyterFrontEndPlugin<void> = {
       read();
     });
 
+    const panel = new Panel(anchor);
+
     const status = new Widget();
     status.addClass('kedge-Status');
     status.node.addEventListener('click', () => void app.commands.execute('kedge:rerun-from-changed'));
     const tell = () => {
+      if (ours() && !panel.isAttached) {
+        app.shell.add(panel, 'right', { rank: 900 }); // not before: without a Kedge kernel there is nothing of ours
+      }
+      panel.page = page();
       status.node.textContent = summary(page());
       status.node.title = page()?.states?.notice || 'Rerun from changed cell';
-      app.commands.notifyCommandChanged();
+      for (const id of ids) {
+        app.commands.notifyCommandChanged(id); // of a change of many, toolbars do not hear
+      }
     };
     statusBar?.registerStatusItem('kedge-lab:status', { item: status, align: 'left', rank: 5, isActive: ours });
 
@@ -135,7 +146,7 @@ const plugin: JupyterFrontEndPlugin<void> = {
     tracker.forEach(open);
     tracker.widgetAdded.connect((_, panel) => open(panel));
     tracker.currentChanged.connect(tell);
-    tracker.activeCellChanged.connect(() => app.commands.notifyCommandChanged('kedge:tag-cell'));
+    tracker.activeCellChanged.connect(tell);
   }
 };
 

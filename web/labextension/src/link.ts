@@ -74,13 +74,13 @@ export class Link implements IDisposable {
   }
 
   /** Asks for something that is done once the kernel has done what it was asked before. It never rejects. */
-  errand(type: string, cell: string): Promise<{ done: IDone; outputs: IOutput[] }> {
+  errand(type: string, cell: string, more = {}): Promise<{ done: IDone; outputs: IOutput[] }> {
     const id = ++this._errands;
     const outputs: IOutput[] = [];
     return new Promise(resolve => {
       const errand = { outputs, resolve: (done: IDone) => resolve({ done, outputs }) };
       this._waiting.set(id, errand);
-      if (!this.say({ type, id, cell })) {
+      if (!this.say({ type, id, cell, ...more })) {
         this.fail();
       }
     });

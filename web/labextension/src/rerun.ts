@@ -86,7 +86,7 @@ function forecast(cells: ICellState[], intro: string): Widget {
     const row = table.insertRow();
     row.insertCell().textContent = cell.step;
     row.insertCell().textContent = cell.reason;
-    row.insertCell().textContent = cell.seconds > 0 ? seconds(cell.seconds) : cell.reason === 'never run' ? '' : '< 0.1 s';
+    row.insertCell().textContent = cell.reason === 'never run' ? '' : seconds(cell.seconds);
   }
   if (cells.length > most) {
     table.insertRow().insertCell().textContent = `and ${cells.length - most} more`;
