@@ -21,6 +21,7 @@ from .paths import attributes
 _MOST = 1 << 20  # bytes compared at once
 _ELEMENTS = 1000  # of a container among which frames are looked for
 _HOLDERS = 3  # noted of one block
+_SHOWN = "_oh"  # what IPython has shown, by number
 _HISTORY = re.compile(r"_+|_\d+|Out|_oh")
 
 Path = tuple[tuple[str, Any], ...]  # see references.py
@@ -99,22 +100,26 @@ class Held:
     def __init__(self, ns: dict[str, Any]) -> None:
         self._ns, self._found = ns, None  # type: ignore
 
-    def others(self, block: Any) -> tuple[Holder, ...]:
-        """Where other blocks lie that share the memory of block."""
+    def others(self, block: Any) -> tuple[bool, tuple[Holder, ...]]:
+        """(whether anything but what was shown shares the memory of block, where some of that lies)."""
         own = block.values
         shared = [b for b in (ref() for ref in block.refs.referenced_blocks) if b is not None and b is not block]
-        if not shared or not _plain(own):
-            return ()
+        if not shared:
+            return False, ()
         if self._found is None:
             self._found = {id(b): (name, path) for name, b, path in self._blocks()}
+        shared = [b for b in shared if self._found.get(id(b), ("", ()))[0] != _SHOWN]
+        if not _plain(own):
+            return bool(shared), ()
         found = [(b.values, *self._found[id(b)]) for b in shared if id(b) in self._found and _plain(b.values)]
-        return tuple((name, path, v.shape, v.strides, memory.address(own) - memory.address(v))
-                     for v, name, path in found[:_HOLDERS])
+        return bool(shared), tuple((name, path, v.shape, v.strides, memory.address(own) - memory.address(v))
+                                   for v, name, path in found[:_HOLDERS])
 
     def _blocks(self) -> Iterator[tuple[str, Any, Path]]:
-        for name, value in list(self._ns.items()):
-            if _HISTORY.fullmatch(name):
-                continue
+        """Those that only the history holds come under _SHOWN."""
+        shown = self._ns.get(_SHOWN)
+        names = [(n, v) for n, v in self._ns.items() if not _HISTORY.fullmatch(n)]
+        for name, value in [*((_SHOWN, v) for v in (shown.values() if type(shown) is dict else ())), *names]:
             for frame, path in [(value, ()), *_elements(value)]:
                 manager = _manager(frame)
                 if manager is not None:
@@ -155,7 +160,9 @@ def reduce(block: Any, made: tuple[Any, ...], seen: bool, where: live.Live, held
     if token is None:  # both addresses: one alone is sooner used again
         seed = f"{where.salt} {id(refs)} {place}"
         token = int.from_bytes(hashlib.sha256(seed.encode()).digest()[:7], "big")
-    return make, (*made, Volatile((token, seen, offset, strides, length, () if seen else held.others(block))))
+    shared, holders = held.others(block)
+    place = token, seen, offset, strides, length, () if seen else holders, seen or shared
+    return make, (*made, Volatile(place))
 
 
 def make(kind: Any, values: Any, placement: Any, ndim: int, _: None, place: tuple[Any, ...]) -> Any:
@@ -163,13 +170,16 @@ def make(kind: Any, values: Any, placement: Any, ndim: int, _: None, place: tupl
     here = live.current()
     block, known = kind(values, placement, ndim), here.sharers
     token, seen, *where = place[:5]
-    for holder in place[5] if len(place) > 5 and here.loading is not None else ():
+    holders, shared = place[5:] or ((), True)
+    for holder in holders if here.loading is not None else ():
         other = _block(here, *holder[:4])
         if other is not None and _beside(block, other, where[1], holder[4]):
             known[token] = next((s for s in known.values() if s.refs is other.refs), None) or Sharers(other.refs)
             known[token].refs.add_reference(block)
             block.refs = known[token].refs
             return block
+    if not shared and here.loading is not None:  # it was made by itself, be it a second time
+        known.pop(token, None)
     if token not in known:
         for old in [t for t, sharers in known.items() if not sharers.alive()]:
             del known[old]
