@@ -39,7 +39,7 @@ func captureFiles(ctx context.Context, store Store, v *volume, paths []string) (
 			if err != nil {
 				return nil, fmt.Errorf("capture %s: %w", rel, err)
 			}
-			c.Content, err = store.PutBlobFrom(ctx, f)
+			c.Content, err = store.PutFile(ctx, f)
 			f.Close()
 			if err != nil {
 				return nil, fmt.Errorf("capture %s: %w", rel, err)
@@ -121,21 +121,17 @@ func (s *staged) save(ctx context.Context, store Store, c cellgraph.FileChange, 
 		return err
 	}
 	defer f.Close()
-	s.saved[c.Path], err = store.PutBlobFrom(ctx, f)
+	s.saved[c.Path], err = store.PutFile(ctx, f)
 	return err
 }
 
 // write writes a content into the nearest folder that is there.
 func (s *staged) write(ctx context.Context, store Store, c cellgraph.FileChange) (string, error) {
-	data, err := store.Blob(ctx, c.Content)
-	if err != nil {
-		return "", err
-	}
 	folder := filepath.Dir(s.volume.path(c.Path))
 	for info, err := os.Stat(folder); err != nil || !info.IsDir(); info, err = os.Stat(folder) {
 		folder = filepath.Dir(folder)
 	}
-	return writePart(folder, data, fs.FileMode(c.Mode))
+	return writePart(folder, fs.FileMode(c.Mode), func(f *os.File) error { return store.CopyBlob(ctx, c.Content, f) })
 }
 
 // place puts all in its place.
@@ -203,7 +199,10 @@ func (s *staged) placeOne(c cellgraph.FileChange) error {
 
 // WriteFile replaces path by data in one step: a reader sees the old content or the new.
 func WriteFile(path string, data []byte, mode fs.FileMode) error {
-	part, err := writePart(filepath.Dir(path), data, mode)
+	part, err := writePart(filepath.Dir(path), mode, func(f *os.File) error {
+		_, err := f.Write(data)
+		return err
+	})
 	if err != nil {
 		return err
 	}
@@ -214,13 +213,12 @@ func WriteFile(path string, data []byte, mode fs.FileMode) error {
 }
 
 // writePart writes data to a file of its own in a folder, and returns its path.
-func writePart(folder string, data []byte, mode fs.FileMode) (path string, err error) {
+func writePart(folder string, mode fs.FileMode, write func(f *os.File) error) (path string, err error) {
 	f, err := os.CreateTemp(folder, ".kedge-*")
 	if err != nil {
 		return "", err
 	}
-	_, err = f.Write(data)
-	if err == nil {
+	if err = write(f); err == nil {
 		err = f.Chmod(mode)
 	}
 	if err = errors.Join(err, f.Close()); err != nil {

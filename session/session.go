@@ -33,6 +33,8 @@ type Store interface {
 	PutMemo(ctx context.Context, kind string, key cellgraph.Digest, value []byte) error
 	PutBlob(ctx context.Context, data []byte) (cellgraph.Digest, error)
 	PutBlobFrom(ctx context.Context, r io.Reader) (cellgraph.Digest, error)
+	PutFile(ctx context.Context, r io.Reader) (cellgraph.Digest, error)
+	CopyBlob(ctx context.Context, id cellgraph.Digest, to *os.File) error
 	Blob(ctx context.Context, id cellgraph.Digest) ([]byte, error)
 	BlobRanges(ctx context.Context, id cellgraph.Digest) ([]snapshotter.Range, error)
 	CheckBlob(ctx context.Context, id cellgraph.Digest) error

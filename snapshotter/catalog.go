@@ -82,6 +82,8 @@ func connect(path string, foreignKeys bool) (*catalog, error) {
 		"_synchronous":  {"FULL"},
 		"_foreign_keys": {check},
 		"_txlock":       {"immediate"},
+
+		"_stmt_cache_size": {"32"},
 	}.Encode()}
 	db, err := sql.Open("sqlite3", dsn.String())
 	if err != nil {

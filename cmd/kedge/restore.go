@@ -216,17 +216,12 @@ func (r restorer) one(ctx context.Context, f cellgraph.FileChange) error {
 
 // file writes a regular file under a name of its own and renames it.
 func (r restorer) file(ctx context.Context, f cellgraph.FileChange) error {
-	content, _, err := r.store.OpenBlob(ctx, f.Content)
-	if err != nil {
-		return err
-	}
-	defer content.Close()
 	tmp := filepath.Join(filepath.Dir(f.Path), ".kedge-"+uuid.NewString())
 	file, err := r.root.OpenFile(tmp, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 	if err != nil {
 		return err
 	}
-	_, err = io.Copy(file, content)
+	err = r.store.CopyBlob(ctx, f.Content, file)
 	if err == nil {
 		err = errors.Join(file.Chmod(fs.FileMode(f.Mode).Perm()), file.Sync())
 	}
