@@ -212,7 +212,7 @@ func WriteFile(path string, data []byte, mode fs.FileMode) error {
 	return nil
 }
 
-// writePart writes data to a file of its own in a folder, and returns its path.
+// writePart has write fill a file of its own in a folder, and returns its path.
 func writePart(folder string, mode fs.FileMode, write func(f *os.File) error) (path string, err error) {
 	f, err := os.CreateTemp(folder, ".kedge-*")
 	if err != nil {

@@ -20,7 +20,8 @@ var ErrBusy = errors.New("another process cleans or verifies the store")
 
 const (
 	workFile   = "work" // flock(2): gc has it alone, verify shares it
-	fillAtMost = 85     // percent of the quota that gc leaves, so that it need not come back at once
+	manyMemos  = 300_000
+	fillAtMost = 85 // percent of the quota that gc leaves, so that it need not come back at once
 )
 
 // GCConfig says how much a gc may leave.
@@ -205,6 +206,12 @@ func (g *collector) delete(ctx context.Context, tx *sql.Tx) error {
 			return err
 		}
 	}
+	// Memos that only save time and come without end.
+	_, err := tx.ExecContext(ctx, `DELETE FROM memo WHERE kind IN ('file', 'parts') AND
+		(SELECT count(*) FROM memo WHERE kind IN ('file', 'parts')) > ?`, manyMemos)
+	if err != nil {
+		return err
+	}
 	for id, b := range inv.blobs {
 		if b.users > 0 {
 			continue
@@ -289,7 +296,15 @@ func (s *Store) setPin(ctx context.Context, id cellgraph.Digest, pinned bool) er
 	if err := s.writable(); err != nil {
 		return err
 	}
-	at, err := s.journal(&journal{Pins: []journalPin{{id, pinned}}})
+	j := &journal{Pins: []journalPin{{id, pinned}}}
+	if pinned { // the journal may lack the snapshot
+		rows, err := s.catalog.journalRows(ctx, "WHERE id = ?", id.String())
+		if err != nil {
+			return err
+		}
+		j.Snapshots = rows
+	}
+	at, err := s.journal(j)
 	if err != nil {
 		return err
 	}

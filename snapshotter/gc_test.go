@@ -394,3 +394,30 @@ func TestGCBesideReadersAndWriters(t *testing.T) {
 	gc(t, s, GCConfig{Quota: 0})
 	wantSound(t, s)
 }
+
+func TestTidyKeepsTheQuota(t *testing.T) {
+	dir := t.TempDir()
+	s, err := Open(t.Context(), Config{Dir: dir, Quota: 3 * extentBytes})
+	check(t, err)
+	for n := range 4 {
+		if _, beyond, err := s.Tidy(t.Context(), nil); beyond || err != nil {
+			t.Fatalf("after %d: %v, %v", n, beyond, err)
+		}
+		if n < 2 {
+			_, err = runCell(t.Context(), s, cell{code: cellgraph.Sum([]byte{byte(n)}), value: random(uint64(n), extentBytes), output: random(9, 100), created: time.Now()})
+			check(t, err)
+		}
+	}
+	_, err = runCell(t.Context(), s, cell{code: cellgraph.Sum([]byte{9}), value: random(5, 2*extentBytes), output: random(9, 100), created: time.Now()})
+	check(t, err)
+	if r, beyond, err := s.Tidy(t.Context(), nil); !beyond || err != nil || r.Within() {
+		t.Errorf("what this handle holds stays: %+v, %v, %v", r, beyond, err)
+	}
+	check(t, s.Close())
+	s, err = Open(t.Context(), Config{Dir: dir, Quota: 3 * extentBytes})
+	check(t, err)
+	defer s.Close()
+	if r, beyond, err := s.Tidy(t.Context(), nil); !beyond || err != nil || !r.Within() {
+		t.Errorf("%+v, %v, %v", r, beyond, err)
+	}
+}

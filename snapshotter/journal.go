@@ -204,6 +204,17 @@ func (c *catalog) journals(ctx context.Context, segment string) ([]place, error)
 		WHERE ? IN ('', s.name) ORDER BY r.segment, r.offset`, segment)
 }
 
+// journalRows are snapshots as the journal has them.
+func (c *catalog) journalRows(ctx context.Context, where string, args ...any) ([]journalRow, error) {
+	return collect(ctx, c.db, func(rows *sql.Rows) (r journalRow, err error) {
+		var trace, body []byte
+		err = rows.Scan(&body, &trace, &r.Unique)
+		copy(r.Trace[:], trace)
+		r.Body = string(body)
+		return r, err
+	}, "SELECT body, trace, unique_bytes FROM snapshot "+where, args...)
+}
+
 // lasting reports whether memos of a kind bar traces from being restored: they
 // may not be lost.
 func lasting(kind string) bool { return kind == "background" || kind == "unrepeatable" }

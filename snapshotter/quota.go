@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 
 	"golang.org/x/sys/unix"
 )
@@ -12,6 +13,7 @@ const (
 	mostQuota  = 50e9      // bytes, of the default
 	quotaShare = 5         // one part in so many of what is free, the store's own bytes included
 	tidyEvery  = 256 << 20 // bytes that a handle stores before it looks at the quota again
+	manyFiles  = 500       // segments above which Tidy joins small ones
 )
 
 // DefaultQuota is min(50 GB, 20 % of what is free on the disk of dir). What
@@ -36,14 +38,18 @@ func (s *Store) Quota() (int64, error) {
 	return DefaultQuota(s.dir)
 }
 
-// Tidy runs gc if the store is beyond its quota, and says whether it was.
+// Tidy runs gc if the store is beyond its quota, or in very many pieces, and says whether it did.
 func (s *Store) Tidy(ctx context.Context, progress func(done, total int)) (report GCReport, beyond bool, err error) {
 	quota, err := s.Quota()
-	if err != nil || quota < 0 {
+	if err != nil {
 		return report, false, err
 	}
 	size, err := s.Size()
-	if err != nil || size <= quota {
+	if err != nil {
+		return report, false, err
+	}
+	files, err := os.ReadDir(s.segment.folder)
+	if err != nil || len(files) <= manyFiles && (quota < 0 || size <= quota) {
 		return report, false, err
 	}
 	// A handle of its own gives up what it writes when it is closed.

@@ -182,3 +182,31 @@ func TestAnOldStoreIsUpgraded(t *testing.T) {
 		t.Errorf("before %v\nafter %v", before, after)
 	}
 }
+
+func TestSnapshotsOfRestoredCellsCostNoSync(t *testing.T) {
+	dir, syncs := t.TempDir(), 0
+	s, err := Open(t.Context(), Config{Dir: dir, faults: func(operation string, _ func()) error {
+		if operation == "sync segment" {
+			syncs++
+		}
+		return nil
+	}})
+	check(t, err)
+	snap, err := runCell(t.Context(), s, cell{code: cellgraph.Sum(nil), value: random(1, 100), output: random(2, 100), created: time.Now()})
+	check(t, err)
+	before, trace := syncs, traces(t, s, cellgraph.Sum(nil))[0]
+	for n := range 5 {
+		snap.Seconds = float64(n + 2)
+		check(t, s.PutTrace(t.Context(), trace, snap))
+	}
+	if syncs != before {
+		t.Errorf("%d syncs", syncs-before)
+	}
+	check(t, s.Close())
+	check(t, removeCatalog(filepath.Join(dir, catalogFile)))
+	r, err := Rebuild(t.Context(), Config{Dir: dir}, nil)
+	check(t, err)
+	if r.Snapshots != 6 || r.Traces != 1 {
+		t.Errorf("%+v", r)
+	}
+}

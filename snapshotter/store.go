@@ -74,7 +74,8 @@ type Store struct {
 	closed  bool
 	segment segmentWriter
 	pending pending
-	unowned int64 // bytes of extents committed since the last trace
+	unowned int64        // bytes of extents committed since the last trace
+	unsaid  []journalRow // snapshots that the journal is to have with its next entry
 
 	untidy   int64 // bytes committed since the last look at the quota
 	tidying  bool
@@ -255,17 +256,9 @@ func (s *Store) upgradeRecords(ctx context.Context, j *journal) error {
 	for _, t := range traces {
 		j.Traces = append(j.Traces, journalRow{Body: string(t.body)})
 	}
-	snapshots, err := collect(ctx, s.catalog.db, func(rows *sql.Rows) (r journalRow, err error) {
-		var trace, body []byte
-		err = rows.Scan(&body, &trace, &r.Unique)
-		copy(r.Trace[:], trace)
-		r.Body = string(body)
-		return r, err
-	}, "SELECT body, trace, unique_bytes FROM snapshot")
-	if err != nil {
+	if j.Snapshots, err = s.catalog.journalRows(ctx, ""); err != nil {
 		return err
 	}
-	j.Snapshots = snapshots
 	if j.Saved, err = s.Saved(ctx, ""); err != nil {
 		return err
 	}
@@ -324,12 +317,26 @@ func (s *Store) Close() error {
 	}
 	s.closed = true
 	s.pending = newPending()
+	err := s.sayRest()
 	if s.stopTidy != nil {
 		s.stopTidy()
 	}
 	s.mu.Unlock()
 	s.tidy.Wait()
-	return errors.Join(s.segment.close(), s.catalog.close(), s.lease.close())
+	return errors.Join(err, s.segment.close(), s.catalog.close(), s.lease.close())
+}
+
+// sayRest writes the snapshots that the journal lacks, if there is a segment
+// anyway. The caller holds s.mu.
+func (s *Store) sayRest() error {
+	if len(s.unsaid) == 0 || s.segment.file == nil {
+		return nil
+	}
+	at, err := s.journal(&journal{Snapshots: s.unsaid})
+	if err != nil {
+		return err
+	}
+	return s.catalog.inTransaction(context.Background(), func(tx *sql.Tx) error { return insertPlace(context.Background(), tx, at) })
 }
 
 // Flush makes the blobs written so far durable and visible to other handles.
@@ -360,6 +367,9 @@ func (s *Store) commit(ctx context.Context, rec *record) error {
 		return err
 	}
 	s.pending = newPending()
+	if at.segment != "" {
+		s.unsaid = nil
+	}
 	s.unowned += fresh
 	s.watchQuota(fresh)
 	if rec != nil {
@@ -383,8 +393,17 @@ func (s *Store) note(ctx context.Context, rec *record) (place, error) {
 		if !known {
 			j.Traces = append(j.Traces, journalRow{Body: string(rec.traceBody)})
 		}
-		j.Snapshots = append(j.Snapshots, journalRow{Body: string(rec.snapshotBody), Trace: rec.traceID, Unique: s.unowned})
+		row := journalRow{Body: string(rec.snapshotBody), Trace: rec.traceID, Unique: s.unowned}
+		if j.empty() && len(s.pending.extents) == 0 {
+			s.unsaid = append(s.unsaid, row)
+			return place{}, nil // nothing new was stored: this is not worth an fsync
+		}
+		j.Snapshots = append(j.Snapshots, row)
 	}
+	if j.empty() && len(s.pending.extents) == 0 {
+		return place{}, nil
+	}
+	j.Snapshots = append(j.Snapshots, s.unsaid...)
 	for id, at := range s.pending.extents {
 		j.extent(id, at)
 	}
