@@ -421,3 +421,32 @@ func TestTidyKeepsTheQuota(t *testing.T) {
 		t.Errorf("%+v, %v, %v", r, beyond, err)
 	}
 }
+
+// A lease that is being made is not locked yet; gc may not take it for a dead one.
+func TestALeaseIsNotTakenWhileItIsMade(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, dir)
+	stop, done := make(chan struct{}), make(chan error, 1)
+	go func() {
+		for {
+			select {
+			case <-stop:
+				done <- nil
+				return
+			default:
+				if _, err := s.GC(context.Background(), GCConfig{Quota: -1}); err != nil {
+					done <- err
+					return
+				}
+			}
+		}
+	}()
+	for range 300 {
+		other, err := Open(t.Context(), Config{Dir: dir})
+		check(t, err)
+		_, err = os.Stat(other.lease.file.Name())
+		check(t, errors.Join(err, other.Close()))
+	}
+	close(stop)
+	check(t, <-done)
+}

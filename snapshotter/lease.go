@@ -221,7 +221,8 @@ func (l leases) has(kind byte, id cellgraph.Digest) bool { return l.held[hold{ki
 func (l leases) segment(name string) bool { return l.held[segmentHold(name)] }
 
 // readLeases reads the leases of live processes and removes those of dead ones.
-// The caller has the gate alone, or does not rely on the answer.
+// The caller has the gate alone: a lease that is being made is not locked yet,
+// and would be taken for that of a dead process.
 func readLeases(dir string) (leases, error) {
 	all := leases{held: map[hold]bool{}}
 	folder := filepath.Join(dir, leaseFolder)
@@ -308,12 +309,18 @@ func alone(ctx context.Context, dir string) (release func() error, err error) {
 // else keep for a moment.
 func unlock(f *os.File) error { return unix.Flock(int(f.Fd()), unix.LOCK_UN) }
 
-// Holders are the processes that have the store in dir open.
-func Holders(dir string) ([]Holder, error) {
-	release, err := alone(context.Background(), dir)
+// leasesOf is readLeases for who does not have the gate.
+func leasesOf(ctx context.Context, dir string) (leases, error) {
+	release, err := alone(ctx, dir)
 	if err != nil {
-		return nil, err
+		return leases{}, err
 	}
 	all, err := readLeases(dir)
-	return all.holders, errors.Join(err, release())
+	return all, errors.Join(err, release())
+}
+
+// Holders are the processes that have the store in dir open.
+func Holders(dir string) ([]Holder, error) {
+	all, err := leasesOf(context.Background(), dir)
+	return all.holders, err
 }

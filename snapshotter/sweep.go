@@ -120,7 +120,7 @@ func (g *collector) worn(ctx context.Context) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	held, err := readLeases(g.store.dir)
+	held, err := leasesOf(ctx, g.store.dir)
 	if err != nil {
 		return nil, err
 	}
