@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"kedge/kernel"
@@ -32,24 +33,60 @@ func (n *Notebook) branch(ctx context.Context, cell string, c *kernel.Cell) (fol
 	if b.Next != "" {
 		return "", "", fmt.Sprintf("cell %s has to run first: %s", b.Next, b.Why)
 	}
-	base := filepath.Dir(n.file.path)
-	name = filepath.Base(n.file.path)
-	stem := strings.TrimSuffix(name, ".ipynb")
-	for i := 1; ; i++ {
-		folder = fmt.Sprintf("%s-branch-%d", stem, i)
-		err = os.Mkdir(filepath.Join(base, folder), 0o755)
-		if !errors.Is(err, fs.ErrExist) || i == maxBranches {
-			break
-		}
-	}
+	folder, err = n.newFolder("branch")
 	if err != nil {
 		return "", "", err.Error()
 	}
+	base, name := filepath.Split(n.file.path)
 	into := filepath.Join(base, folder)
 	if err := copyInto(ctx, base, into, append(n.nb.Inputs(ctx), name)); err != nil {
 		return "", "", errors.Join(err, os.RemoveAll(into)).Error()
 	}
 	return folder, name, ""
+}
+
+// newFolder makes a folder beside the notebook, NAME-WHAT-N, and returns its name.
+func (n *Notebook) newFolder(what string) (folder string, err error) {
+	base, name := filepath.Split(n.file.path)
+	for i := 1; ; i++ {
+		folder = fmt.Sprintf("%s-%s-%d", strings.TrimSuffix(name, ".ipynb"), what, i)
+		err = os.Mkdir(filepath.Join(base, folder), 0o755)
+		if !errors.Is(err, fs.ErrExist) || i == maxBranches {
+			return folder, err
+		}
+	}
+}
+
+// copySnapshot makes a folder beside the notebook with the notebook and the files as they were at a snapshot, and the
+// files that the cells read now. It returns the names of the folder and of the notebook in it, which has the folder for
+// its own unless files beside the notebook's belong to it.
+func (n *Notebook) copySnapshot(ctx context.Context, snapshot string, c *kernel.Cell) (folder, name string, err error) {
+	if n.cfg.Copy == nil || !n.prepared(ctx, asked{}, c) {
+		return "", "", errors.New("nothing is restored here")
+	}
+	folder, err = n.newFolder("copy")
+	if err != nil {
+		return "", "", err
+	}
+	base := filepath.Dir(n.file.path)
+	into := filepath.Join(base, folder)
+	name, err = n.cfg.Copy(ctx, n.opening.store, snapshot, into)
+	if err == nil {
+		err = n.inputs(ctx, base, filepath.Dir(filepath.Join(into, name)))
+	}
+	if err != nil {
+		return "", "", errors.Join(err, os.RemoveAll(into))
+	}
+	return folder, filepath.ToSlash(name), nil
+}
+
+// inputs copies the files that the cells read, but for those that are there.
+func (n *Notebook) inputs(ctx context.Context, base, into string) error {
+	missing := slices.DeleteFunc(n.nb.Inputs(ctx), func(file string) bool {
+		_, err := os.Lstat(filepath.Join(into, file))
+		return err == nil
+	})
+	return copyInto(ctx, base, into, missing)
 }
 
 // copyInto copies files, named relative to base, with their folders.

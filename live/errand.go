@@ -27,6 +27,12 @@ func (n *Notebook) do(ctx context.Context, comm string, s said, c *kernel.Cell) 
 		if why != "" {
 			fail(why)
 		}
+	case "copy":
+		folder, name, err := n.copySnapshot(ctx, s.Snapshot, c)
+		done["folder"], done["notebook"] = folder, name
+		if err != nil {
+			fail(err.Error())
+		}
 	}
 	n.desk.answer(comm, done)
 }

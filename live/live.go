@@ -46,7 +46,10 @@ type Config struct {
 	// Records gives what a page shows of the snapshots of the notebook at path, in a store that Open has opened: of all if
 	// snapshot is empty. It may be nil.
 	Records func(ctx context.Context, store session.Store, path, snapshot string) (any, error)
-	Logger  *slog.Logger
+	// Copy writes the notebook and the files as they were at a snapshot of that store into a folder that is empty, and
+	// returns the path of the notebook in it.
+	Copy   func(ctx context.Context, store session.Store, snapshot, into string) (notebook string, err error)
+	Logger *slog.Logger
 }
 
 // Notebook is the notebook of a live kernel. It implements [kernel.Session]:

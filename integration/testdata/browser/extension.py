@@ -296,6 +296,18 @@ def scene(nb, shot):
     nb.idle()
 
 
+def copy_of(nb, opened, stem):
+    """The panel opens a snapshot of another version of the notebook as a copy, in which its cells are restored."""
+    entries = nb.page.locator(".kedge-Entry")
+    texts = entries.all_inner_texts()
+    model = max(i for i, text in enumerate(texts) if text.startswith("model"))
+    entries.nth(model).locator(".kedge-Head").click()
+    copy = opened(lambda: entries.nth(model).get_by_text("Open a copy").click())
+    assert copy.page.evaluate("() => jupyterapp.shell.currentWidget.context.path") == f"{stem}-copy-1/{stem}.ipynb"
+    copy.until("restored", "restored", "restored", "fresh", "uncached", "none", "uncached")
+    assert copy.ask("len(trips) > 0 and price > 0") == "True"
+
+
 def main():
     folder, shots = sys.argv[1], (sys.argv[2:] + [os.path.join(sys.argv[1], "shots")])[0]
     notebooks = os.path.join(folder, "notebooks")
@@ -338,6 +350,9 @@ def main():
                 f.write("km,price\n" + "".join(f"{i % 7},{3 + 2 * (i % 7)}\n" for i in range(400 + ord(name[0]))))
             taxi = open_(f"{stem}-taxi.ipynb")
             scene(taxi, lambda what: taxi.page.screenshot(path=os.path.join(shots, f"{stem}-{what}.png")))
+            if name == "JupyterLab":
+                nb = taxi
+                copy_of(taxi, opened, f"{stem}-taxi")
             print(name, "ok", flush=True)
 
 

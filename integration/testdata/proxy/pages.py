@@ -171,6 +171,15 @@ def errands(kedge, _):
     assert [v["name"] for v in p.next("done", id=7, ok=True)["show"]["variables"]] == ["time", "x", "y"]
     p.say(type="show", id=8, snapshot="0" * 64)
     assert p.next("done", id=8, ok=False)["reason"]
+    first = [e for e in log if e["cell"] == "b"][-1]  # as b was before the edit
+    p.say(type="copy", id=10, snapshot=first["snapshot"])
+    done = p.next("done", id=10)
+    assert done["ok"] and done["folder"] == "nb-copy-1" and done["notebook"] == "nb.ipynb", done
+    copy = os.path.join(k.folder, "nb-copy-1")
+    with open(os.path.join(copy, "y.txt")) as f, open(os.path.join(copy, "nb.ipynb")) as g:
+        assert f.read() == "[2]" and "".join(json.load(g)["cells"][1]["source"]) == CELLS[1][2]
+    p.say(type="copy", id=11, snapshot="0" * 64)
+    assert p.next("done", id=11, ok=False)["reason"] and not os.path.exists(os.path.join(k.folder, "nb-copy-2"))
     other = Page(k, "other")  # a second tab, with code that is not saved
     other.cells([("a", CELLS[0][1], "x = [2]"), *edited[1:]])
     other.say(type="back", id=1, cell="")

@@ -11,7 +11,7 @@ import { tagCell } from './editor';
 import { Page } from './page';
 import { Panel } from './panel';
 import { VERSION } from './protocol';
-import { branchHere, recompute, rerun, restoreHere } from './rerun';
+import { branchHere, copySnapshot, recompute, rerun, restoreHere } from './rerun';
 
 const ID = 'kedge-lab:plugin';
 
@@ -52,6 +52,14 @@ const plugin: JupyterFrontEndPlugin<void> = {
     const ours = () => page()?.link.ours === true;
     const active = () => tracker.activeCell?.model;
 
+    /** Opens a copy of a notebook, which goes on from a cell. */
+    const goOn = async (path: string, cell: string) => {
+      if (path) {
+        window.localStorage.setItem(CONTINUE + path, cell);
+        await app.commands.execute('docmanager:open', { path });
+      }
+    };
+
     const command = (id: string, caption: string, needsCell: boolean, execute: (page: Page, cell: string) => Promise<void>, more = {}) => {
       app.commands.addCommand(`kedge:${id}`, {
         caption,
@@ -78,13 +86,7 @@ const plugin: JupyterFrontEndPlugin<void> = {
     command('restore-here', 'Make kernel, files and outputs what they were after this cell', true,
       (current, cell) => restoreHere(current, runner, cell), { label: 'Restore to here' });
     command('branch-here', 'Open a copy of the notebook that goes on from this cell in its own kernel and folder', true,
-      async (current, cell) => {
-        const path = await branchHere(current, cell);
-        if (path) {
-          window.localStorage.setItem(CONTINUE + path, cell);
-          await app.commands.execute('docmanager:open', { path });
-        }
-      }, { label: 'Branch here' });
+      async (current, cell) => goOn(await branchHere(current, cell), cell), { label: 'Branch here' });
     command('tag-cell', 'Say which step this cell is in', true,
       async current => {
         const cell = active();
@@ -106,7 +108,10 @@ const plugin: JupyterFrontEndPlugin<void> = {
       read();
     });
 
-    const panel = new Panel(anchor);
+    const panel = new Panel(anchor, {
+      restore: (of, cell) => void restoreHere(of, runner, cell),
+      copy: (of, snapshot, cell) => void copySnapshot(of, snapshot).then(path => goOn(path, cell))
+    });
 
     const status = new Widget();
     status.addClass('kedge-Status');

@@ -43,7 +43,10 @@ export function bytes(of: number): string {
 
 /** The side panel: the step graph, the snapshots, and what is in one. */
 export class Panel extends Widget {
-  constructor(icon: LabIcon) {
+  constructor(
+    icon: LabIcon,
+    private act: { restore: (page: Page, cell: string) => void; copy: (page: Page, snapshot: string, cell: string) => void }
+  ) {
     super();
     this.id = 'kedge-panel';
     this.title.icon = icon;
@@ -171,8 +174,10 @@ export class Panel extends Widget {
     }
     this._shown = shown;
     this._log.textContent = done.ok ? (records.length > 0 ? '' : 'None yet: run a step.') : done.reason;
+    const met = new Set<string>();
     for (const record of this._all ? records : records.slice(0, FIRST)) {
-      this._log.append(await this.entry(page, record));
+      this._log.append(await this.entry(page, record, !met.has(record.cell)));
+      met.add(record.cell);
     }
     if (!this._all && records.length > FIRST) {
       const more = element('button', 'kedge-Again', `${records.length - FIRST} more`);
@@ -184,7 +189,8 @@ export class Panel extends Widget {
     }
   }
 
-  private async entry(page: Page, record: IRecord): Promise<HTMLElement> {
+  /** `last` says that it is the newest of its cell. */
+  private async entry(page: Page, record: IRecord, last: boolean): Promise<HTMLElement> {
     const node = element('div', 'kedge-Entry');
     const head = element('button', 'kedge-Head');
     const name = element('span', 'kedge-Step', record.step);
@@ -206,9 +212,20 @@ export class Panel extends Widget {
     if (this._open === record.snapshot) {
       const { done } = await page.link.errand('show', '', { snapshot: record.snapshot });
       node.append(done.ok ? inside((done as any).show) : element('div', '', done.reason));
-      const go = element('button', 'kedge-Again', 'Go to its cell');
-      go.addEventListener('click', () => this.go(record.cell));
-      node.append(go);
+      const button = (text: string, title: string, act: () => void) => {
+        const made = element('button', 'kedge-Again', text);
+        made.title = title;
+        made.addEventListener('click', act);
+        node.append(made);
+      };
+      button('Go to its cell', 'Scroll to the cell that it is of', () => this.go(record.cell));
+      const state = page.state(record.cell)?.state;
+      if (last && (state === 'fresh' || state === 'restored')) {
+        button('Restore to here', 'Kernel, files and outputs as they were after this cell', () => this.act.restore(page, record.cell));
+      }
+      button('Open a copy', 'The notebook and its files as they were then, in a folder of their own, with a kernel of its own', () =>
+        this.act.copy(page, record.snapshot, record.cell)
+      );
     }
     return node;
   }

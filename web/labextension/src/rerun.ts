@@ -5,7 +5,7 @@ import { ITranslator } from '@jupyterlab/translation';
 import { Widget } from '@lumino/widgets';
 import { seconds } from './badges';
 import { Page, tags } from './page';
-import { ICellState, IOutput, IStates } from './protocol';
+import { ICellState, IDone, IOutput, IStates } from './protocol';
 
 /** What running cells needs of the application. */
 export interface IRunner {
@@ -210,6 +210,26 @@ export async function restoreHere(page: Page, runner: IRunner, id: string, ask =
   }
 }
 
+/** The notebook and its files as they were at a snapshot, in a folder of their own. It returns the copy's path. */
+export async function copySnapshot(page: Page, snapshot: string): Promise<string> {
+  return inFolder(page, 'Open a copy', 'copying…', () => page.link.errand('copy', '', { snapshot }));
+}
+
+/** Has a copy of the notebook made in a folder beside it, and returns its path; '' if that could not be done, which it says. */
+async function inFolder(page: Page, title: string, doing: string, make: () => Promise<{ done: IDone }>): Promise<string> {
+  page.doing = doing;
+  try {
+    const { done } = await make();
+    if (!done.ok) {
+      await showErrorMessage(title, done.reason);
+      return '';
+    }
+    const path = page.panel.context.path;
+    return `${path.slice(0, path.lastIndexOf('/') + 1)}${done.folder}/${done.notebook}`;
+  } finally {
+    page.doing = '';
+  }
+}
 
 /** Branch here: a copy of the notebook, in a folder of its own, that goes on from a cell. It returns the copy's path. */
 export async function branchHere(page: Page, id: string): Promise<string> {
@@ -223,17 +243,5 @@ export async function branchHere(page: Page, id: string): Promise<string> {
     return '';
   }
   await page.panel.context.save();
-  page.doing = 'branching…';
-  try {
-    const { done } = await page.link.errand('branch', id);
-    if (!done.ok) {
-      await showErrorMessage(title, done.reason);
-      return '';
-    }
-    const path = page.panel.context.path;
-    const folder = path.slice(0, path.lastIndexOf('/') + 1);
-    return `${folder}${done.folder}/${done.notebook}`;
-  } finally {
-    page.doing = '';
-  }
+  return inFolder(page, title, 'branching…', () => page.link.errand('branch', id));
 }
