@@ -302,7 +302,8 @@ def copy_of(nb, opened, stem):
     texts = entries.all_inner_texts()
     model = max(i for i, text in enumerate(texts) if text.startswith("model"))
     entries.nth(model).locator(".kedge-Head").click()
-    copy = opened(lambda: entries.nth(model).get_by_text("Open a copy").click())
+    shown = nb.page.locator(".kedge-Entry", has=nb.page.locator("[aria-expanded=true]"), has_text="model")
+    copy = opened(lambda: shown.get_by_text("Open a copy").click())
     assert copy.page.evaluate("() => jupyterapp.shell.currentWidget.context.path") == f"{stem}-copy-1/{stem}.ipynb"
     copy.until("restored", "restored", "restored", "fresh", "uncached", "none", "uncached")
     assert copy.ask("len(trips) > 0 and price > 0") == "True"

@@ -173,10 +173,10 @@ export class Panel extends Widget {
       return;
     }
     this._shown = shown;
-    this._log.textContent = done.ok ? (records.length > 0 ? '' : 'None yet: run a step.') : done.reason;
+    const entries: (HTMLElement | string)[] = [done.ok ? (records.length > 0 ? '' : 'None yet: run a step.') : done.reason];
     const met = new Set<string>();
     for (const record of this._all ? records : records.slice(0, FIRST)) {
-      this._log.append(await this.entry(page, record, !met.has(record.cell)));
+      entries.push(await this.entry(page, record, !met.has(record.cell)));
       met.add(record.cell);
     }
     if (!this._all && records.length > FIRST) {
@@ -185,7 +185,10 @@ export class Panel extends Widget {
         this._all = true;
         void this.list();
       });
-      this._log.append(more);
+      entries.push(more);
+    }
+    if (page === this._page && shown === this._shown) {
+      this._log.replaceChildren(...entries); // at once: what was asked for meanwhile is listed anew
     }
   }
 
