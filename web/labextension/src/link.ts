@@ -24,7 +24,7 @@ export class Link implements IDisposable {
     private version: string
   ) {
     context.statusChanged.connect(this.join, this);
-    context.kernelChanged.connect(this.join, this);
+    context.kernelChanged.connect(this.rejoin, this);
     context.connectionStatusChanged.connect(this.join, this);
     specs.specsChanged.connect(this.join, this);
     this.join();
@@ -96,6 +96,18 @@ export class Link implements IDisposable {
     }
     this.leave();
     Signal.clearData(this);
+  }
+
+  /** Another kernel is there, or the same is after a restart: what was opened meanwhile may have been heard by the former. */
+  private rejoin(): void {
+    const { _comm: comm, _kernel: kernel } = this;
+    if (comm) {
+      if (!comm.isDisposed && kernel && !kernel.isDisposed && !GONE.includes(kernel.status)) {
+        comm.close().dispose(); // the kernel that is there now need not tell us twice
+      }
+      this.leave();
+    }
+    this.join();
   }
 
   /** Opens the comm if the kernel is Kedge's and there is none. */
