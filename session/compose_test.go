@@ -113,11 +113,11 @@ type unreadable struct {
 	lost cellgraph.Digest
 }
 
-func (u unreadable) Blob(ctx context.Context, id cellgraph.Digest) ([]byte, error) {
+func (u unreadable) CopyBlob(ctx context.Context, id cellgraph.Digest, to *os.File) error {
 	if id == u.lost {
-		return nil, errors.New("lost")
+		return errors.New("lost")
 	}
-	return u.Store.Blob(ctx, id)
+	return u.Store.CopyBlob(ctx, id, to)
 }
 
 func TestAFileThatCannotBeRestoredLeavesTheKernelAsItWas(t *testing.T) {
