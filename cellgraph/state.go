@@ -215,9 +215,9 @@ func (s *State) InOrder() []string {
 	return names
 }
 
-// Later are the captured names that a cell has left after the one that left name, sorted.
-func (s *State) Later(name string) []string {
-	return slices.DeleteFunc(s.Names(), func(n string) bool { return s.left[n] <= s.left[name] })
+// Later are those of names that a cell has left after the one that left name.
+func (s *State) Later(name string, names []string) []string {
+	return slices.DeleteFunc(slices.Clone(names), func(n string) bool { return s.left[n] <= s.left[name] })
 }
 
 // Passed is how many cells the state has been moved past.

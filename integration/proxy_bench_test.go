@@ -25,13 +25,19 @@ func BenchmarkProxy(b *testing.B) {
 // BenchmarkProxyLive measures what restoring costs in a live kernel.
 func BenchmarkProxyLive(b *testing.B) {
 	l := newBench(b)
+	fmt.Printf("\n%s\nlive: plain, proxied\n", machine())
+	l.installed(nil, "testdata/proxy/measure_live.py", "kedge-python3", "python3")
+}
+
+// installed runs a program, which has the rounds as its last argument, where Kedge is installed with these flags.
+func (b *bench) installed(flags []string, program ...string) {
+	b.Helper()
 	home := b.TempDir()
 	env := append(os.Environ(), "KEDGE_HOME="+filepath.Join(home, "kedge"), "JUPYTER_PATH="+filepath.Join(home, "share", "jupyter"),
 		"IPYTHONDIR="+filepath.Join(home, "ipython"))
-	fmt.Printf("\n%s\nlive: plain, proxied\n", machine())
 	for _, argv := range [][]string{
-		{l.kedge, "install", "--prefix", home, "--python", l.python},
-		{l.python, "testdata/proxy/measure_live.py", "kedge-python3", "python3", cmp.Or(os.Getenv("KEDGE_BENCH_ROUNDS"), "10")},
+		append([]string{b.kedge, "install", "--prefix", home, "--python", b.python}, flags...),
+		append(append([]string{b.python}, program...), cmp.Or(os.Getenv("KEDGE_BENCH_ROUNDS"), "10")),
 	} {
 		cmd := exec.Command(argv[0], argv[1:]...)
 		cmd.Env, cmd.Stdout, cmd.Stderr = env, os.Stdout, os.Stderr

@@ -25,7 +25,8 @@ type Session interface {
 	// Intercept handles a request, of one goroutine of the proxy's. It may talk to the kernel by Cell.Call, and
 	// either lets the kernel run the request (Cell.Forward, once) or answers it: Status("busy"), Publish of
 	// execute_input and of outputs, Reply, Status("idle"), in this order. If it does neither, the request is
-	// forwarded after it, unless it is one that the session has taken from the kernel ([Comms]). When a client asks for an interrupt and the request is not with the kernel, ctx ends with
+	// forwarded after it, unless it is one that the session has taken from the kernel ([Comms]).
+	// When a client asks for an interrupt and the request is not with the kernel, ctx ends with
 	// the cause ErrInterrupted, and the kernel hears nothing of it unless the client asks again; after Forward, what
 	// waits next is what is interrupted. A shutdown waits a moment for the end of an Intercept. An error is logged;
 	// it is never seen by clients.

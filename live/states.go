@@ -184,7 +184,7 @@ func (d *desk) look(ctx context.Context, outline *notebook.Outline) (session.Out
 	}
 	sources := map[string]session.Source{}
 	for i, cell := range outline.Cells {
-		sources[cell.ID] = session.Source{Normal: normal[i].Normal, Binds: normal[i].Binds}
+		sources[cell.ID] = normal[i]
 	}
 	return session.Look(ctx, cfg, outline, sources)
 }

@@ -49,11 +49,11 @@ func (n *Interactive) back(ctx context.Context, last int) (*Back, error) {
 	b := &Back{n: n, cfg: n.s.cfg}
 	b.cfg.Blind, b.cfg.Sources = "", map[string]Source{}
 	for _, cell := range b.cfg.Outline.Cells {
-		normal, binds, err := n.s.agent.Normalise(ctx, cell.Source)
+		source, err := n.s.agent.Normalise(ctx, cell.Source)
 		if err != nil {
 			return nil, fmt.Errorf("read cell %s: %w", cell.ID, err)
 		}
-		b.cfg.Sources[cell.ID] = Source{Normal: normal, Binds: binds}
+		b.cfg.Sources[cell.ID] = source
 	}
 	s, err := b.open(ctx)
 	if err != nil {

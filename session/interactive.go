@@ -180,11 +180,11 @@ func (n *Interactive) Begin(ctx context.Context, cell notebook.CodeCell, next fu
 
 // hear takes in what a cell that was asked for says.
 func (n *Interactive) hear(ctx context.Context, cell notebook.CodeCell) asked {
-	normal, binds, err := n.s.agent.Normalise(ctx, cell.Source)
+	source, err := n.s.agent.Normalise(ctx, cell.Source)
 	if err != nil {
 		n.lose("read cell "+cell.ID, err)
 	}
-	n.s.cfg.Sources[cell.ID] = Source{Normal: normal, Binds: binds}
+	n.s.cfg.Sources[cell.ID] = source
 	return asked{cell.ID, n.s.code(cell)}
 }
 

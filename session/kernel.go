@@ -60,10 +60,14 @@ func (s *Session) bring(ctx context.Context, count int) error {
 // cell that r enters.
 func (s *Session) lay(ctx context.Context, r agent.Restore, anew ...string) (count int, err error) {
 	seen := map[*cellgraph.Group]bool{}
+	var kept []string                        // names that the kernel holds as they are
 	for _, name := range s.state.InOrder() { // a class that has no name is what was captured last
 		g := s.state.Group(name)
 		old := s.live.Group(name)
 		same := old != nil && old.ID == g.ID && old.Payload == g.Payload && !slices.ContainsFunc(g.Names, func(n string) bool { return s.state.Group(n) == g && slices.Contains(anew, n) })
+		if same && !seen[g] {
+			kept = append(kept, name)
+		}
 		if seen[g] || same {
 			continue
 		}
@@ -77,8 +81,10 @@ func (s *Session) lay(ctx context.Context, r agent.Restore, anew ...string) (cou
 				load.Bind = append(load.Bind, n)
 			}
 		}
-		load.Later = s.state.Later(name)
 		r.Groups = append(r.Groups, load)
+	}
+	for i, load := range r.Groups {
+		r.Groups[i].Later = s.state.Later(load.Bind[0], kept)
 	}
 	r.Order = s.state.AsBorn(s.state.Names())
 	r.Delete = s.gone()

@@ -45,10 +45,7 @@ type Store interface {
 }
 
 // Source is the code of one cell as the kernel's own Python understands it.
-type Source struct {
-	Normal string   `json:"normal"` // canonical text without comments, layout and positions
-	Binds  []string `json:"binds"`
-}
+type Source = agent.Normal
 
 // Config says what to run and how. All fields up to KernelID are required.
 type Config struct {

@@ -132,15 +132,11 @@ type collector struct {
 // decide finds out what goes, and deletes its rows, while nobody can look
 // anything up.
 func (g *collector) decide(ctx context.Context) error {
-	release, err := alone(ctx, g.store.dir)
+	held, release, err := aloneWith(ctx, g.store.dir)
 	if err != nil {
 		return err
 	}
 	defer release()
-	held, err := readLeases(g.store.dir)
-	if err != nil {
-		return err
-	}
 	g.report.Holders = others(held.holders)
 	tx, err := g.catalog.db.BeginTx(ctx, nil)
 	if err != nil {

@@ -309,14 +309,24 @@ func alone(ctx context.Context, dir string) (release func() error, err error) {
 // else keep for a moment.
 func unlock(f *os.File) error { return unix.Flock(int(f.Fd()), unix.LOCK_UN) }
 
+// aloneWith is alone, with the leases as they are until release is called.
+func aloneWith(ctx context.Context, dir string) (all leases, release func() error, err error) {
+	if release, err = alone(ctx, dir); err != nil {
+		return leases{}, nil, err
+	}
+	if all, err = readLeases(dir); err != nil {
+		return leases{}, nil, errors.Join(err, release())
+	}
+	return all, release, nil
+}
+
 // leasesOf is readLeases for who does not have the gate.
 func leasesOf(ctx context.Context, dir string) (leases, error) {
-	release, err := alone(ctx, dir)
+	all, release, err := aloneWith(ctx, dir)
 	if err != nil {
 		return leases{}, err
 	}
-	all, err := readLeases(dir)
-	return all, errors.Join(err, release())
+	return all, release()
 }
 
 // Holders are the processes that have the store in dir open.

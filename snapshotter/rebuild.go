@@ -96,14 +96,12 @@ func (r *rebuilder) run(ctx context.Context, anyFileSystem bool) error {
 	} else if version < formatVersion {
 		return fmt.Errorf("format %d has no journal to rebuild the catalog from", version)
 	}
-	release, err := alone(ctx, r.dir)
+	held, release, err := aloneWith(ctx, r.dir)
 	if err != nil {
 		return err
 	}
 	defer release()
-	if held, err := readLeases(r.dir); err != nil {
-		return err
-	} else if len(held.holders) > 0 {
+	if len(held.holders) > 0 {
 		h := held.holders[0]
 		return fmt.Errorf("by process %d (%s) and %d more; end them first: %w", h.PID, h.Command, len(held.holders)-1, ErrInUse)
 	}

@@ -57,15 +57,11 @@ func (g *collector) sweep(ctx context.Context) error {
 // removeOrphans removes segments that the catalog does not know and no live
 // process writes or holds: crashed writers leave them.
 func (g *collector) removeOrphans(ctx context.Context) error {
-	release, err := alone(ctx, g.store.dir)
+	held, release, err := aloneWith(ctx, g.store.dir)
 	if err != nil {
 		return err
 	}
 	defer release()
-	held, err := readLeases(g.store.dir)
-	if err != nil {
-		return err
-	}
 	known, err := g.segments(ctx)
 	if err != nil {
 		return err
@@ -363,14 +359,13 @@ func (g *collector) replace(ctx context.Context, name string, moved map[cellgrap
 	if err != nil {
 		return err
 	}
-	release, err := alone(ctx, g.store.dir)
+	held, release, err := aloneWith(ctx, g.store.dir)
 	if err != nil {
 		return err
 	}
 	defer release()
-	held, err := readLeases(g.store.dir)
-	if err != nil || held.segment(name) {
-		return err // the file goes at the next gc
+	if held.segment(name) {
+		return nil // the file goes at the next gc
 	}
 	return g.unlink(name)
 }

@@ -204,14 +204,10 @@ func (r *Restore) Empty() bool {
 	return len(r.Groups)+len(r.Delete)+len(r.Modules)+len(r.Ambient)+len(r.History)+len(r.Changed)+len(r.Texts)+len(r.Widgets)+len(r.Entered) == 0
 }
 
-// Normalise gives the normal form of a cell's code, as normalise.py does, and the names that it binds.
-func (c *Client) Normalise(ctx context.Context, code string) (normal string, binds []string, err error) {
-	var r struct {
-		Normal string   `json:"normal"`
-		Binds  []string `json:"binds"`
-	}
-	err = c.call(ctx, "kedge_normalise", map[string]any{"code": code}, &r)
-	return r.Normal, r.Binds, err
+// Normalise reads a cell's code, as normalise.py does.
+func (c *Client) Normalise(ctx context.Context, code string) (n Normal, err error) {
+	err = c.call(ctx, "kedge_normalise", map[string]any{"code": code}, &n)
+	return n, err
 }
 
 // Before tells the agent that a cell with this code comes next, and which

@@ -13,9 +13,9 @@ import (
 // maxNormal bounds what the normaliser may answer to one request, in bytes.
 const maxNormal = 256 << 20
 
-// Normal is what the normaliser says of one source.
+// Normal is the code of one cell as the kernel's own Python understands it.
 type Normal struct {
-	Normal string   `json:"normal"`
+	Normal string   `json:"normal"` // canonical text without comments, layout and positions
 	Binds  []string `json:"binds"`
 }
 

@@ -62,18 +62,22 @@ class Sharers:
 
     def _move(self, block: Any, offset: int, strides: tuple[int, ...], length: int) -> bool:
         """Let block show the whole, if that is there and reads the same."""
-        whole, values = self._whole and self._whole(), block.values
-        if whole is None or whole.nbytes != length:
-            return False
-        try:
-            part = sys.modules["numpy"].ndarray(values.shape, values.dtype, whole, offset, strides)
-        except (TypeError, ValueError):
-            return False
-        if not _same(part, values):
-            return False
-        part.flags.writeable = values.flags.writeable and whole.flags.writeable
-        block.values = part
-        return True
+        whole = self._whole and self._whole()
+        return whole is not None and whole.nbytes == length and _show(block, whole, offset, strides)
+
+
+def _show(block: Any, buffer: Any, offset: int, strides: tuple[int, ...]) -> bool:
+    """Let block show what lies at offset in a buffer, if that reads the same."""
+    values = block.values
+    try:
+        part = sys.modules["numpy"].ndarray(values.shape, values.dtype, buffer, offset, strides)
+    except (TypeError, ValueError, BufferError):
+        return False
+    if not _same(part, values):
+        return False
+    part.flags.writeable = values.flags.writeable and part.flags.writeable
+    block.values = part
+    return True
 
 
 def _same(a: Any, b: Any) -> bool:
@@ -207,14 +211,5 @@ def _block(here: live.Live, name: str, path: Path, shape: tuple[int, ...], strid
 
 def _beside(block: Any, other: Any, strides: tuple[int, ...], distance: int) -> bool:
     """Let block show the memory of other, distance bytes from where that begins, if the same is there."""
-    values, (start, _, buffer) = block.values, memory.owner(other.values)
-    try:
-        place = memory.address(other.values) + distance - start
-        part = sys.modules["numpy"].ndarray(values.shape, values.dtype, buffer, place, strides)
-    except (TypeError, ValueError, BufferError):
-        return False
-    if not _same(part, values):
-        return False
-    part.flags.writeable = values.flags.writeable and part.flags.writeable
-    block.values = part
-    return True
+    start, _, buffer = memory.owner(other.values)
+    return _show(block, buffer, memory.address(other.values) + distance - start, strides)
