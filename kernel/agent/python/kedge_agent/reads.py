@@ -298,7 +298,7 @@ class Reads:
 
 def find(source: str, ns: dict[str, Any], user: dict[str, Any],
          absent: Iterable[str] = ()) -> tuple[Reads, list[str]]:
-    """(reads, names the cell binds). A cell that does not compile reads nothing.
+    """(reads, names the cell may bind). A cell that does not compile reads nothing.
 
     absent are names of the notebook that ns does not hold yet.
     """
@@ -315,7 +315,7 @@ def find(source: str, ns: dict[str, Any], user: dict[str, Any],
     if reads.all:
         reads.names |= set(user)
         reads.weak = set()
-    return reads, result["binds"]
+    return reads, sorted({*result["binds"], *stores.names(reads.codes())})
 
 
 def past(sources: Iterable[str], ns: dict[str, Any], user: dict[str, Any]) -> tuple[Reads, bool]:

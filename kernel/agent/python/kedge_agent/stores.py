@@ -1,4 +1,4 @@
-"""Which attributes a cell's code may set."""
+"""Which attributes a cell's code may set, and which names its functions may bind."""
 from __future__ import annotations
 
 import ast
@@ -7,6 +7,7 @@ import types
 from collections.abc import Iterable
 
 _STORES = {dis.opmap["STORE_ATTR"], dis.opmap["DELETE_ATTR"]}
+_BINDS = {dis.opmap["STORE_GLOBAL"]}
 # Names through which code sets attributes that its opcodes do not name.
 _INDIRECT = {"setattr", "delattr", "__setattr__", "__delattr__", "__dict__", "vars", "patch", "MonkeyPatch"}
 
@@ -17,14 +18,26 @@ def attributes(codes: Iterable[types.CodeType]) -> set[str]:
     for code in codes:
         if _INDIRECT.intersection(code.co_names):
             found |= set(_words(code.co_consts))
-        raw, extended = code.co_code, 0
-        for i in range(0, len(raw), 2):
-            if raw[i] == dis.EXTENDED_ARG:
-                extended = (extended | raw[i + 1]) << 8
-                continue
-            if raw[i] in _STORES and extended | raw[i + 1] < len(code.co_names):
-                found.add(code.co_names[extended | raw[i + 1]])
-            extended = 0
+        found |= _named(code, _STORES)
+    return found
+
+
+def names(codes: Iterable[types.CodeType]) -> set[str]:
+    """The names that any of codes binds as global ones."""
+    return {name for code in codes for name in _named(code, _BINDS)}
+
+
+def _named(code: types.CodeType, steps: set[int]) -> set[str]:
+    """The names that code has these steps with."""
+    found: set[str] = set()
+    raw, extended = code.co_code, 0
+    for i in range(0, len(raw), 2):
+        if raw[i] == dis.EXTENDED_ARG:
+            extended = (extended | raw[i + 1]) << 8
+            continue
+        if raw[i] in steps and extended | raw[i + 1] < len(code.co_names):
+            found.add(code.co_names[extended | raw[i + 1]])
+        extended = 0
     return found
 
 
