@@ -18,7 +18,7 @@ import (
 // all stays as it is.
 func (n *Notebook) back(ctx context.Context, a asked, step string, c *kernel.Cell) string {
 	if !n.prepared(ctx, a, c) {
-		return "nothing is restored here\n"
+		return n.nowhere() + "\n"
 	}
 	b, _, why := n.goBack(ctx, c, func(ctx context.Context) (*session.Back, error) { return n.nb.Back(ctx, step) }, step != "")
 	if why != "" {

@@ -19,7 +19,7 @@ const maxBranches = 1000 // folders of one notebook
 // be restored to just after a cell. It returns the names of the folder and of the notebook in it.
 func (n *Notebook) branch(ctx context.Context, cell string, c *kernel.Cell) (folder, name, why string) {
 	if !n.prepared(ctx, asked{}, c) {
-		return "", "", "nothing is restored here"
+		return "", "", n.nowhere()
 	}
 	outline, err := n.file.outline()
 	if err != nil {
@@ -62,7 +62,7 @@ func (n *Notebook) newFolder(what string) (folder string, err error) {
 // its own unless files beside the notebook's belong to it.
 func (n *Notebook) copySnapshot(ctx context.Context, snapshot string, c *kernel.Cell) (folder, name string, err error) {
 	if n.cfg.Copy == nil || !n.prepared(ctx, asked{}, c) {
-		return "", "", errors.New("nothing is restored here")
+		return "", "", errors.New(n.nowhere())
 	}
 	folder, err = n.newFolder("copy")
 	if err != nil {

@@ -40,7 +40,7 @@ func (n *Notebook) do(ctx context.Context, comm string, s said, c *kernel.Cell) 
 // pageBack goes back to just after a cell, or as far as nothing has changed, and tells the page what the cells show.
 func (n *Notebook) pageBack(ctx context.Context, comm string, s said, c *kernel.Cell, done map[string]any, fail func(string)) {
 	if !n.prepared(ctx, asked{}, c) {
-		fail("nothing is restored here")
+		fail(n.nowhere())
 		return
 	}
 	if why := n.unsaved(comm); why != "" {

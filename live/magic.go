@@ -1,6 +1,7 @@
 package live
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"strings"
@@ -60,7 +61,7 @@ func (n *Notebook) say(word string) string {
 		return fmt.Sprintf("cell %s (step %s) %s: %s\n", o.id, o.step, o.answer.Status, o.answer.Why)
 	case "rerun":
 		if n.nb == nil {
-			return "nothing is restored here\n"
+			return n.nowhere() + "\n"
 		}
 		n.nb.Rerun()
 		return "the next cell of a step really runs\n"
@@ -93,6 +94,11 @@ func (n *Notebook) notice() string {
 		return n.nb.Blind()
 	}
 	return ""
+}
+
+// nowhere says why there is nothing to go back to, and what to do about it.
+func (n *Notebook) nowhere() string {
+	return "nothing is restored here: " + cmp.Or(n.notice(), "the notebook has no steps yet; tag a cell as one, or make every cell a step, and run it")
 }
 
 // status describes the notebook and what became of its cells.
