@@ -149,7 +149,7 @@ class Arrays:
             return self._subclass(arr, np)
         dtype = arr.dtype if id(arr) in self._seen else apart(arr.dtype)
         if arr.size == 0:
-            return _empty(arr, dtype)
+            return self._empty(arr, dtype)
         if arr.nbytes == 0:
             return NotImplemented
         bottom = root(arr)
@@ -173,6 +173,18 @@ class Arrays:
             if not bottom.flags.c_contiguous or not 0 <= offset < bottom.nbytes:
                 return NotImplemented
         return view, (shared, offset, arr.shape, arr.strides, dtype, bool(arr.flags.writeable))
+
+    def _empty(self, arr: Any, dtype: Any) -> Any:
+        bottom = root(arr)
+        offset = address(arr) - address(bottom)
+        plain = type(bottom) is sys.modules["numpy"].ndarray and bottom is not arr and self._base(bottom)
+        if id(arr) in self._seen and plain and 0 <= offset <= bottom.nbytes:
+            if not bottom.dtype.hasobject:
+                return view, (bottom, offset, arr.shape, arr.strides, dtype, bool(arr.flags.writeable))
+            if arr.ndim == 1 and arr.strides[0] and arr.dtype == bottom.dtype:
+                step = arr.strides[0] // arr.itemsize
+                return view_of, (bottom, offset // arr.itemsize, step, arr.shape, "C", bool(arr.flags.writeable))
+        return _empty(arr, dtype)
 
     def _base(self, bottom: Any) -> bool:
         """Whether the array at the bottom of a view is saved as such: the user has it as the view's base."""

@@ -232,7 +232,7 @@ class Reach:
         """Note which memory obj shows, if any."""
         if self._arrow:
             self.lent.extend(arrow.spans(obj))
-        found = memory.span(obj)
+        found = memory.shown(obj)
         if found is None:
             return
         self.seen.add(("memory", found[0]))

@@ -157,8 +157,9 @@ def reduce(block: Any, made: tuple[Any, ...], seen: bool, where: live.Live, held
     """
     refs, own = block.refs, block.values
     place, offset, length, strides = None, 0, 0, ()
-    if issubclass(type(own), memory.numpy_arrays()) and own.nbytes:
-        place, length, _ = memory.owner(own)
+    lies = memory.shown(own) if issubclass(type(own), memory.numpy_arrays()) else None
+    if lies is not None:
+        place, length, _ = lies
         offset, strides = memory.address(own) - place, own.strides
     token = next((t for t, sharers in where.sharers.items() if sharers.refs is refs), None)
     if token is None:  # both addresses: one alone is sooner used again

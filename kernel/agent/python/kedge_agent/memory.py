@@ -75,5 +75,14 @@ def span(obj: Any) -> tuple[int, int, Any] | None:
     return None if found is None else (*found, None)
 
 
+def shown(obj: Any) -> tuple[int, int, Any] | None:
+    """As span; also of the array that obj is an empty view of, which its base attribute gives."""
+    found = span(obj)
+    if found is None and issubclass(type(obj), numpy_arrays()):
+        bottom = root(obj)
+        found = owner(bottom) if bottom is not obj and bottom.nbytes else None
+    return found
+
+
 def _exported(obj: Any) -> int:
     return ctypes.addressof((ctypes.c_char * (len(obj) or 1)).from_buffer(obj))
