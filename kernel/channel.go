@@ -67,8 +67,8 @@ func (c *channel) send(frames [][]byte) error { return c.conn.Write(zmtp.Encode(
 
 // listener is given the messages of a kernel before anybody else.
 type listener interface {
-	// take reports whether a message is not for others.
-	take(k *Kernel, frames [][]byte) bool
+	// take reports whether a message is not for others. The last frame of a large one may still be coming.
+	take(k *Kernel, l letter) bool
 	// taken tells that no more messages are there at present.
 	taken()
 }
@@ -85,11 +85,14 @@ func (c *channel) handle(key []byte, k *Kernel, t listener, deliver func(incomin
 	go func() { // ends with the connection
 		defer in.end()
 		for {
-			frames, err := c.conn.Read()
+			frames, tail, err := c.conn.Begin()
 			if err != nil {
 				return
 			}
-			in.put(frames)
+			in.put(letter{frames, tail})
+			if tail != nil && c.conn.Finish(tail) != nil {
+				return
+			}
 		}
 	}()
 	for {
@@ -97,12 +100,12 @@ func (c *channel) handle(key []byte, k *Kernel, t listener, deliver func(incomin
 		if len(batch) == 0 {
 			return
 		}
-		for i, frames := range batch {
-			batch[i] = nil
-			if t != nil && t.take(k, frames) {
+		for i, l := range batch {
+			batch[i] = letter{}
+			if t != nil && t.take(k, l) || l.whole() != nil {
 				continue
 			}
-			m, err := wire.Decode(frames, key)
+			m, err := wire.Decode(l.frames, key)
 			if err != nil {
 				reject(c.name, err)
 				continue

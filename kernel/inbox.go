@@ -1,19 +1,37 @@
 package kernel
 
-import "sync"
+import (
+	"sync"
+
+	"kedge/kernel/zmtp"
+)
 
 // maxInbox is how many bytes may be read ahead of what becomes of them.
 const maxInbox = 256 << 20
+
+// letter is a message as it was read; tail is set if its last frame is still coming.
+type letter struct {
+	frames [][]byte
+	tail   *zmtp.Tail
+}
+
+// whole waits until all of it has come, or returns why it never will.
+func (l letter) whole() error {
+	if l.tail == nil {
+		return nil
+	}
+	return l.tail.Whole()
+}
 
 // inbox holds messages that were read and not handled yet. One goroutine puts, one takes.
 type inbox struct {
 	filled chan struct{}
 	room   chan struct{}
 
-	mu       sync.Mutex
-	messages [][][]byte
-	bytes    int
-	ended    bool
+	mu      sync.Mutex
+	letters []letter
+	bytes   int
+	ended   bool
 }
 
 func newInbox() *inbox {
@@ -21,15 +39,15 @@ func newInbox() *inbox {
 }
 
 // put adds a message; it waits while too much is there.
-func (b *inbox) put(frames [][]byte) {
+func (b *inbox) put(l letter) {
 	size := 0
-	for _, f := range frames {
+	for _, f := range l.frames {
 		size += len(f)
 	}
 	for {
 		b.mu.Lock()
 		if b.bytes == 0 || b.bytes+size <= maxInbox {
-			b.messages, b.bytes = append(b.messages, frames), b.bytes+size
+			b.letters, b.bytes = append(b.letters, l), b.bytes+size
 			b.mu.Unlock()
 			signal(b.filled)
 			return
@@ -40,11 +58,11 @@ func (b *inbox) put(frames [][]byte) {
 }
 
 // take waits for messages and takes all; none are left once it returns none.
-func (b *inbox) take() [][][]byte {
+func (b *inbox) take() []letter {
 	for {
 		b.mu.Lock()
-		batch, ended := b.messages, b.ended
-		b.messages, b.bytes = nil, 0
+		batch, ended := b.letters, b.ended
+		b.letters, b.bytes = nil, 0
 		b.mu.Unlock()
 		if len(batch) > 0 || ended {
 			signal(b.room)

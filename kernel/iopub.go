@@ -118,7 +118,7 @@ func (s *publisher) welcomed(f wire.Frames) {
 
 // publish sends a message to all who have subscribed to its topic. It never waits.
 func (s *publisher) publish(frames [][]byte) {
-	s.stage(frames)
+	s.stage(letter{frames: frames})
 	s.flush()
 }
 
@@ -132,12 +132,12 @@ func (s *publisher) flush() {
 }
 
 // stage is publish that may send only with the next flush: one wake for many messages.
-func (s *publisher) stage(frames [][]byte) {
-	packet := zmtp.Encode(frames)
+func (s *publisher) stage(l letter) {
+	packet := zmtp.EncodeComing(l.frames, l.tail)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for p, sub := range s.peers {
-		if !sub.wants(frames[0]) {
+		if !sub.wants(l.frames[0]) {
 			continue
 		}
 		if p.out.stalled(stalledLimit, s.patience) {

@@ -235,16 +235,16 @@ func (e *ExitError) Unwrap() error { return ErrKernelDied }
 
 // take is given the kernel's iopub messages. It forwards those that are for clients, and leaves to the Kernel those
 // about requests of ours, and all of a kernel that is not, or no longer, the one that clients talk to.
-func (p *Proxy) take(k *Kernel, frames [][]byte) bool {
+func (p *Proxy) take(k *Kernel, l letter) bool {
 	if now := p.kernel(); now != nil && now != k {
 		return false
 	}
-	f, err := wire.Split(frames)
+	f, err := wire.Split(l.frames)
 	if err != nil {
 		return false
 	}
 	if bytes.Contains(f.Parent, []byte(k.session)) {
-		return p.takeOwn(k, f)
+		return l.whole() != nil || p.takeOwn(k, f)
 	}
 	if contains(f.Header, "iopub_welcome") {
 		p.iopub.welcomed(f)
@@ -253,8 +253,8 @@ func (p *Proxy) take(k *Kernel, frames [][]byte) bool {
 	if contains(f.Header, "execute_input") {
 		p.cell.Store(&f.Parent)
 	}
-	p.iopub.stage(frames)
-	if p.gate != nil {
+	p.iopub.stage(l)
+	if p.gate != nil && l.whole() == nil {
 		p.gate.published(f)
 	}
 	return true

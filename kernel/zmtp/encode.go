@@ -12,10 +12,18 @@ const aside = 8 << 10
 type Packet struct {
 	parts net.Buffers
 	size  int
+	tail  *Tail // of the last part; nil if that is there
 }
 
 // Size is the number of bytes of the packet on the wire.
 func (p Packet) Size() int { return p.size }
+
+// EncodeComing is Encode of a message whose last frame is still coming, if tail is not nil.
+func EncodeComing(frames [][]byte, tail *Tail) Packet {
+	p := Encode(frames)
+	p.tail = tail
+	return p
+}
 
 // Encode encodes a message. The packet shares the memory of large frames.
 func Encode(frames [][]byte) Packet {

@@ -116,7 +116,7 @@ func (c *Conn) readGreeting() error {
 func (c *Conn) Trust() { c.trust = true }
 
 func (c *Conn) readReady() error {
-	flags, body, err := c.readFrame(MaxCommand)
+	flags, body, _, err := c.readFrame(MaxCommand)
 	if err != nil {
 		return err
 	}
@@ -142,35 +142,48 @@ func (c *Conn) readReady() error {
 	return nil
 }
 
-// Read returns the frames of the next message. A subscription, in whichever form the peer sends it, is the message
+// Read returns the frames of the next message, whole. A subscription, in whichever form the peer sends it, is the message
 // of one frame {1, topic…}, its end {0, topic…}; other commands are answered or ignored. Errors are final.
 func (c *Conn) Read() ([][]byte, error) {
+	frames, tail, err := c.Begin()
+	if err == nil && tail != nil {
+		err = tail.fill(c.in)
+	}
+	return frames, err
+}
+
+// Begin is Read that of a trusted peer returns once only a large last frame is missing: what has come of that is told
+// by the Tail, nil if the message is whole. Finish is to be called before the next Begin or Read.
+func (c *Conn) Begin() ([][]byte, *Tail, error) {
 	var frames [][]byte
 	room := int64(MaxMessage)
 	for {
-		flags, body, err := c.readFrame(room)
+		flags, body, tail, err := c.readFrame(room)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		if flags&flagCommand != 0 {
 			m, err := c.act(body)
 			if err != nil {
-				return nil, err
+				return nil, nil, err
 			}
 			if m != nil && frames == nil {
-				return [][]byte{m}, nil
+				return [][]byte{m}, nil, nil
 			}
 			continue
 		}
 		if len(frames) == MaxFrames {
-			return nil, fmt.Errorf("%w: a message of more than %d frames", ErrTooLarge, MaxFrames)
+			return nil, nil, fmt.Errorf("%w: a message of more than %d frames", ErrTooLarge, MaxFrames)
 		}
 		room -= int64(len(body))
 		if frames = append(frames, body); flags&flagMore == 0 {
-			return frames, nil
+			return frames, tail, nil
 		}
 	}
 }
+
+// Finish reads the rest of what Begin has begun.
+func (c *Conn) Finish(t *Tail) error { return t.fill(c.in) }
 
 // act handles a command; it returns the message that the command stands for, if any.
 func (c *Conn) act(body []byte) ([]byte, error) {
@@ -194,24 +207,24 @@ func (c *Conn) act(body []byte) ([]byte, error) {
 	return nil, nil
 }
 
-func (c *Conn) readFrame(room int64) (flags byte, body []byte, err error) {
+func (c *Conn) readFrame(room int64) (flags byte, body []byte, tail *Tail, err error) {
 	if flags, err = c.in.ReadByte(); err != nil {
-		return 0, nil, err
+		return 0, nil, nil, err
 	}
 	if flags&^(flagMore|flagLong|flagCommand) != 0 || flags&flagCommand != 0 && flags&flagMore != 0 {
-		return 0, nil, fmt.Errorf("%w: frame flags %#x", ErrProtocol, flags)
+		return 0, nil, nil, fmt.Errorf("%w: frame flags %#x", ErrProtocol, flags)
 	}
 	var size uint64
 	if flags&flagLong == 0 {
 		b, err := c.in.ReadByte()
 		if err != nil {
-			return 0, nil, truncated(err)
+			return 0, nil, nil, truncated(err)
 		}
 		size = uint64(b)
 	} else {
 		var b [8]byte
 		if _, err := io.ReadFull(c.in, b[:]); err != nil {
-			return 0, nil, truncated(err)
+			return 0, nil, nil, truncated(err)
 		}
 		size = binary.BigEndian.Uint64(b[:])
 	}
@@ -219,17 +232,20 @@ func (c *Conn) readFrame(room int64) (flags byte, body []byte, err error) {
 		room = MaxCommand
 	}
 	if size > uint64(room) {
-		return 0, nil, fmt.Errorf("%w: a frame of %d bytes", ErrTooLarge, size)
+		return 0, nil, nil, fmt.Errorf("%w: a frame of %d bytes", ErrTooLarge, size)
 	}
 	if c.trust {
 		body = make([]byte, size)
-		if _, err := io.ReadFull(c.in, body); err != nil {
-			return 0, nil, truncated(err)
+		if flags&(flagMore|flagCommand) == 0 && size >= largeTail {
+			return flags, body, newTail(body), nil
 		}
-		return flags, body, nil
+		if _, err := io.ReadFull(c.in, body); err != nil {
+			return 0, nil, nil, truncated(err)
+		}
+		return flags, body, nil, nil
 	}
 	body, err = readBody(c.in, int(size))
-	return flags, body, err
+	return flags, body, nil, err
 }
 
 // readBody takes memory for what has come, not for what was announced.
@@ -263,13 +279,28 @@ func (c *Conn) Subscribe(topic []byte) error {
 	return c.Write(Encode([][]byte{append([]byte{1}, topic...)}))
 }
 
-// Write sends packets, each a whole message.
+// Write sends packets, each a whole message. Of one that is still coming it sends what is there, and the rest as it comes;
+// if that never does, the connection is of no more use.
 func (c *Conn) Write(packets ...Packet) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	var all net.Buffers
 	for _, p := range packets {
-		all = append(all, p.parts...)
+		if p.tail == nil {
+			all = append(all, p.parts...)
+			continue
+		}
+		all = append(all, p.parts[:len(p.parts)-1]...)
+		if _, err := all.WriteTo(c.raw); err != nil {
+			return err
+		}
+		all = nil
+		if err := p.tail.writeTo(c.raw); err != nil {
+			return err
+		}
 	}
-	return c.write(all)
+	_, err := all.WriteTo(c.raw)
+	return err
 }
 
 func (c *Conn) write(parts net.Buffers) error {
