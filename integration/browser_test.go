@@ -39,6 +39,14 @@ func TestTheExtensionInABrowser(t *testing.T) {
 	f.with(t).browse("extension.py")
 }
 
+// TestOddNotebooksInABrowser is what may come in a person's way.
+func TestOddNotebooksInABrowser(t *testing.T) {
+	needsBrowser(t)
+	f := newFront(t)
+	f.install("--python", f.python, "--as", "python3")
+	f.with(t).browse("odd.py")
+}
+
 // needsBrowser skips t where there is no Chromium and none could be installed.
 func needsBrowser(t *testing.T) {
 	t.Helper()

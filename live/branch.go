@@ -61,7 +61,7 @@ func (n *Notebook) newFolder(what string) (folder string, err error) {
 // files that the cells read now. It returns the names of the folder and of the notebook in it, which has the folder for
 // its own unless files beside the notebook's belong to it.
 func (n *Notebook) copySnapshot(ctx context.Context, snapshot string, c *kernel.Cell) (folder, name string, err error) {
-	if n.cfg.Copy == nil || !n.prepared(ctx, asked{}, c) {
+	if n.cfg.Archive == nil || !n.prepared(ctx, asked{}, c) {
 		return "", "", errors.New(n.nowhere())
 	}
 	folder, err = n.newFolder("copy")
@@ -70,7 +70,7 @@ func (n *Notebook) copySnapshot(ctx context.Context, snapshot string, c *kernel.
 	}
 	base := filepath.Dir(n.file.path)
 	into := filepath.Join(base, folder)
-	name, err = n.cfg.Copy(ctx, n.opening.store, snapshot, into)
+	name, err = n.cfg.Archive.Copy(ctx, n.opening.store, snapshot, into)
 	if err == nil {
 		err = n.inputs(ctx, base, filepath.Dir(filepath.Join(into, name)))
 	}

@@ -14,8 +14,8 @@ import (
 // versions of this protocol that it speaks, in the comm_open; "cells", what has
 // changed of its cells since its last message; "look", that files or the store
 // may have changed; and errands, which wait until the kernel has done what it was
-// asked before: "back", "again", "branch" and "copy"; and "log" and "show", which
-// ask for what is recorded, and do not wait. To a page: "hello"; "states",
+// asked before: "back", "again", "branch" and "copy"; and "log", "show" and "delete",
+// which are about what is recorded, and do not wait. To a page: "hello"; "states",
 // whenever they may have changed; "became", as soon as a cell has begun or ended;
 // "output" and "done", which answer an errand, or what was asked, by its number.
 const target = "kedge"
@@ -47,7 +47,7 @@ type said struct {
 	// Of an errand.
 	ID   int    `json:"id"`
 	Cell string `json:"cell"` // "" in a "back": as far as nothing has changed
-	// Of a show and a copy.
+	// Of a show, a copy and a delete.
 	Snapshot string `json:"snapshot"`
 }
 

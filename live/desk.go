@@ -31,20 +31,12 @@ type desk struct {
 	running  string // the cell that really runs, "" if none
 	notice   string // what is to be said of the notebook as a whole
 	asks     []question
-	records  func(ctx context.Context, store session.Store, path, snapshot string) (any, error)
+	archive  Archive
 
 	glance     *session.Glance // the desk's own goroutine's, as what follows
 	normaliser *agent.Normaliser
+	sizes      *sizes // nil if they may have changed
 }
-
-// question asks for what is recorded.
-type question struct {
-	comm string
-	said said
-}
-
-// maxAsks is how many questions may wait; more are not answered.
-const maxAsks = 64
 
 // page is one tab that has the notebook open.
 type page struct {
@@ -128,7 +120,7 @@ func (d *desk) hear(comm string, s said) kernel.Fate {
 		return kernel.Waits
 	case s.Type == "cells":
 		p.take(s)
-	case (s.Type == "log" || s.Type == "show") && len(d.asks) < maxAsks:
+	case recalls[s.Type] && len(d.asks) < maxAsks:
 		d.asks = append(d.asks, question{comm, s})
 	case s.Type == "look":
 		p.changed = true
@@ -311,8 +303,8 @@ func (d *desk) turn(ctx context.Context) (again time.Duration) {
 		}
 	}
 	for _, p := range changed {
-		if d.glance != nil && all {
-			d.glance.Forget()
+		if all {
+			d.forget()
 		}
 		p.send(d.states(ctx, p, known))
 	}
@@ -322,22 +314,10 @@ func (d *desk) turn(ctx context.Context) (again time.Duration) {
 	return again
 }
 
-// recall answers with what is recorded: the snapshots of the notebook, newest first, or one of them.
-func (d *desk) recall(ctx context.Context, s said) map[string]any {
-	done := map[string]any{"type": "done", "id": s.ID, "ok": true, "reason": ""}
-	path := d.path()
-	err := errNoNotebook
-	if d.opening.open != nil && d.records != nil && path != "" {
-		if _, err = d.opening.get(ctx, path); err == nil {
-			snapshot := ""
-			if s.Type == "show" {
-				snapshot = s.Snapshot
-			}
-			done[s.Type], err = d.records(ctx, d.opening.store, path, snapshot)
-		}
+// forget lets what may have changed in the store be looked up again.
+func (d *desk) forget() {
+	d.sizes = nil
+	if d.glance != nil {
+		d.glance.Forget()
 	}
-	if err != nil {
-		done["ok"], done["reason"] = false, err.Error()
-	}
-	return done
 }

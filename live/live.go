@@ -42,14 +42,24 @@ type Config struct {
 	Open       func(ctx context.Context, path string) (session.Config, func() error, error)
 	// Spawn is needed to go back in the notebook; nil if that is not possible.
 	Spawn   Spawn
-	Version string // of this kedge, for people
-	// Records gives what a page shows of the snapshots of the notebook at path, in a store that Open has opened: of all if
-	// snapshot is empty. It may be nil.
-	Records func(ctx context.Context, store session.Store, path, snapshot string) (any, error)
-	// Copy writes the notebook and the files as they were at a snapshot of that store into a folder that is empty, and
-	// returns the path of the notebook in it.
-	Copy   func(ctx context.Context, store session.Store, snapshot, into string) (notebook string, err error)
-	Logger *slog.Logger
+	Version string  // of this kedge, for people
+	Archive Archive // nil: pages are not shown what is recorded
+	Logger  *slog.Logger
+}
+
+// Archive is what pages see, and do, of what is recorded of the notebook at path in a store that Open has opened.
+type Archive interface {
+	// Log lists the snapshots, newest first, as far as a page shows them.
+	Log(ctx context.Context, store session.Store, path string) (any, error)
+	// Show is what one of them holds.
+	Show(ctx context.Context, store session.Store, snapshot string) (any, error)
+	// Sizes are the bytes of all snapshots, and those of them that are stored.
+	Sizes(ctx context.Context, store session.Store, path string) (logical, unique int64, err error)
+	// Copy writes the notebook and the files as they were at a snapshot into a folder that is empty, and returns the path of
+	// the notebook in it.
+	Copy(ctx context.Context, store session.Store, snapshot, into string) (notebook string, err error)
+	// Delete forgets a snapshot of the notebook.
+	Delete(ctx context.Context, store session.Store, path, snapshot string) error
 }
 
 // Notebook is the notebook of a live kernel. It implements [kernel.Session]:
@@ -107,7 +117,7 @@ func New(cfg Config) *Notebook {
 	}
 	n.opening = &opening{open: cfg.Open}
 	n.desk = newDesk(n.opening, n.path, cfg.Version)
-	n.desk.records = cfg.Records
+	n.desk.archive = cfg.Archive
 	n.opening.told = n.desk.recorded
 	n.desk.notice = n.notice()
 	n.quiet, n.hush = context.WithCancel(context.Background())

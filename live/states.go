@@ -43,6 +43,8 @@ type totals struct {
 	Unknown  int     `json:"unknown"`       // of these, that have never run
 	Restored int     `json:"restored"`      // times that a cell was restored in this kernel
 	Saved    float64 `json:"saved_seconds"` // by that
+	Logical  int64   `json:"logical_bytes"` // of all snapshots of the notebook
+	Unique   int64   `json:"unique_bytes"`  // of these, that are stored
 }
 
 // states is how the cells of a page stand.
@@ -99,6 +101,10 @@ func (d *desk) states(ctx context.Context, p *page, known standing) states {
 			s.First = id
 		}
 		s.Totals.add(c)
+	}
+	if !s.Plain && s.Problem == "" {
+		of := d.measure(ctx)
+		s.Totals.Logical, s.Totals.Unique = of.logical, of.unique
 	}
 	s.Steps = append(s.Steps, look.Graph.Steps...)
 	for _, e := range look.Graph.Edges {

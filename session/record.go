@@ -191,7 +191,7 @@ func (s *Session) result(ctx context.Context, r *agent.Result, spool string) (*c
 // group stores one captured group from the spool file; nil if it is as it was
 // and the cell binds none of its names.
 func (s *Session) group(ctx context.Context, spool io.ReaderAt, c agent.Group, bound bool) (*cellgraph.Group, error) {
-	var payload agent.Payload
+	payload := agent.Payload{Previews: c.Previews}
 	var hashed []agent.HashedBuffer
 	for _, b := range c.Buffers {
 		id, err := s.cfg.Store.PutBlobFrom(ctx, io.NewSectionReader(spool, b.Offset, b.Length))

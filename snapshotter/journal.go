@@ -24,13 +24,14 @@ const (
 // journal is an entry of a segment that says what a commit put into the
 // catalog, so that the catalog can be made again from the segments.
 type journal struct {
-	Extents   []journalExtent `json:"extents,omitempty"`
-	Blobs     []journalBlob   `json:"blobs,omitempty"`
-	Traces    []journalRow    `json:"traces,omitempty"`
-	Snapshots []journalRow    `json:"snapshots,omitempty"`
-	Saved     []SavedFile     `json:"saved,omitempty"`
-	Memos     []journalMemo   `json:"memos,omitempty"` // those that must not be lost
-	Pins      []journalPin    `json:"pins,omitempty"`
+	Extents   []journalExtent    `json:"extents,omitempty"`
+	Blobs     []journalBlob      `json:"blobs,omitempty"`
+	Traces    []journalRow       `json:"traces,omitempty"`
+	Snapshots []journalRow       `json:"snapshots,omitempty"`
+	Saved     []SavedFile        `json:"saved,omitempty"`
+	Memos     []journalMemo      `json:"memos,omitempty"` // those that must not be lost
+	Pins      []journalPin       `json:"pins,omitempty"`
+	Deleted   []cellgraph.Digest `json:"deleted,omitempty"` // snapshots and traces, whichever entry has them
 }
 
 // journalExtent is an extent in a segment; the entry's own if Segment is "".
@@ -69,7 +70,7 @@ type journalMemo struct {
 }
 
 func (j *journal) empty() bool {
-	return len(j.Extents)+len(j.Blobs)+len(j.Traces)+len(j.Snapshots)+len(j.Saved)+len(j.Memos)+len(j.Pins) == 0
+	return len(j.Extents)+len(j.Blobs)+len(j.Traces)+len(j.Snapshots)+len(j.Saved)+len(j.Memos)+len(j.Pins)+len(j.Deleted) == 0
 }
 
 func (j *journal) extent(id cellgraph.Digest, at location) {

@@ -75,6 +75,7 @@ type rebuilder struct {
 	saved     []SavedFile
 	memos     []journalMemo
 	pins      map[cellgraph.Digest]bool
+	deleted   []cellgraph.Digest
 	entries   []place
 	extents   map[cellgraph.Digest]location // those that are sound
 }
@@ -107,6 +108,10 @@ func (r *rebuilder) run(ctx context.Context, anyFileSystem bool) error {
 	}
 	if err := r.readSegments(ctx); err != nil {
 		return err
+	}
+	for _, id := range r.deleted {
+		delete(r.snapshots, id)
+		delete(r.traces, id)
 	}
 	if err := r.write(ctx); err != nil {
 		return errors.Join(err, removeCatalog(filepath.Join(r.dir, rebuiltFile)))
@@ -198,6 +203,7 @@ func (r *rebuilder) add(segment string, j *journal) {
 	for _, p := range j.Pins {
 		r.pins[p.Snapshot] = p.Pinned
 	}
+	r.deleted = append(r.deleted, j.Deleted...)
 }
 
 // check reads every extent, and keeps a place of each where it is sound.

@@ -127,6 +127,16 @@ func (s *Store) Snapshots(ctx context.Context, notebook string) ([]Snapshot, err
 	return all, nil
 }
 
+// Sizes are the bytes of a notebook's snapshots, each counted whole, and those that they were the first to store.
+func (s *Store) Sizes(ctx context.Context, notebook string) (logical, unique int64, err error) {
+	err = s.catalog.db.QueryRowContext(ctx, `SELECT ifnull(sum(logical_bytes), 0), ifnull(sum(unique_bytes), 0)
+		FROM snapshot WHERE notebook = ?`, notebook).Scan(&logical, &unique)
+	if err != nil {
+		err = fmt.Errorf("sizes of the snapshots of %s: %w", notebook, err)
+	}
+	return logical, unique, err
+}
+
 // FindSnapshot is the only snapshot whose ID begins with prefix, at least 8 hex
 // digits: [ErrNotFound], [ErrAmbiguous].
 func (s *Store) FindSnapshot(ctx context.Context, prefix string) (Snapshot, error) {

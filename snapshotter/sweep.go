@@ -308,6 +308,7 @@ func (g *collector) keep(ctx context.Context, all, j *journal) error {
 	}
 	all.Saved = append(all.Saved, j.Saved...)
 	all.Memos = append(all.Memos, j.Memos...)
+	all.Deleted = append(all.Deleted, j.Deleted...)
 	pinned, err := g.catalog.pins(ctx)
 	if err != nil {
 		return err

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"path/filepath"
 
 	"kedge/cellgraph"
@@ -15,15 +16,11 @@ const maxRecords = 200
 
 var errClosed = errors.New("the store is not open")
 
-// records is what kedge log --json and kedge show --json print, for pages.
-func records(ctx context.Context, store session.Store, path, snapshot string) (any, error) {
-	if snapshot != "" {
-		_, one, err := recorded(ctx, store, snapshot)
-		if err != nil {
-			return nil, err
-		}
-		return detailsOf(one), nil
-	}
+// archive is what pages are shown of a store. It implements [live.Archive].
+type archive struct{}
+
+// Log is what kedge log --json prints.
+func (archive) Log(ctx context.Context, store session.Store, path string) (any, error) {
 	s, ok := store.(*snapshotter.Store)
 	if !ok {
 		return nil, errClosed
@@ -32,8 +29,26 @@ func records(ctx context.Context, store session.Store, path, snapshot string) (a
 	return logEntries(all[:min(len(all), maxRecords)]), err
 }
 
-// copyOf is what kedge restore does, for pages.
-func copyOf(ctx context.Context, store session.Store, snapshot, into string) (notebook string, err error) {
+// Show is what kedge show --json prints.
+func (archive) Show(ctx context.Context, store session.Store, snapshot string) (any, error) {
+	s, one, err := recorded(ctx, store, snapshot)
+	if err != nil {
+		return nil, err
+	}
+	return detailsOf(ctx, s, one), nil
+}
+
+// Sizes are the sums of what kedge log prints.
+func (archive) Sizes(ctx context.Context, store session.Store, path string) (logical, unique int64, err error) {
+	s, ok := store.(*snapshotter.Store)
+	if !ok {
+		return 0, 0, errClosed
+	}
+	return s.Sizes(ctx, path)
+}
+
+// Copy is what kedge restore does.
+func (archive) Copy(ctx context.Context, store session.Store, snapshot, into string) (notebook string, err error) {
 	s, one, err := recorded(ctx, store, snapshot)
 	if err != nil {
 		return "", err
@@ -49,6 +64,18 @@ func copyOf(ctx context.Context, store session.Store, snapshot, into string) (no
 		return "", err
 	}
 	return filepath.Join(home, filepath.Base(one.Notebook)), nil
+}
+
+// Delete is what kedge store delete does, but only to snapshots of the notebook that a page shows.
+func (archive) Delete(ctx context.Context, store session.Store, path, snapshot string) error {
+	s, one, err := recorded(ctx, store, snapshot)
+	if err != nil {
+		return err
+	}
+	if one.Notebook != path {
+		return fmt.Errorf("snapshot %s is of %s", snapshot[:minDigits], one.Notebook)
+	}
+	return s.Delete(ctx, one.ID)
 }
 
 // recorded is the snapshot with this id.

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"kedge/cellgraph"
+	"kedge/kernel/agent"
 	"kedge/snapshotter"
 )
 
@@ -60,6 +61,8 @@ type variableDetails struct {
 	Digest   string `json:"digest,omitempty"` // of the group that the name belongs to
 	Captured bool   `json:"captured"`
 	Reason   string `json:"reason,omitempty"`
+	// Preview is the beginning of the value as it was seen when it was captured; nil if there is none.
+	Preview *agent.Preview `json:"preview,omitempty"`
 }
 
 // fileDetails is one file of the volume that cells wrote or deleted.
@@ -100,7 +103,7 @@ func runShow(ctx context.Context, out, _ io.Writer, args []string) error {
 	if err != nil {
 		return err
 	}
-	details := detailsOf(snapshot)
+	details := detailsOf(ctx, store, snapshot)
 	if *asJSON {
 		return writeJSON(out, details)
 	}
@@ -139,12 +142,12 @@ func seeLog(err error) error {
 }
 
 // detailsOf has no nil slices or maps, so that JSON has no null for them.
-func detailsOf(s snapshotter.Snapshot) snapshotDetails {
+func detailsOf(ctx context.Context, store *snapshotter.Store, s snapshotter.Snapshot) snapshotDetails {
 	d := snapshotDetails{
 		Snapshot: s.ID.String(), Notebook: s.Notebook, Step: s.Step, Cell: s.Cell,
 		Created: s.Created.UTC(), Seconds: s.Seconds, Status: s.Status,
 		LogicalBytes: s.LogicalBytes, UniqueBytes: s.UniqueBytes,
-		Variables: describeVariables(s), Files: []fileDetails{}, Outputs: []outputDetails{}, Environment: map[string]string{},
+		Variables: describeVariables(ctx, store, s), Files: []fileDetails{}, Outputs: []outputDetails{}, Environment: map[string]string{},
 	}
 	if !s.Parent.IsZero() {
 		parent := s.Parent.String()
@@ -160,7 +163,7 @@ func detailsOf(s snapshotter.Snapshot) snapshotDetails {
 	return d
 }
 
-func describeVariables(s snapshotter.Snapshot) []variableDetails {
+func describeVariables(ctx context.Context, store *snapshotter.Store, s snapshotter.Snapshot) []variableDetails {
 	list := []variableDetails{}
 	opaque := map[string]bool{}
 	for _, u := range s.Opaque {
@@ -172,17 +175,36 @@ func describeVariables(s snapshotter.Snapshot) []variableDetails {
 		for _, v := range g.Vars {
 			known[v.Name] = v
 		}
+		previews := previewsOf(ctx, store, g)
 		for _, name := range g.Names {
 			if opaque[name] { // bound anew since the group was captured
 				continue
 			}
 			v := known[name]
 			list = append(list, variableDetails{Name: name, Type: v.Type, Size: v.Size, Shape: v.Shape,
-				Length: v.Length, Digest: g.ID.String(), Captured: true})
+				Length: v.Length, Digest: g.ID.String(), Captured: true, Preview: previews[name]})
 		}
 	}
 	slices.SortStableFunc(list, func(a, b variableDetails) int { return cmp.Compare(a.Name, b.Name) })
 	return list
+}
+
+// previewsOf are those of a group's variables, by name; none where they cannot be read.
+func previewsOf(ctx context.Context, store *snapshotter.Store, g cellgraph.Group) map[string]*agent.Preview {
+	all := map[string]*agent.Preview{}
+	if data, err := store.Blob(ctx, g.Payload); err == nil {
+		if payload, err := agent.DecodePayload(data); err == nil {
+			for name, p := range payload.Previews {
+				all[name] = &p
+			}
+		}
+	}
+	for _, v := range g.Vars {
+		if v.Shown != "" {
+			all[v.Name] = &agent.Preview{Text: v.Shown}
+		}
+	}
+	return all
 }
 
 func describeFile(f cellgraph.FileChange) fileDetails {
@@ -217,14 +239,14 @@ func writeDetails(out io.Writer, d snapshotDetails) error {
 		fmt.Fprintf(w, "%s\t%s\n", name, d.Environment[name])
 	}
 	if len(d.Variables) > 0 {
-		fmt.Fprint(w, "\nVARIABLE\tTYPE\tSHAPE\tSIZE\tDIGEST\n")
+		fmt.Fprint(w, "\nVARIABLE\tTYPE\tSHAPE\tSIZE\tDIGEST\tVALUE\n")
 	}
 	for _, v := range d.Variables {
 		if !v.Captured {
 			fmt.Fprintf(w, "%s\tnot captured: %s\n", v.Name, v.Reason)
 			continue
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", v.Name, orDash(v.Type), extentOf(v), formatBytes(v.Size), v.Digest[:shownDigits])
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", v.Name, orDash(v.Type), extentOf(v), formatBytes(v.Size), v.Digest[:shownDigits], glimpse(v.Preview))
 	}
 	if len(d.Files) > 0 {
 		fmt.Fprint(w, "\nFILE\tTYPE\tMODE\tSIZE\n")
@@ -238,6 +260,24 @@ func writeDetails(out io.Writer, d snapshotDetails) error {
 	}
 	return w.Flush() // reports the failures of the writes before it
 }
+
+// glimpse is a preview in one short line: a text, or the columns of a frame.
+func glimpse(p *agent.Preview) string {
+	if p == nil {
+		return "-"
+	}
+	text := p.Text
+	if text == "" {
+		text = strings.TrimSpace(strings.Join(p.Columns, " "))
+	}
+	if short := []rune(text); len(short) > glimpsed {
+		text = string(short[:glimpsed-1]) + "…"
+	}
+	return orDash(text)
+}
+
+// glimpsed is how many characters of a value are shown.
+const glimpsed = 48
 
 // extentOf is the shape of a variable, else its length, else a dash.
 func extentOf(v variableDetails) string {

@@ -74,8 +74,8 @@ func TestFindSnapshot(t *testing.T) {
 }
 
 func TestDescribeSortsVariablesAndGivesReasons(t *testing.T) {
-	_, s, _ := storeWith(t, nil)
-	d := detailsOf(s)
+	store, s, _ := storeWith(t, nil)
+	d := detailsOf(t.Context(), store, s)
 	if len(d.Variables) != 2 || d.Variables[0].Name != "b" || d.Variables[0].Captured || d.Variables[0].Reason != "an open socket" ||
 		d.Variables[1].Name != "z" || !d.Variables[1].Captured || *d.Variables[1].Length != 3 {
 		t.Errorf("variables are %+v", d.Variables)

@@ -18,7 +18,7 @@ import (
 const storeUsage = `usage: kedge store stats|verify|saved [--json]
        kedge store gc [--dry-run] [--quota SIZE] [--json]
        kedge store rebuild [--json]
-       kedge store pin|unpin SNAPSHOT
+       kedge store pin|unpin|delete SNAPSHOT
        kedge store cat DIGEST
 
 stats   counts what the store holds.
@@ -34,6 +34,8 @@ rebuild makes the catalog again from the segments, which it reads and checks,
         and prints what they no longer hold. Close the notebooks that use the
         store first.
 pin     keeps a snapshot, with all its values and files; unpin gives it free.
+delete  forgets a snapshot and the run it is of: its cell runs again where nothing
+        else that is stored fits. Its space comes back with the next gc.
 saved   lists the files of yours that were in no snapshot when a restore
         replaced them; cat prints the content of one.
 
@@ -82,7 +84,7 @@ type storeVerb struct {
 func storeVerbs() map[string]storeVerb {
 	return map[string]storeVerb{
 		"stats": {"", storeStats}, "verify": {"", storeVerify}, "saved": {"", storeSaved}, "gc": {"", storeGC},
-		"pin": {"a snapshot", storePin}, "unpin": {"a snapshot", storeUnpin}, "cat": {"a digest", storeCat},
+		"pin": {"a snapshot", storePin}, "unpin": {"a snapshot", storeUnpin}, "delete": {"a snapshot", storeDelete}, "cat": {"a digest", storeCat},
 	}
 }
 
@@ -219,6 +221,18 @@ func storeUnpin(ctx context.Context, _ io.Writer, store *snapshotter.Store, arg 
 		return err
 	}
 	return store.Unpin(ctx, s.ID)
+}
+
+func storeDelete(ctx context.Context, out io.Writer, store *snapshotter.Store, arg string, _ storeFlags) error {
+	s, err := findSnapshot(ctx, store, arg)
+	if err != nil {
+		return err
+	}
+	if err := store.Delete(ctx, s.ID); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(out, "%s is forgotten; kedge store gc gives its space back\n", s.ID)
+	return err
 }
 
 func storeStats(ctx context.Context, out io.Writer, store *snapshotter.Store, _ string, f storeFlags) error {

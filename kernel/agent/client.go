@@ -67,6 +67,8 @@ type Group struct {
 	Buffers []Buffer             `json:"buffers"`
 	Bytes   int64                `json:"bytes"`
 	Vars    []cellgraph.Variable `json:"vars"`
+	// Previews are by name; those of which there is something to show.
+	Previews map[string]Preview `json:"previews"`
 }
 
 // Missing are modules that were looked for and are not loaded.

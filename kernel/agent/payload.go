@@ -17,6 +17,16 @@ var ErrPayload = errors.New("bad payload manifest")
 type Payload struct {
 	Stream  cellgraph.Digest `json:"stream"` // blob of the pickle stream
 	Buffers []PayloadBuffer  `json:"buffers"`
+	// Previews show a few values to people, by name.
+	Previews map[string]Preview `json:"previews,omitempty"`
+}
+
+// Preview is the beginning of a value: a text, or rows under columns, of a
+// frame; the first column is its index.
+type Preview struct {
+	Text    string     `json:"text,omitempty"`
+	Columns []string   `json:"columns,omitempty"`
+	Rows    [][]string `json:"rows,omitempty"`
 }
 
 // PayloadBuffer is one out-of-band buffer, in the stream's order.

@@ -27,8 +27,8 @@ READY = "() => window.jupyterapp?.shell.currentWidget?.sessionContext?.session?.
 
 
 @contextlib.contextmanager
-def served(folder, home):
-    """Jupyter's server on folder, with its own settings below home; yields its address, without the token."""
+def served(folder, home, path="/"):
+    """Jupyter's server on folder, below a path as JupyterHub has it, with its own settings below home; yields its address, without the token."""
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
         port = s.getsockname()[1]
@@ -39,7 +39,7 @@ def served(folder, home):
     env = {**os.environ, "JUPYTER_CONFIG_DIR": os.path.join(home, "config"), "JUPYTER_RUNTIME_DIR": os.path.join(home, "runtime"),
            "JUPYTERLAB_SETTINGS_DIR": os.path.join(home, "lab-settings"), "JUPYTERLAB_WORKSPACES_DIR": os.path.join(home, "workspaces")}
     argv = [sys.executable, "-m", "jupyterlab", "--allow-root", "--no-browser", f"--ServerApp.port={port}", "--ServerApp.port_retries=0",
-            "--IdentityProvider.token=t", f"--ServerApp.root_dir={folder}", "--LabApp.expose_app_in_browser=True",
+            "--IdentityProvider.token=t", f"--ServerApp.base_url={path}", f"--ServerApp.root_dir={folder}", "--LabApp.expose_app_in_browser=True",
             "--JupyterNotebookApp.expose_app_in_browser=True"]
     process = subprocess.Popen(argv, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     said = served.said = []
@@ -51,7 +51,7 @@ def served(folder, home):
         else:
             raise SystemExit("the server ended:\n" + "".join(said))
         threading.Thread(target=lambda: said.extend(process.stderr), daemon=True).start()  # else it would wait for us to read
-        yield f"http://127.0.0.1:{port}"
+        yield f"http://127.0.0.1:{port}{path.rstrip('/')}"
     finally:
         process.terminate()
         process.wait()
@@ -133,6 +133,11 @@ class Notebook:
         box.wait_for()
         assert box.count() == 1 and self.page.get_by_text("model not found").count() == 0
         return box.inner_text().replace("\u2007", " ").strip()
+
+    def entries(self):
+        """What the panel lists of the snapshots: [(step, status, size)], newest first."""
+        heads = self.page.locator(".kedge-Head").evaluate_all("nodes => nodes.map(n => [...n.children].slice(0, 3).map(c => c.textContent))")
+        return [tuple(h) for h in heads]
 
     def cells(self):
         """The code cells as they would be saved: [(source, execution count, outputs)]."""

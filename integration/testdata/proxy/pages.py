@@ -168,7 +168,10 @@ def errands(kedge, _):
     printed = json.loads(subprocess.check_output([os.environ["KEDGE_TEST_BINARY"], "log", "--json", k.notebook]))
     assert log == printed and len(log) >= 8, (log, printed)
     p.say(type="show", id=7, snapshot=log[0]["snapshot"])
-    assert [v["name"] for v in p.next("done", id=7, ok=True)["show"]["variables"]] == ["time", "x", "y"]
+    shown = p.next("done", id=7, ok=True)["show"]["variables"]
+    assert [(v["name"], v.get("preview")) for v in shown] == [("time", None), ("x", {"text": "[1]"}), ("y", {"text": "[3]"})], shown
+    totals = p.cells(edited)["totals"]
+    assert [totals[k] for k in ("logical_bytes", "unique_bytes")] == [sum(e[k] for e in log) for k in ("logical_bytes", "unique_bytes")], (totals, log)
     p.say(type="show", id=8, snapshot="0" * 64)
     assert p.next("done", id=8, ok=False)["reason"]
     first = [e for e in log if e["cell"] == "b"][-1]  # as b was before the edit
@@ -180,6 +183,14 @@ def errands(kedge, _):
         assert f.read() == "[2]" and "".join(json.load(g)["cells"][1]["source"]) == CELLS[1][2]
     p.say(type="copy", id=11, snapshot="0" * 64)
     assert p.next("done", id=11, ok=False)["reason"] and not os.path.exists(os.path.join(k.folder, "nb-copy-2"))
+    for n, e in enumerate(e for e in log if e["cell"] == "d"):  # all of one cell: it runs again
+        p.say(type="delete", id=100 + n, snapshot=e["snapshot"])
+        p.next("done", id=100 + n, ok=True)
+    p.until(a="restored", b="restored", d="stale")
+    p.say(type="log", id=12)
+    assert p.next("done", id=12, ok=True)["log"] == [e for e in log if e["cell"] != "d"]
+    p.say(type="delete", id=13, snapshot=log[0]["snapshot"][:-1] + "x")
+    assert p.next("done", id=13, ok=False)["reason"]
     other = Page(k, "other")  # a second tab, with code that is not saved
     other.cells([("a", CELLS[0][1], "x = [2]"), *edited[1:]])
     other.say(type="back", id=1, cell="")

@@ -134,3 +134,13 @@ export function show(node: HTMLElement, cell: ICellState | undefined, recompute:
     node.prepend(badge);
   }
 }
+
+export function bytes(of: number): string {
+  const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB'];
+  let unit = 0;
+  while (of >= 1024 && unit < units.length - 1) {
+    of /= 1024;
+    unit++;
+  }
+  return unit === 0 ? `${of} B` : `${of.toFixed(1)} ${units[unit]}`;
+}

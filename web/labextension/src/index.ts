@@ -6,12 +6,12 @@ import { IStatusBar } from '@jupyterlab/statusbar';
 import { ITranslator } from '@jupyterlab/translation';
 import { LabIcon } from '@jupyterlab/ui-components';
 import { Widget } from '@lumino/widgets';
-import { seconds } from './badges';
+import { bytes, seconds } from './badges';
 import { tagCell } from './editor';
 import { Page } from './page';
 import { Panel } from './panel';
 import { VERSION } from './protocol';
-import { branchHere, copySnapshot, recompute, rerun, restoreHere } from './rerun';
+import { branchHere, copySnapshot, deleteSnapshot, recompute, rerun, restoreHere } from './rerun';
 
 const ID = 'kedge-lab:plugin';
 
@@ -110,7 +110,8 @@ const plugin: JupyterFrontEndPlugin<void> = {
 
     const panel = new Panel(anchor, {
       restore: (of, cell) => void restoreHere(of, runner, cell),
-      copy: (of, snapshot, cell) => void copySnapshot(of, snapshot).then(path => goOn(path, cell))
+      copy: (of, snapshot, cell) => void copySnapshot(of, snapshot).then(path => goOn(path, cell)),
+      remove: deleteSnapshot
     });
 
     const status = new Widget();
@@ -176,10 +177,11 @@ function summary(page: Page | undefined): string {
   if (states.plain) {
     return 'Kedge: no steps yet';
   }
-  const { runs, seconds: takes, restored, saved_seconds: saved } = states.totals;
+  const { runs, seconds: takes, restored, saved_seconds: saved, logical_bytes: logical, unique_bytes: unique } = states.totals;
   const parts = [runs > 0 ? `${runs} stale${takes >= 0.05 ? ` (${seconds(takes)})` : ''}` : 'all fresh'];
-  if (restored > 0) {
-    parts.push(`${seconds(saved)} saved`);
+  const gains = [restored > 0 ? seconds(saved) : '', logical > unique ? bytes(logical - unique) : ''].filter(gain => gain);
+  if (gains.length > 0) {
+    parts.push(`${gains.join(' and ')} saved`);
   }
   return `Kedge: ${parts.join(' · ')}`;
 }

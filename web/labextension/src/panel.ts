@@ -2,7 +2,7 @@ import { NotebookActions } from '@jupyterlab/notebook';
 import { LabIcon } from '@jupyterlab/ui-components';
 import { Message } from '@lumino/messaging';
 import { Widget } from '@lumino/widgets';
-import { element, hue, seconds, shape, WORDS } from './badges';
+import { bytes, element, hue, seconds, shape, WORDS } from './badges';
 import { Page } from './page';
 import { IEdge, IStates, State } from './protocol';
 
@@ -18,9 +18,25 @@ interface IRecord {
   unique_bytes: number;
 }
 
+/** The beginning of a value: a text, or rows of a frame. */
+interface IPreview {
+  text?: string;
+  columns?: string[];
+  rows?: string[][];
+}
+
 /** What of kedge show --json is shown. */
 interface IDetails {
-  variables: { name: string; type?: string; size: number; shape?: number[]; length?: number; captured: boolean; reason?: string }[];
+  variables: {
+    name: string;
+    type?: string;
+    size: number;
+    shape?: number[];
+    length?: number;
+    captured: boolean;
+    reason?: string;
+    preview?: IPreview;
+  }[];
   files: { path: string; type: string; size: number }[];
 }
 
@@ -31,21 +47,15 @@ const FIRST = 30;
 const ROW = 28;
 const GUTTER = 44;
 
-export function bytes(of: number): string {
-  const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB'];
-  let unit = 0;
-  while (of >= 1024 && unit < units.length - 1) {
-    of /= 1024;
-    unit++;
-  }
-  return unit === 0 ? `${of} B` : `${of.toFixed(1)} ${units[unit]}`;
-}
-
 /** The side panel: the step graph, the snapshots, and what is in one. */
 export class Panel extends Widget {
   constructor(
     icon: LabIcon,
-    private act: { restore: (page: Page, cell: string) => void; copy: (page: Page, snapshot: string, cell: string) => void }
+    private act: {
+      restore: (page: Page, cell: string) => void;
+      copy: (page: Page, snapshot: string, cell: string) => void;
+      remove: (page: Page, snapshot: string, of: string) => Promise<void>;
+    }
   ) {
     super();
     this.id = 'kedge-panel';
@@ -112,9 +122,7 @@ export class Panel extends Widget {
     if (restored > 0) {
       lines.push(`${restored} restored in this kernel, ${seconds(saved)} saved`);
     }
-    if (states.notice) {
-      lines.push(states.notice);
-    }
+    lines.push(...[stored(states), states.notice].filter(line => line));
     this._top.append(...lines.map(line => element('div', '', line)));
     this._graph.append(this.graph(states));
   }
@@ -229,6 +237,9 @@ export class Panel extends Widget {
       button('Open a copy', 'The notebook and its files as they were then, in a folder of their own, with a kernel of its own', () =>
         this.act.copy(page, record.snapshot, record.cell)
       );
+      button('Delete', 'Forget this snapshot: what nothing else that is stored can restore runs again', () =>
+        void this.act.remove(page, record.snapshot, `${record.step || 'cell'} of ${when.toLocaleString()}`).then(() => this.list())
+      );
     }
     return node;
   }
@@ -275,6 +286,12 @@ function inside(details: IDetails): HTMLElement {
     const form = v.shape ? v.shape.join(' × ') : v.length !== undefined ? `${v.length}` : '';
     row.insertCell().textContent = v.captured ? `${v.type ?? ''} ${form}` : v.reason ?? '';
     row.insertCell().textContent = v.captured ? bytes(v.size) : '';
+    if (v.captured && v.preview) {
+      const cell = table.insertRow().insertCell();
+      cell.colSpan = 3;
+      cell.className = 'kedge-Preview';
+      cell.append(preview(v.preview));
+    }
   }
   for (const f of details.files) {
     const row = table.insertRow();
@@ -283,4 +300,33 @@ function inside(details: IDetails): HTMLElement {
     row.insertCell().textContent = f.type === 'file' ? bytes(f.size) : '';
   }
   return table;
+}
+
+/** The beginning of a value; a frame as a table. */
+function preview(of: IPreview): HTMLElement {
+  if (!of.columns) {
+    return element('code', '', of.text ?? '');
+  }
+  const table = document.createElement('table');
+  const head = table.createTHead().insertRow();
+  for (const name of of.columns) {
+    head.append(element('th', '', name));
+  }
+  for (const values of of.rows ?? []) {
+    const row = table.insertRow();
+    for (const value of values) {
+      row.insertCell().textContent = value;
+    }
+  }
+  return table;
+}
+
+/** What all snapshots take, and what they would if none shared anything; '' if there are none. */
+function stored(states: IStates): string {
+  const { logical_bytes: logical, unique_bytes: unique } = states.totals;
+  if (logical === 0) {
+    return '';
+  }
+  const saved = logical > unique ? `: ${bytes(logical - unique)} saved by what they share` : '';
+  return `Snapshots of ${bytes(logical)} take ${bytes(unique)}${saved}`;
 }

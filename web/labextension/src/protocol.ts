@@ -47,6 +47,8 @@ export interface IStates {
     unknown: number;
     restored: number;
     saved_seconds: number;
+    logical_bytes: number;
+    unique_bytes: number;
   };
   first: string;
   problem: string;

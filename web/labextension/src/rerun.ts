@@ -215,6 +215,23 @@ export async function copySnapshot(page: Page, snapshot: string): Promise<string
   return inFolder(page, 'Open a copy', 'copying…', () => page.link.errand('copy', '', { snapshot }));
 }
 
+/** Forgets a snapshot, once the person has said that she means it. */
+export async function deleteSnapshot(page: Page, snapshot: string, of: string): Promise<void> {
+  const title = 'Delete this snapshot?';
+  const { button } = await showDialog({
+    title,
+    body: `The snapshot “${of}” is forgotten, with the values, files and outputs that no other needs. It cannot be brought back; the cell can be run again.`,
+    buttons: [Dialog.cancelButton(), Dialog.warnButton({ label: 'Delete' })]
+  });
+  if (!button.accept) {
+    return;
+  }
+  const { done } = await page.link.errand('delete', '', { snapshot });
+  if (!done.ok) {
+    await showErrorMessage(title, done.reason);
+  }
+}
+
 /** Has a copy of the notebook made in a folder beside it, and returns its path; '' if that could not be done, which it says. */
 async function inFolder(page: Page, title: string, doing: string, make: () => Promise<{ done: IDone }>): Promise<string> {
   page.doing = doing;

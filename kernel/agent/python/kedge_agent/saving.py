@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from . import forked, groups, live, named, openfiles, pickler, proof, references, unforked
+from . import forked, groups, live, named, openfiles, pickler, previews, proof, references, unforked
 from .namespace import describe
 
 PAGE = 4096
@@ -246,6 +246,7 @@ class Task:
             file.write(b)
         file.flush()
         return {"names": names, "stream": [at, length], "buffers": extents, "odd": odd,
-                "bytes": length + sum(size for _, size, _ in extents), "vars": [describe(n, values[n]) for n in names]}
+                "bytes": length + sum(size for _, size, _ in extents), "vars": [describe(n, values[n]) for n in names],
+                "previews": {n: shown for n in names if (shown := previews.preview(values[n])) is not None}}
 
 

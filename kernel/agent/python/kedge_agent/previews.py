@@ -1,0 +1,149 @@
+"""A few values of a variable, for people, so that nothing needs to be unpickled to see them.
+
+Only exact types of Python, numpy and pandas are looked into, past all that a notebook can replace, and nothing is
+left in them that looking would leave.
+"""
+from __future__ import annotations
+
+import itertools
+import re
+import sys
+from typing import Any
+
+from . import frames, live
+
+_ROWS, _COLUMNS, _ELEMENTS = 5, 6, 6
+_TEXT, _CELL = 160, 24  # characters at most
+_NUMBERS = "biufcmMSUT"  # kinds of dtypes whose elements are no objects
+_SIMPLE = re.compile(r"u?int\d+|float|halffloat|double|bool|(large_)?string")  # Arrow's that need no further module
+_MORE = "…"
+
+
+def preview(value: Any) -> dict[str, Any] | None:
+    """{"text"}, or {"columns", "rows"} of a frame; None if there is nothing to show but type, shape and size."""
+    try:
+        return _preview(value)
+    except Exception:  # what it shows is worth less than the capture
+        return None
+
+
+def _preview(value: Any) -> dict[str, Any] | None:
+    kind = type(value)
+    pandas = frames.pandas()
+    if pandas is not None and kind in (pandas.DataFrame, pandas.Series):
+        return _series(value._mgr) if kind is pandas.Series else _frame(value._mgr)
+    text = _array(value) if _is_array(kind) else _brief(value, 1) if kind in (list, tuple, dict, set, frozenset) else ""
+    return {"text": _cut(text, _TEXT)} if text else None
+
+
+def _is_array(kind: type) -> bool:
+    return kind is getattr(sys.modules.get("numpy"), "ndarray", None)
+
+
+def _cut(text: str, most: int) -> str:
+    return text if len(text) <= most else text[:most - 1] + _MORE
+
+
+def _atom(value: Any, most: int = _CELL) -> str:
+    kind = type(value)
+    if kind is int and value.bit_length() > 256:
+        return f"<int of {value.bit_length()} bits>"
+    if kind in (str, bytes):
+        short = repr(value[:most - 3])
+        return _cut(repr(value), most) if len(value) <= most else short[:-1] + _MORE + short[-1]
+    if kind in (int, float, bool, complex, type(None)):
+        return repr(value)
+    if _of(kind, ("datetime", "decimal", "numpy", "pandas")):
+        return _cut(str(value), most)
+    return f"<{live.name(kind)}>"
+
+
+def _of(kind: type, packages: tuple[str, ...]) -> bool:
+    """Whether a class is what one of these packages has under its name."""
+    module = live.module(kind)
+    return module.partition(".")[0] in packages and vars(sys.modules.get(module, object)).get(live.name(kind)) is kind
+
+
+def _brief(value: Any, depth: int) -> str:
+    kind = type(value)
+    if kind not in (list, tuple, dict, set, frozenset):
+        return _array(value) if _is_array(kind) else _atom(value)
+    opening, closing = {list: "[]", tuple: "()"}.get(kind, "{}")
+    if depth < 0:
+        return opening + _MORE + closing if value else opening + closing
+    if kind is dict:
+        shown = [f"{_atom(k)}: {_brief(v, -1)}" for k, v in itertools.islice(value.items(), _ELEMENTS)]
+    else:  # the first says of what kind they are
+        shown = [_brief(v, -1 if i else depth - 1) for i, v in enumerate(itertools.islice(value, _ELEMENTS))]
+    if len(value) > _ELEMENTS:
+        shown.append(_MORE)
+    return opening + ", ".join(shown) + ("," if kind is tuple and len(value) == 1 else "") + closing
+
+
+def _array(arr: Any) -> str:
+    if arr.dtype.kind not in _NUMBERS:
+        return ""
+    shown = _numbers(arr.flat[:_ELEMENTS]) if arr.ndim else [str(arr[()])]
+    return "[" + ", ".join([*shown, _MORE] if arr.size > len(shown) else shown) + "]"
+
+
+def _numbers(arr: Any) -> list[str]:
+    if arr.dtype.kind in "mM":
+        return [re.sub(r"(T00:00:00)?(\.0+)?$", "", str(x)) for x in arr]
+    return [_atom(x) for x in arr.tolist()]
+
+
+def _frame(manager: Any) -> dict[str, Any]:
+    columns, index = manager.axes
+    count = len(columns)
+    shown: dict[int, list[str]] = {}
+    for block in manager.blocks:
+        placement = block.mgr_locs.indexer
+        at = list(range(count)[placement]) if type(placement) is slice else placement.tolist()
+        for row, column in enumerate(at):
+            if column < _COLUMNS:
+                flat = block.values
+                shown[column] = _values(flat[row] if flat.ndim == 2 else flat)
+    labels = _values(index)
+    more = [_MORE] if count > _COLUMNS else []
+    rows = [[label, *(shown[c][r] if r < len(shown[c]) else _MORE for c in sorted(shown)), *more]
+            for r, label in enumerate(labels)]
+    return {"columns": ["", *_labels(columns, _COLUMNS), *more], "rows": rows}
+
+
+def _series(manager: Any) -> dict[str, Any]:
+    rows = [list(row) for row in zip(_values(manager.axes[0]), _values(manager.blocks[0].values), strict=False)]
+    return {"columns": ["", ""], "rows": rows}
+
+
+def _labels(index: Any, count: int) -> list[str]:
+    """Labels as one writes them in a table's head: words without quotes."""
+    return [x[1:-1] if x[:1] in "'\"" and x[-1:] == x[:1] else x for x in _values(index, count)]
+
+
+def _values(of: Any, count: int = _ROWS) -> list[str]:
+    """The first elements of an index or of a column."""
+    if _is_array(type(of)):
+        head = of[:count]
+        return [_brief(x, -1) for x in head.tolist()] if of.dtype.hasobject else _numbers(head)
+    if frames.is_index(of):
+        if type(of).__name__ == "RangeIndex":
+            return [repr(x) for x in of._range[:count]]
+        if type(of).__name__ == "MultiIndex":
+            return [_MORE] * min(count, len(of._codes[0]))
+        return _values(of._data, count)
+    if not _of(type(of), ("pandas",)):
+        return [_MORE] * min(count, len(of))
+    if hasattr(of, "_pa_array") and _SIMPLE.fullmatch(str(of._pa_array.type)):
+        return [_atom(x) for x in of._pa_array.slice(0, count).to_pylist()]
+    if frames.is_array(of):
+        head = of._ndarray[:count]
+        if type(of).__name__ != "Categorical":
+            return _values(head, count)
+        categories = of._dtype._categories
+        known = _values(categories, 1 + max([0, *head.tolist()])) if len(categories) <= 1000 else []
+        return [known[c] if 0 <= c < len(known) else _MORE for c in head.tolist()]
+    if hasattr(of, "_mask") and hasattr(of, "_data"):
+        known = _values(of._data, count)
+        return ["<NA>" if gone else x for x, gone in zip(known, of._mask[:count].tolist(), strict=False)]
+    return [_MORE] * min(count, len(of))
