@@ -66,6 +66,7 @@ screenshot: browser build
 bench: setup build
 	cd $(ROOT) && go test ./integration -run '^$$' -bench 'Examples|Proxy|Lab' -benchtime 1x -timeout 2h
 	cd $(ROOT) && go test ./snapshotter -run '^$$' -bench . -benchtime 5x
+	cd $(ROOT) && go test ./server -run '^$$' -bench . -benchtime 5x
 
 # Thirty notebooks as people write them, 205 edits of them: no cell runs that
 # need not, and all is as in a straight run. Some twenty minutes on two cores;

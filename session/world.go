@@ -335,7 +335,12 @@ func (w *world) variable(name string) cellgraph.Digest {
 	} else if value, ok = w.env(name); !ok {
 		return cellgraph.Digest{}
 	}
-	mac := hmac.New(sha256.New, w.secret)
+	return KeyedVariable(w.secret, name, value)
+}
+
+// KeyedVariable is what a trace has of a variable of the environment.
+func KeyedVariable(secret []byte, name, value string) cellgraph.Digest {
+	mac := hmac.New(sha256.New, secret)
 	mac.Write([]byte(name + "\x00" + value))
 	return cellgraph.Digest(mac.Sum(nil))
 }

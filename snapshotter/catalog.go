@@ -57,7 +57,10 @@ CREATE TABLE record (
 }
 
 // catalog is the SQLite database of a store.
-type catalog struct{ db *sql.DB }
+type catalog struct {
+	db     *sql.DB
+	trusts func(Author) bool // see Config
+}
 
 func openCatalog(ctx context.Context, path string) (*catalog, error) {
 	c, err := connect(path, true)
@@ -89,7 +92,7 @@ func connect(path string, foreignKeys bool) (*catalog, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open catalog: %w", err)
 	}
-	return &catalog{db}, nil
+	return &catalog{db, func(Author) bool { return false }}, nil
 }
 
 func (c *catalog) migrate(ctx context.Context) error {
@@ -133,6 +136,8 @@ type record struct {
 	trace                   cellgraph.Trace
 	snapshot                Snapshot
 	traceBody, snapshotBody []byte
+	adopted                 bool // from elsewhere, with all that it needs
+	bare                    bool // the trace alone
 }
 
 // commit inserts what is pending and rec, if any, in one transaction. It
@@ -251,6 +256,14 @@ func insertRecord(ctx context.Context, tx *sql.Tx, r *record, unique int64) erro
 	if err != nil {
 		return fmt.Errorf("insert trace: %w", err)
 	}
+	if r.adopted {
+		if _, err := tx.ExecContext(ctx, "UPDATE trace SET kept = 1 WHERE id = ?", r.traceID[:]); err != nil {
+			return fmt.Errorf("insert trace: %w", err)
+		}
+	}
+	if r.bare {
+		return nil
+	}
 	_, err = tx.ExecContext(ctx, `INSERT INTO snapshot
 		(id, trace, notebook, step, created, logical_bytes, unique_bytes, body)
 		VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`,
@@ -356,9 +369,15 @@ func (r traceRow) sound() bool {
 	return bytes.Equal(sum[:], r.id)
 }
 
+// traces are those of a cell's code that may be restored, newest first: what
+// came from somebody who is not trusted is left out.
 func (c *catalog) traces(ctx context.Context, code cellgraph.Digest, limit int) ([]traceRow, error) {
-	return collect(ctx, c.db, scanTrace,
+	rows, err := collect(ctx, c.db, scanTrace,
 		"SELECT "+traceColumns+" FROM trace WHERE code = ? AND kept ORDER BY created DESC, seq DESC LIMIT ?", code[:], limit)
+	if err != nil {
+		return nil, err
+	}
+	return c.offered(ctx, rows)
 }
 
 func (c *catalog) allTraces(ctx context.Context) ([]traceRow, error) {

@@ -212,6 +212,11 @@ func (inv *inventory) needOthers(ctx context.Context, c *catalog, l leases) erro
 		return err
 	}
 	inv.need(saved)
+	shared, err := collect(ctx, c.db, scanDigest, "SELECT DISTINCT value FROM memo WHERE kind > ? AND kind < ?", kindShared+" ", kindShared+"!")
+	if err != nil {
+		return err
+	}
+	inv.need(shared)
 	for h := range l.held {
 		if h.kind != holdBlob {
 			continue

@@ -54,6 +54,8 @@ type Config struct {
 	Background bool
 	// AnyFileSystem allows the store to lie on a network file system. One machine at a time may use it there.
 	AnyFileSystem bool
+	// Trusts says whether the user trusts an author now: what came from others is not restored. nil: nobody is trusted.
+	Trusts func(Author) bool
 
 	faults faults
 }
@@ -109,6 +111,9 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
+	if cfg.Trusts == nil {
+		cfg.Trusts = func(Author) bool { return false }
+	}
 	dir, err := filepath.Abs(cfg.Dir)
 	if err != nil {
 		return nil, fmt.Errorf("open store %s: %w", cfg.Dir, err)
@@ -117,6 +122,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open store %s: %w", dir, err)
 	}
+	c.trusts = cfg.Trusts
 	l, err := openLease(dir, cfg.Now())
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("open store %s: %w", dir, err), c.close())
@@ -392,6 +398,12 @@ func (s *Store) note(ctx context.Context, rec *record) (place, error) {
 		}
 		if !known {
 			j.Traces = append(j.Traces, journalRow{Body: string(rec.traceBody)})
+		}
+		if rec.bare {
+			if len(j.Traces) > 0 {
+				return s.journal(&j)
+			}
+			return place{}, nil
 		}
 		row := journalRow{Body: string(rec.snapshotBody), Trace: rec.traceID, Unique: s.unowned}
 		if j.empty() && len(s.pending.extents) == 0 {

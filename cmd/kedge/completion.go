@@ -50,8 +50,10 @@ func completions() []completed {
 			one.verbs = append(slices.Sorted(maps.Keys(storeVerbs())), "rebuild")
 		case "completion":
 			one.verbs = []string{"bash", "fish", "zsh"}
-		case "run", "plan", "graph", "log", "show", "restore":
+		case "run", "plan", "graph", "log", "show", "restore", "share":
 			one.files = ".ipynb"
+		case "open":
+			one.files = ".kedge"
 		}
 		all = append(all, one)
 	}
@@ -89,7 +91,7 @@ _kedge() {
   COMPREPLY=()
   case ${COMP_WORDS[COMP_CWORD-1]} in
     --into|--prefix) COMPREPLY=($(compgen -d -- "$word")); return;;
-    -o|--python|-f) COMPREPLY=($(compgen -f -- "$word")); return;;
+    -o|--python|-f|--file) COMPREPLY=($(compgen -f -- "$word")); return;;
     --format) COMPREPLY=($(compgen -W "text dot svg" -- "$word")); return;;
   esac
   if ((COMP_CWORD == 1)); then
@@ -136,7 +138,7 @@ _kedge() {
   fi
   case $words[CURRENT-1] in
     --into|--prefix) _files -/; return;;
-    -o|--python|-f) _files; return;;
+    -o|--python|-f|--file) _files; return;;
     --format) _values format text dot svg; return;;
   esac
   local files=

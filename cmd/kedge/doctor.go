@@ -16,6 +16,7 @@ import (
 
 	"kedge/kernel"
 	"kedge/kernel/observe"
+	"kedge/share"
 	"kedge/snapshotter"
 )
 
@@ -48,6 +49,7 @@ type finding struct {
 // doctorReport is the output of kedge doctor --json.
 type doctorReport struct {
 	OK     bool      `json:"ok"`
+	Key    string    `json:"key"` // this home's public key, by which others trust what it shares; empty if there is none
 	Checks []finding `json:"checks"`
 }
 
@@ -70,6 +72,8 @@ func runDoctor(ctx context.Context, out, _ io.Writer, args []string) error {
 		checkLibrary(ctx, "python3"), checkPython(ctx, "python3"), checkSharedMemory("/dev/shm"))
 	report.Checks = append(report.Checks, checkKernels(ctx, os.Environ())...)
 	report.Checks = append(report.Checks, checkLabextension(os.Environ()))
+	key, found := checkKey(keyPath(snapshotter.DefaultDir()))
+	report.Key, report.Checks = key, append(report.Checks, found)
 	for _, f := range report.Checks {
 		report.OK = report.OK && f.Status != "problem"
 	}
@@ -82,6 +86,16 @@ func runDoctor(ctx context.Context, out, _ io.Writer, args []string) error {
 		return errProblems
 	}
 	return err
+}
+
+// checkKey is this home's public key, which it makes if there is none.
+func checkKey(path string) (string, finding) {
+	signer, err := share.LoadSigner(path)
+	if err != nil {
+		return "", finding{"key", "warning", err.Error(), "correct it, or nothing can be shared or opened"}
+	}
+	text := share.KeyText(signer.Public())
+	return text, finding{"key", "ok", text, ""}
 }
 
 func writeFindings(out io.Writer, findings []finding) error {

@@ -15,15 +15,19 @@ func topics() [][2]string {
 2  the command was called in a wrong way
 3  the notebook, its kernel or a folder cannot be used
 4  interrupted
+5  what was shared was not opened: its author is not trusted
+6  what was shared has expired, was revoked, or is not for whoever has this link
+7  what was shared is not what its author signed, or would write where it may not
 A kernel that ended by itself gives its own status.`},
 		{"environment", `KEDGE_HOME       where the store is; by default $XDG_DATA_HOME/kedge, else ~/.local/share/kedge
 KEDGE_QUOTA      the most that the store should take, such as 20GB, or none
 KEDGE_NETWORK    1: the store may lie on a network file system, for one machine at a time
 KEDGE_PYTHON     as --python
 KEDGE_KERNEL     as --kernel
+KEDGE_AUTHOR     how kedge share calls you
 KEDGE_NOTEBOOK   the notebook of a kernel, where the front end does not name it`},
 		{"files", `~/.config/kedge/config.json   {"stateless": ["PACKAGE", …], "quota": "20GB", "network": false}
-~/.local/share/kedge          the store`}}
+~/.local/share/kedge          the store; key in it is this home's private key, trusted whose snapshots may be restored`}}
 }
 
 // runHelp prints the overview, one command's usage, or the manual as roff.

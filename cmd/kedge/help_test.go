@@ -63,7 +63,7 @@ func TestFlagsOfUsage(t *testing.T) {
 func TestBashCompletes(t *testing.T) {
 	dir := t.TempDir()
 	for words, want := range map[string]string{
-		"kedge re":              "restore",
+		"kedge res":             "restore",
 		"kedge store g":         "gc",
 		"kedge store gc --d":    "--dry-run",
 		"kedge run --no":        "--no-cache",

@@ -16,6 +16,7 @@ import (
 
 	"kedge/kernel"
 	"kedge/notebook"
+	"kedge/share"
 	"kedge/snapshotter"
 )
 
@@ -26,6 +27,9 @@ const (
 	exitUsage       = 2
 	exitUnusable    = 3 // the notebook, its kernel or a folder cannot be used
 	exitInterrupted = 4
+	exitUntrusted   = 5 // of kedge open: its author is not trusted
+	exitClosed      = 6 // what was shared has expired, was revoked, or is for somebody else
+	exitDamaged     = 7 // what was shared is not what its author signed
 )
 
 var (
@@ -44,6 +48,7 @@ type command struct {
 
 func commands() []command {
 	return []command{runCommand(), planCommand(), graphCommand(), logCommand(), showCommand(), restoreCommand(),
+		shareCommand(), openCommand(), trustCommand(), sharesCommand(), revokeCommand(), serveCommand(),
 		storeCommand(), kernelCommand(), installCommand(), uninstallCommand(), doctorCommand(), completionCommand(), versionCommand()}
 }
 
@@ -85,6 +90,12 @@ func exitCode(err error) int {
 		return exitUsage
 	case errors.Is(err, errInterrupted), errors.Is(err, context.Canceled):
 		return exitInterrupted
+	case errors.Is(err, errUntrusted):
+		return exitUntrusted
+	case errors.Is(err, share.ErrExpired), errors.Is(err, share.ErrRefused):
+		return exitClosed
+	case errors.Is(err, share.ErrDamaged), errors.Is(err, share.ErrHostile):
+		return exitDamaged
 	case errors.Is(err, errFailed), errors.Is(err, errDamaged), errors.Is(err, errProblems):
 		return exitFailed
 	}

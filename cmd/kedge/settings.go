@@ -61,7 +61,7 @@ func readSettings() (settings, error) {
 // storeConfig is how the user wants the store: by the environment
 // ($KEDGE_QUOTA, $KEDGE_NETWORK), else by the settings.
 func storeConfig(dir string) (snapshotter.Config, error) {
-	cfg := snapshotter.Config{Dir: dir}
+	cfg := snapshotter.Config{Dir: dir, Trusts: trustOf(dir).Has}
 	set, err := readSettings()
 	if err != nil {
 		return cfg, err

@@ -1,0 +1,185 @@
+package share
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+
+	"kedge/cellgraph"
+	"kedge/snapshotter"
+)
+
+// flushed is after how many bytes what was fetched is made durable: a pull that
+// is cut off goes on from there.
+const flushed = 64 << 20
+
+// Source gives the pieces of a manifest.
+type Source interface {
+	// Fetch calls got for each piece wanted, by its number, in any order and from
+	// any goroutine. The data, which is the caller's again afterwards, is what the
+	// peer says that it is; got tells whether it is, and its error ends the call.
+	Fetch(ctx context.Context, wanted []int, got func(n int, data []byte) error) error
+}
+
+// Wanted are the numbers of the pieces that a store lacks, and their bytes.
+func Wanted(ctx context.Context, store *snapshotter.Store, m *Manifest, blobs []cellgraph.Digest) (wanted []int, bytes int64, err error) {
+	pieces := map[int]bool{}
+	for _, b := range named(m, blobs) {
+		for _, n := range b.Pieces {
+			pieces[n] = true
+		}
+	}
+	for n, p := range m.Pieces {
+		if !pieces[n] {
+			continue
+		}
+		has, err := store.HasExtent(ctx, p.ID)
+		if err != nil {
+			return nil, 0, err
+		}
+		if !has {
+			wanted, bytes = append(wanted, n), bytes+p.Length
+		}
+	}
+	return wanted, bytes, nil
+}
+
+// Size is the length in bytes of the pieces of blobs, all of the manifest's if blobs is nil.
+func Size(m *Manifest, blobs []cellgraph.Digest) (bytes int64) {
+	pieces := map[int]bool{}
+	for _, b := range named(m, blobs) {
+		for _, n := range b.Pieces {
+			if !pieces[n] {
+				pieces[n], bytes = true, bytes+m.Pieces[n].Length
+			}
+		}
+	}
+	return bytes
+}
+
+// named are those of the manifest's blobs that ids name, all if it is nil.
+func named(m *Manifest, ids []cellgraph.Digest) []Blob {
+	if ids == nil {
+		return m.Blobs
+	}
+	asked := map[cellgraph.Digest]bool{}
+	for _, id := range ids {
+		asked[id] = true
+	}
+	return slices.DeleteFunc(slices.Clone(m.Blobs), func(b Blob) bool { return !asked[b.ID] })
+}
+
+// Fetch brings blobs of a manifest, all if blobs is nil, into a store: the
+// pieces that it lacks, each checked before it is kept. What has come is kept
+// also if the rest does not. It returns the bytes that moved.
+func Fetch(ctx context.Context, store *snapshotter.Store, m *Manifest, from Source, blobs []cellgraph.Digest, progress func(done, total int64)) (moved int64, err error) {
+	wanted, total, err := Wanted(ctx, store, m, blobs)
+	if err != nil {
+		return 0, fmt.Errorf("fetch: %w", err)
+	}
+	packed := packedPieces(m)
+	var mu sync.Mutex // guards what follows
+	unflushed := int64(0)
+	err = from.Fetch(ctx, wanted, func(n int, data []byte) error {
+		p := m.Pieces[n]
+		if int64(len(data)) != p.Length {
+			return fmt.Errorf("piece %d has %d bytes, not %d: %w", n, len(data), p.Length, ErrDamaged)
+		}
+		err := store.PutExtent(ctx, p.ID, data, packed[n])
+		if errors.Is(err, snapshotter.ErrCorrupt) {
+			return fmt.Errorf("piece %d: %w", n, ErrDamaged)
+		}
+		if err != nil {
+			return err
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		moved += p.Length
+		progress(moved, total)
+		if unflushed += p.Length; unflushed > flushed {
+			unflushed = 0
+			return store.Flush(ctx)
+		}
+		return nil
+	})
+	if err == nil {
+		err = assemble(ctx, store, m, blobs)
+	}
+	// Also after an interrupt: what has come need not come again.
+	if err = errors.Join(err, store.Flush(context.WithoutCancel(ctx))); err != nil {
+		return moved, fmt.Errorf("fetch: %w", err)
+	}
+	return moved, nil
+}
+
+func assemble(ctx context.Context, store *snapshotter.Store, m *Manifest, blobs []cellgraph.Digest) error {
+	for _, b := range named(m, blobs) {
+		pieces := make([]snapshotter.Extent, len(b.Pieces))
+		for i, n := range b.Pieces {
+			pieces[i] = snapshotter.Extent{ID: m.Pieces[n].ID, Length: m.Pieces[n].Length}
+		}
+		err := store.PutAssembled(ctx, b.ID, b.Size, pieces)
+		if errors.Is(err, snapshotter.ErrCorrupt) {
+			err = fmt.Errorf("%w: %w", ErrDamaged, err)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// packedPieces are those that belong to nothing that is mapped: to small blobs
+// and to files, which are cut where their content says so.
+func packedPieces(m *Manifest) []bool {
+	const small = 64 << 10
+	packed := make([]bool, len(m.Pieces))
+	for n := range packed {
+		packed[n] = true
+	}
+	for _, b := range m.Blobs {
+		cut := slices.ContainsFunc(b.Pieces[:max(0, len(b.Pieces)-1)], func(n int) bool { return m.Pieces[n].Length != maxPiece })
+		for _, n := range b.Pieces {
+			packed[n] = packed[n] && (b.Size < small || cut)
+		}
+	}
+	return packed
+}
+
+// Read reads one blob from a source, without keeping it; most is how many
+// bytes it may have.
+func Read(ctx context.Context, m *Manifest, from Source, id cellgraph.Digest, most int64) ([]byte, error) {
+	found := named(m, []cellgraph.Digest{id})
+	if len(found) == 0 {
+		return nil, fmt.Errorf("blob %s is not in the manifest: %w", id, ErrDamaged)
+	}
+	if found[0].Size > most {
+		return nil, fmt.Errorf("blob %s has %d bytes: %w", id, found[0].Size, ErrDamaged)
+	}
+	var mu sync.Mutex // guards got
+	got := map[int][]byte{}
+	wanted := slices.Compact(slices.Sorted(slices.Values(found[0].Pieces)))
+	err := from.Fetch(ctx, wanted, func(n int, data []byte) error {
+		if cellgraph.Sum(data) != m.Pieces[n].ID {
+			return fmt.Errorf("piece %d: %w", n, ErrDamaged)
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		got[n] = bytes.Clone(data)
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	var whole []byte
+	for _, n := range found[0].Pieces {
+		whole = append(whole, got[n]...)
+	}
+	if cellgraph.Sum(whole) != id {
+		return nil, fmt.Errorf("blob %s: %w", id, ErrDamaged)
+	}
+	return whole, nil
+}
