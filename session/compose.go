@@ -268,7 +268,7 @@ func (n *Interactive) lay(ctx context.Context, hits []hit) (count int, err error
 		r.Entered = append(r.Entered, entry)
 		r.Widgets = append(r.Widgets, again(h.widgets)...)
 	}
-	r.Changed, r.Lost = sorted(changed.inPlace), sorted(changed.lost)
+	r.Changed, r.Lost, r.Rebound = sorted(changed.inPlace), sorted(changed.lost), sorted(changed.rebound)
 	return s.lay(ctx, r, anew...)
 }
 

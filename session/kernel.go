@@ -45,7 +45,7 @@ func (s *Session) language() cellgraph.Digest {
 // bring lays over the kernel what differs from the state that the cells so far left.
 func (s *Session) bring(ctx context.Context, count int) error {
 	count--
-	r := agent.Restore{ExecutionCount: &count, Changed: sorted(s.changed.inPlace), Lost: sorted(s.changed.lost), Widgets: s.closed}
+	r := agent.Restore{ExecutionCount: &count, Changed: sorted(s.changed.inPlace), Lost: sorted(s.changed.lost), Rebound: sorted(s.changed.rebound), Widgets: s.closed}
 	if _, err := s.lay(ctx, r); err != nil {
 		return err
 	}

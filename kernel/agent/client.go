@@ -184,7 +184,9 @@ type Restore struct {
 	Texts   []Text   `json:"texts,omitempty"`   // of cells that the agent has not heard of, in order
 	Changed []string `json:"changed"`
 	// Lost are names whose object changed in place before they were bound to something else.
-	Lost    []string `json:"lost,omitempty"`
+	Lost []string `json:"lost,omitempty"`
+	// Rebound are names that were bound anew: what shared with the former value does not share with what comes.
+	Rebound []string `json:"rebound,omitempty"`
 	Widgets []Widget `json:"widgets,omitempty"` // to be made again, each after those that it refers to
 }
 

@@ -20,6 +20,7 @@ from . import (
     groups,
     history,
     importing,
+    linked,
     localmodules,
     lookups,
     natives,
@@ -311,6 +312,8 @@ class Agent:
             self.ns.update(held)
             raise
         self.live.end(undo=False)
+        for name in held.keys() - set(content.get("rebound") or ()):
+            linked.follow(held[name], values[name])
         for name in gone:
             self.ns.pop(name, None)
         self.history.taken = history.UNDER in values or self.history.taken and history.UNDER not in gone

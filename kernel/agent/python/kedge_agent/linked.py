@@ -193,6 +193,31 @@ def make(kind: Any, values: Any, placement: Any, ndim: int, _: None, place: tupl
     return block
 
 
+def _equal(a: Any, b: Any) -> bool:
+    return _plain(a) and _plain(b) and (a.shape, a.dtype) == (b.shape, b.dtype) and _same(a, b)
+
+
+def follow(old: Any, new: Any) -> None:
+    """Let the frames that share memory with old share that of new, which takes its place, where both hold the same.
+
+    An array that was made of old meanwhile comes with new, and sees what is written to them.
+    """
+    pairs = [(old, new), *((a, b) for (a, _), (b, _) in zip(_elements(old), _elements(new), strict=False))]
+    for before, after in pairs:
+        former, latter = _manager(before), _manager(after)
+        if former is None or latter is None or former is latter:
+            continue
+        for was, now in zip(former.blocks, latter.blocks, strict=False):
+            others = [b for b in (ref() for ref in was.refs.referenced_blocks) if b is not None and b is not was]
+            if was is now or not others or not _equal(was.values, now.values):
+                continue
+            for other in others:
+                distance = memory.address(other.values) - memory.address(was.values)
+                if _plain(other.values) and _beside(other, now, other.values.strides, distance):
+                    now.refs.add_reference(other)
+                    other.refs = now.refs
+
+
 def _block(here: live.Live, name: str, path: Path, shape: tuple[int, ...], strides: tuple[int, ...]) -> Any:
     """The block that lies there now, if it is of that shape and its name is as it was when it was noted."""
     from .references import step
