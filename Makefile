@@ -53,11 +53,12 @@ lab: setup build
 	$(ROOT)/bin/kedge install --prefix $(ROOT)/.cache/lab --python $(PYTHON) --as python3
 	cd $(ROOT) && JUPYTER_PATH=$(ROOT)/.cache/lab/share/jupyter PATH=$(ROOT)/.venv/bin:$$PATH jupyter lab $(LAB_FLAGS) examples
 
-# Makes the pictures of JupyterLab in docs again.
+# Makes the pictures of JupyterLab and of the page behind a link in docs again.
 screenshot: browser build
 	$(PYTHON) $(ROOT)/tools/screenshot.py
-	cd $(ROOT) && KEDGE_TEST_SHOTS=$(ROOT)/.cache/shots go test ./integration -run TestTheExtensionInABrowser -count=1
+	cd $(ROOT) && KEDGE_TEST_SHOTS=$(ROOT)/.cache/shots go test ./integration -run 'TestTheExtensionInABrowser|TestThePageBehindALink' -count=1
 	for shot in light panel question; do cp $(ROOT)/.cache/shots/lab-$$shot.png $(ROOT)/docs/lab-$$shot.png; done
+	cp $(ROOT)/.cache/shots/share.png $(ROOT)/docs/share.png
 
 # Compares kedge run with jupyter execute on the examples, side by side, and
 # what the store saves with a plain write of the same bytes: some ten minutes

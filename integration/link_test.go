@@ -2,6 +2,7 @@ package integration
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -116,4 +117,48 @@ func TestALinkGoesOnInAnotherHome(t *testing.T) {
 	// What a link needs, gc leaves, and takes when it is revoked.
 	ada.must(nil, "store", "gc", "--quota", "0")
 	bob.must(&got, "open", second.Link, "--into", filepath.Join(bob.dir, "kept"), "--json")
+}
+
+// hostileCell shows what must not run where the notebook is looked at.
+const hostileCell = `, {"cell_type": "markdown", "id": "text", "metadata": {}, "source": "# A heading\n\n<img src=x onerror='window.owned=1'> [link](javascript:owned=1)"},
+ {"cell_type": "code", "id": "hostile", "metadata": {"tags": ["step:</div><script>owned=1</script>"]}, "execution_count": 1, "source": "'</pre><script>window.owned=1</script>'", "outputs": [
+  {"output_type": "display_data", "metadata": {}, "data": {"text/html": "<b id=bold>shown</b><script>parent.owned=1;console.log('owned')</script><img src='https://evil.example.com/x.png' onerror='parent.owned=1'><svg onload='alert(1)'></svg><a target=_top id=a href='https://evil.example.com'>x</a><form action='https://evil.example.com'><button>go</button></form><meta http-equiv=refresh content='0;url=https://evil.example.com'><iframe src='https://evil.example.com'></iframe><link rel=stylesheet href='https://evil.example.com/x.css'><style>@import url(https://evil.example.com/y.css)</style><base href='https://evil.example.com/'>"}},
+  {"output_type": "display_data", "metadata": {}, "data": {"image/svg+xml": "<svg xmlns='http://www.w3.org/2000/svg' width='20' height='20'><script>parent.owned=1</script><image href='https://evil.example.com/z.png'/><rect width='20' height='20' fill='teal'/></svg>"}},
+  {"output_type": "display_data", "metadata": {}, "data": {"application/javascript": "window.owned=1", "text/plain": "<script>owned=1</script>"}},
+  {"output_type": "stream", "name": "stdout", "text": "</pre><script>window.owned=1</script>\u001b[31mred\u001b[0m"},
+  {"output_type": "error", "ename": "E", "evalue": "<img src=x onerror=owned=1>", "traceback": []},
+  {"output_type": 7}, {"output_type": "display_data", "data": {"image/png": "\" onerror=\"window.owned=1"}}]}`
+
+func TestThePageBehindALinkInABrowser(t *testing.T) {
+	needsBrowser(t)
+	ada := newSharer(t, newLab(t, "../examples/plain.ipynb"))
+	ada.write(shareNotebook("20"))
+	ada.file("in.csv", "a,1\nb,2\n")
+	ada.file("helper.py", "def twice(x):\n    return 2 * x\n")
+	more := hostileCell
+	for n := range 100 {
+		more += fmt.Sprintf(`, {"cell_type": "code", "id": "c%d", "metadata": {"tags": ["skip"]}, "execution_count": null, "outputs": [], "source": "x = %d"}`, n, n)
+	}
+	appendCell(t, ada.path, more+"]")
+	var r report
+	ada.must(&r, "run", ada.path, "--to", "use", "--json", "--python", ada.python)
+	sent := ada.shareByLink(ada.path + "@use")
+	args := []string{ada.python, filepath.Join(repository(t), "integration", "testdata", "browser", "share.py"), sent.Link, ada.kedge}
+	if shots := os.Getenv("KEDGE_TEST_SHOTS"); shots != "" { // make screenshot
+		args = append(args, shots)
+	}
+	stdout, stderr, code := ada.exec(args...)
+	if code != 0 {
+		t.Fatalf("%s\n%s", stdout, stderr)
+	}
+	t.Log(stderr)
+}
+
+func repository(t *testing.T) string {
+	t.Helper()
+	root, err := filepath.Abs("..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return root
 }

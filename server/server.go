@@ -120,6 +120,11 @@ func (s *Server) Handler() http.Handler {
 	r.Get("/api/v1/shares/{share}/events", s.events)
 	r.Get("/api/v1/shares/{share}/manifest", s.manifest)
 	r.Get("/api/v1/shares/{share}/pieces", s.pieces)
+	r.Get("/api/v1/shares/{share}/view", s.view)
+	r.Get("/api/v1/shares/{share}/content", s.content)
+	r.Get("/s/{share}", s.page)
+	r.Get("/assets/page.js", func(w http.ResponseWriter, _ *http.Request) { s.asset(w, "page.js", "text/javascript; charset=utf-8") })
+	r.Get("/assets/page.css", func(w http.ResponseWriter, _ *http.Request) { s.asset(w, "page.css", "text/css; charset=utf-8") })
 	if s.prefix == "" {
 		return r
 	}

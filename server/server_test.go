@@ -373,12 +373,16 @@ func TestTheDescriptionHolds(t *testing.T) {
 		method, path, _ := strings.Cut(route, " ")
 		path = strings.ReplaceAll(path, "{share}", w.one.ID)
 		seen := map[string]bool{}
-		for _, header := range [][]string{nil, {"Authorization", "Bearer " + w.token}, {"Authorization", "Bearer " + w.token, "Range", "bytes=0-1"},
+		for i, header := range [][]string{nil, {"Authorization", "Bearer " + w.token}, {"Authorization", "Bearer " + w.token}, {"Authorization", "Bearer " + w.token, "Range", "bytes=0-1"},
 			{"Host", "evil.example.com"}, {"Origin", "https://evil.example.com"}, {"Authorization", "Bearer " + w.expired(t)}} {
 			if header != nil && path == "/api/v1/openapi.json" {
 				continue
 			}
-			status, h, body := w.ask(t, method, path, header...)
+			query := ""
+			if i == 1 {
+				query = "?path=nb.ipynb"
+			}
+			status, h, body := w.ask(t, method, path+query, header...)
 			code := fmt.Sprint(status)
 			seen[code] = true
 			r, ok := responses[code]

@@ -1,0 +1,123 @@
+package server
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"io/fs"
+	"net/http"
+	"time"
+
+	"github.com/go-chi/chi/v5"
+
+	"kedge/cellgraph"
+	"kedge/share"
+	"kedge/web"
+)
+
+const (
+	maxPreview  = 64 << 10 // bytes of a file
+	maxDocument = 64 << 20 // bytes of the notebook
+)
+
+// pagePolicy is what a page may do: run our script, show pictures that stand in
+// it, and ask us. Frames get it too.
+const pagePolicy = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src data:; connect-src 'self'; " +
+	"base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+
+// page is the same for every share: what it shows it asks for with the token,
+// which this server has not seen yet.
+func (s *Server) page(w http.ResponseWriter, q *http.Request) {
+	if !share.IsShareID(chi.URLParam(q, "share")) {
+		s.fail(w, http.StatusNotFound, "not found", nil)
+		return
+	}
+	s.asset(w, "page.html", "text/html; charset=utf-8")
+}
+
+func (s *Server) asset(w http.ResponseWriter, name, kind string) {
+	data, err := fs.ReadFile(web.Page(), name)
+	if err != nil {
+		s.refuse(w, err)
+		return
+	}
+	w.Header().Set("Content-Type", kind)
+	w.Header().Set("Content-Security-Policy", pagePolicy)
+	_, _ = w.Write(data) // whoever asked is gone if it fails
+}
+
+// view is what a page shows of a manifest.
+type view struct {
+	Snapshot    cellgraph.Digest  `json:"snapshot"`
+	Notebook    string            `json:"notebook"`
+	Author      string            `json:"author"`
+	Key         string            `json:"key"`
+	Created     time.Time         `json:"created"`
+	Expires     time.Time         `json:"expires"`
+	State       bool              `json:"state"`
+	Bytes       int64             `json:"bytes"`
+	Cells       []share.Cell      `json:"cells"`
+	Variables   []share.Variable  `json:"variables"`
+	Files       []share.File      `json:"files"`
+	Environment map[string]string `json:"environment"`
+	Imports     []string          `json:"imports"`
+}
+
+// admitted is the share, and its manifest, that a request may read; else it has been answered.
+func (s *Server) admitted(w http.ResponseWriter, q *http.Request) (share.Shared, *head, bool) {
+	one, err := s.admit(chi.URLParam(q, "share"), bearer(q))
+	var h *head
+	if err == nil {
+		h, err = s.head(one.ID)
+	}
+	if err != nil {
+		s.refuse(w, err)
+	}
+	return one, h, err == nil
+}
+
+func (s *Server) view(w http.ResponseWriter, q *http.Request) {
+	one, h, ok := s.admitted(w, q)
+	if !ok {
+		return
+	}
+	m := h.m
+	v := view{Snapshot: m.Snapshot, Notebook: m.Notebook, Author: m.Author, Key: share.KeyText(s.cfg.Home), Created: m.Created, Expires: one.Expires,
+		State: m.State != nil, Bytes: m.Bytes(), Cells: m.Cells, Variables: m.Variables, Files: m.Files, Environment: m.Environment, Imports: []string{}}
+	if m.State != nil {
+		v.Imports = m.State.Imports
+	}
+	w.Header().Set("Content-Type", "application/json")
+	_ = json.NewEncoder(w).Encode(v)
+}
+
+// content sends the beginning of a file, or the notebook, as text: a browser
+// takes it for nothing else.
+func (s *Server) content(w http.ResponseWriter, q *http.Request) {
+	_, h, ok := s.admitted(w, q)
+	if !ok {
+		return
+	}
+	path := q.URL.Query().Get("path")
+	for _, f := range h.m.Files {
+		if f.Path != path || f.Type != "file" {
+			continue
+		}
+		most := int64(maxPreview)
+		if path == h.m.Notebook {
+			most = maxDocument
+		}
+		r, _, err := s.cfg.Store.OpenBlob(q.Context(), f.Content)
+		if err != nil {
+			s.refuse(w, fmt.Errorf("file of a share: %w", err))
+			return
+		}
+		defer r.Close()
+		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+		if deadline(w) == nil {
+			_, _ = io.Copy(w, io.LimitReader(r, most))
+		}
+		return
+	}
+	s.fail(w, http.StatusNotFound, "there is no such file", nil)
+}
