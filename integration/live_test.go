@@ -33,6 +33,8 @@ func TestNotebooksInALiveKernel(t *testing.T) {
 		"CallbacksOfWidgets":       "comms",
 		"WidgetsThatOnlyShow":      "widgets",
 		"AStoreThatCannotBeUsed":   "unusable",
+		"ADiskThatFills":           "fills",
+		"PayloadsAreNotReplayed":   "payloads",
 	} {
 		t.Run(test, func(t *testing.T) { f.live(t, name, "kedge-python3", "python3") })
 	}

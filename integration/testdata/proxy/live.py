@@ -11,6 +11,7 @@ import tempfile
 import time
 
 import nbformat
+import psutil
 from jupyter_client.manager import start_new_kernel
 
 TIMEOUT = 60
@@ -782,6 +783,39 @@ def unusable(kedge, plain):
     d = Desk([A, B, C], kedge, plain, KEDGE_HOME="/proc/nowhere")
     for cell in "abc":
         d.run(cell, None)
+    d.close()
+
+
+def fills(kedge, plain):
+    """A disk that fills while what a cell has left is captured: the cell has run, and nothing of it comes back by half."""
+    cells = [("a", ["step:one"], "x = 1"), ("b", ["step:two"], "y = bytes(range(256)) * 40_000 + {who}\nprint(len(y))"), ("c", ["step:three"], "print(sum(y) + x)")]
+    for who in ("kernel", "proxy"):
+        d = Desk([(i, t, s.replace("{who}", repr(who.encode()))) for i, t, s in cells], kedge, plain)
+        d.run("a", "ran" if who == "kernel" else "restored")
+        proxy = psutil.Process(d.kedge.km.provisioner.process.pid)
+        full = proxy if who == "proxy" else next(p for p in proxy.children() if "kedge_launch" in " ".join(p.cmdline()))
+        full.rlimit(psutil.RLIMIT_FSIZE, (100_000, psutil.RLIM_INFINITY))  # as a disk with as much room for each file
+        d.run("b", "ran")
+        d.run("c", "ran")
+        full.rlimit(psutil.RLIMIT_FSIZE, (psutil.RLIM_INFINITY, psutil.RLIM_INFINITY))
+        d.restart()
+        d.run("a", "restored")
+        d.run("b", "ran")
+        d.run("c", "ran")
+        d.restart()
+        for cell in "abc":
+            d.run(cell, "restored")
+        d.close()
+
+
+def payloads(kedge, plain):
+    """What a cell asks a front end to do, once it ran, is not asked for again."""
+    d = Desk([("a", ["step:one"], "x = 1\nget_ipython().set_next_input('x = 2')\nx")], kedge, plain)
+    _, ran = d.run("a", "ran")
+    assert [p["source"] for p in ran["content"]["payload"]] == ["set_next_input"], ran
+    d.restart()
+    _, again = d.kedge.answer(d.kedge.send(d.cells["a"][2], d.metadata("a")))
+    assert again["metadata"]["kedge"]["status"] == "restored" and again["content"]["payload"] == [], again
     d.close()
 
 
