@@ -20,7 +20,9 @@ func (n *Notebook) do(ctx context.Context, comm string, s said, c *kernel.Cell) 
 		c.Status("idle")
 	case "branch":
 		folder, name, why := "", "", n.unsaved(comm)
-		if why == "" {
+		if why != "" {
+			done["unsaved"] = true
+		} else {
 			folder, name, why = n.branch(ctx, s.Cell, c)
 		}
 		done["folder"], done["notebook"] = folder, name
@@ -44,6 +46,7 @@ func (n *Notebook) pageBack(ctx context.Context, comm string, s said, c *kernel.
 		return
 	}
 	if why := n.unsaved(comm); why != "" {
+		done["unsaved"] = true
 		fail(why)
 		return
 	}

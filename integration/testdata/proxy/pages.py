@@ -194,7 +194,7 @@ def errands(kedge, _):
     other = Page(k, "other")  # a second tab, with code that is not saved
     other.cells([("a", CELLS[0][1], "x = [2]"), *edited[1:]])
     other.say(type="back", id=1, cell="")
-    assert "not what the page shows" in other.next("done", id=1, ok=False)["reason"]
+    assert "not what the page shows" in other.next("done", id=1, ok=False, unsaved=True)["reason"]
     os.rename(k.notebook, k.notebook + ".moved")
     p.say(type="back", id=9, cell="")
     assert "renamed or moved" in p.next("done", id=9, ok=False)["reason"]

@@ -5,10 +5,13 @@ import { IDisposable } from '@lumino/disposable';
 import { ISignal, Signal } from '@lumino/signaling';
 import { clear, show } from './badges';
 import { Link } from './link';
-import { ICell, ICellState, IStates, Told } from './protocol';
+import { ICell, ICellState, IDone, IStates, Told } from './protocol';
 
 /** How long, in ms, nothing is typed before the cells are told. */
 const PAUSE = 60;
+
+/** How long, in ms, between two looks whether the server has saved a shared notebook. */
+const SAVING = 300;
 
 /** How long, in ms, states are waited for before something is asked with what is known. */
 const PATIENCE = 10_000;
@@ -50,6 +53,27 @@ export class Page implements IDisposable {
   set doing(what: string) {
     this._doing = what;
     this._changed.emit();
+  }
+
+  /** Whether others may have the notebook open and edit it with us, as jupyter-collaboration lets them. */
+  get shared(): boolean {
+    return (this.panel.model as any)?.collaborative === true;
+  }
+
+  /**
+   * Saves the notebook, and asks the proxy for something that goes by its file. Of a shared notebook the server writes the
+   * file, a moment after the last edit: that is waited for.
+   */
+  async afterSaving<T extends { done: IDone }>(ask: () => Promise<T>): Promise<T> {
+    await this.panel.context.save();
+    const until = Date.now() + PATIENCE;
+    for (;;) {
+      const answer = await ask();
+      if (!answer.done.unsaved || !this.shared || Date.now() > until) {
+        return answer;
+      }
+      await new Promise(resolve => window.setTimeout(resolve, SAVING));
+    }
   }
 
   get isDisposed(): boolean {

@@ -123,6 +123,11 @@ export class Panel extends Widget {
       lines.push(`${restored} restored in this kernel, ${seconds(saved)} saved`);
     }
     lines.push(...[stored(states), states.notice].filter(line => line));
+    if (this._page.shared) {
+      lines.push(
+        'Edited together: there is one kernel for all, so going back is for all; who changed a cell is not known; and what a branch or a copy holds is what the server has saved.'
+      );
+    }
     this._top.append(...lines.map(line => element('div', '', line)));
     this._graph.append(this.graph(states));
   }

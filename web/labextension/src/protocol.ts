@@ -90,6 +90,8 @@ export interface IDone {
   id: number;
   ok: boolean;
   reason: string;
+  /** The file is not what the page shows. */
+  unsaved?: boolean;
   next?: string;
   next_reason?: string;
   restored?: string[];

@@ -102,6 +102,11 @@ function about(cells: ICellState[]): string {
   return [time, unknown > 0 ? `${unknown} for the first time` : ''].filter(part => part).join(', ');
 }
 
+/** What a person should know who is not alone in the notebook. */
+function forAll(page: Page): string {
+  return page.shared ? ' Everyone who has this notebook open shares its kernel, and goes back with you.' : '';
+}
+
 const plural = (n: number, what: string) => `${n} ${what}${n === 1 ? '' : 's'}`;
 
 /**
@@ -111,8 +116,7 @@ const plural = (n: number, what: string) => `${n} ${what}${n === 1 ? '' : 's'}`;
 async function straight(page: Page, runner: IRunner, title: string, to = ''): Promise<boolean> {
   page.doing = 'going back…';
   try {
-    await page.panel.context.save(); // the proxy goes by the file; the snapshots hold it
-    const { done, outputs } = await page.link.errand('back', '');
+    const { done, outputs } = await page.afterSaving(() => page.link.errand('back', ''));
     if (!done.ok) {
       await showErrorMessage(title, done.reason);
       return false;
@@ -145,7 +149,7 @@ export async function rerun(page: Page, runner: IRunner, ask: boolean): Promise<
       : `Nothing has changed: all ${plural(restored, 'cell')} will be restored, in a fresh kernel.`;
     const { button } = await showDialog({
       title: first ? `Rerun from “${first.step}”?` : title,
-      body: forecast(runs, intro),
+      body: forecast(runs, intro + forAll(page)),
       buttons: [Dialog.cancelButton(), Dialog.okButton({ label: first ? 'Rerun' : 'Restore all' })]
     });
     if (!button.accept) {
@@ -181,8 +185,8 @@ export async function restoreHere(page: Page, runner: IRunner, id: string, ask =
   if (ask || runs.length > 0) {
     const body =
       runs.length > 0
-        ? forecast(runs, `${plural(runs.length, 'cell')} up to here changed and will run (${about(runs)}); the rest is restored:`)
-        : 'Kernel and files become what they were after this cell, in a fresh kernel. What later cells left in the kernel goes; what is cached of them can be restored again.';
+        ? forecast(runs, `${plural(runs.length, 'cell')} up to here changed and will run (${about(runs)}); the rest is restored:${forAll(page)}`)
+        : `Kernel and files become what they were after this cell, in a fresh kernel. What later cells left in the kernel goes; what is cached of them can be restored again.${forAll(page)}`;
     const { button } = await showDialog({
       title: `Restore to “${here.step}”?`,
       body,
@@ -198,8 +202,7 @@ export async function restoreHere(page: Page, runner: IRunner, id: string, ask =
   }
   page.doing = 'restoring…';
   try {
-    await page.panel.context.save();
-    const { done, outputs } = await page.link.errand('back', id);
+    const { done, outputs } = await page.afterSaving(() => page.link.errand('back', id));
     if (!done.ok) {
       await showErrorMessage(title, done.reason);
       return;
@@ -259,6 +262,5 @@ export async function branchHere(page: Page, id: string): Promise<string> {
     await showErrorMessage(title, 'This cell is in no step, so there is no point to branch from.');
     return '';
   }
-  await page.panel.context.save();
-  return inFolder(page, title, 'branching…', () => page.link.errand('branch', id));
+  return inFolder(page, title, 'branching…', () => page.afterSaving(() => page.link.errand('branch', id)));
 }
