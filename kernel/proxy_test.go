@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"os"
@@ -14,6 +15,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -25,6 +27,7 @@ import (
 
 // proxied is a running proxy and the key of its clients.
 type proxied struct {
+	*Proxy
 	t    *testing.T
 	conn *Connection
 	done chan error
@@ -48,7 +51,7 @@ func proxy(t *testing.T, s Session) *proxied {
 	}
 	p.iopub.patience = 2 * time.Second
 	ctx, cancel := context.WithCancel(context.Background())
-	d := &proxied{t: t, conn: &p.cfg.Connection, done: make(chan error, 1)}
+	d := &proxied{Proxy: p, t: t, conn: &p.cfg.Connection, done: make(chan error, 1)}
 	go func() { d.done <- p.Run(ctx) }()
 	t.Cleanup(func() {
 		cancel()
@@ -214,6 +217,61 @@ func TestAStalledReaderLosesMessagesAlone(t *testing.T) {
 		if time.Now().After(deadline) {
 			t.Fatalf("%d MiB are kept for a client that does not read", memory.HeapAlloc>>20)
 		}
+	}
+}
+
+// watched is a connection that calls at once, as soon as so many bytes have come.
+type watched struct {
+	net.Conn
+	left int
+	at   func()
+}
+
+func (w *watched) Read(b []byte) (int, error) {
+	n, err := w.Conn.Read(b)
+	if w.left > 0 && w.left <= n {
+		w.at()
+	}
+	w.left -= n
+	return n, err
+}
+
+func TestAKernelThatDiesInALargeMessageEndsIt(t *testing.T) {
+	d := proxy(t, nil)
+	d.lives()
+	raw := d.raw("iopub")
+	_ = raw.SetDeadline(time.Now().Add(60 * time.Second))
+	iopub, err := zmtp.Open(&watched{raw, 2 << 20, func() { _ = d.kernel().proc.signal(syscall.SIGKILL) }}, "SUB", nil)
+	if err == nil {
+		err = iopub.Subscribe(nil)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(200 * time.Millisecond) // the subscription arrives
+	shell := d.socket("shell", "DEALER", "me")
+	send(t, shell, wire.Encode(request("execute_request", map[string]any{"code": "display({'text/plain': 'x' * (128 << 20)}, raw=True)", "silent": false,
+		"store_history": true, "user_expressions": map[string]any{}, "allow_stdin": false, "stop_on_error": true}), []byte("secret")))
+	for {
+		frames, err := iopub.Read()
+		if err != nil {
+			if !errors.Is(err, io.ErrUnexpectedEOF) {
+				t.Errorf("the kernel died while it sent a message, and its client reads: %v", err)
+			}
+			break
+		}
+		if m, err := wire.Decode(frames, []byte("secret")); err != nil || m.Header.MsgType == "display_data" {
+			t.Fatalf("%s, %v", m.Header.MsgType, err)
+		}
+	}
+	select {
+	case err := <-d.done:
+		var exit *ExitError
+		if d.done <- err; !errors.As(err, &exit) {
+			t.Error(err)
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("the proxy goes on")
 	}
 }
 

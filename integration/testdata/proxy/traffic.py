@@ -159,9 +159,13 @@ class Traffic:
     def sample(self):
         self.leave()
         self.settle()
+        self.samples.append(self.now())
+
+    def now(self):
+        """Memory, descriptors, threads and children of the proxy."""
         proxy = psutil.Process(self.kernel.process.pid)
         info = proxy.memory_info()
-        self.samples.append((info.rss, proxy.num_fds(), proxy.num_threads(), len([p for p in proxy.children() if p.status() != psutil.STATUS_ZOMBIE])))
+        return info.rss, proxy.num_fds(), proxy.num_threads(), len([p for p in proxy.children() if p.status() != psutil.STATUS_ZOMBIE])
 
     def judge(self):
         """The proxy is as it was when it had been used for a while."""
@@ -172,15 +176,15 @@ class Traffic:
         early, late = self.samples[n // 4:n // 2], self.samples[3 * n // 4:]
         for i, (what, slack) in enumerate([("bytes", SLACK), ("descriptors", 3), ("threads", 8), ("children", 1)]):
             was, now = (max(s[i] for s in part) for part in (early, late))
-            if what == "bytes" and now > was + slack:
-                now = self.collected(was + slack)
+            if now > was + slack:
+                now = self.fallen(i, was + slack)
             assert now <= was + slack, f"{what} of the proxy: {[s[i] for s in self.samples]}"
 
-    def collected(self, enough):
-        """The proxy's memory once it is at most enough, or has had the time: Go collects what is waste every two minutes
-        at the latest, and gives it back in the minutes after that."""
-        proxy, until = psutil.Process(self.kernel.process.pid), time.time() + 300
-        while (now := proxy.memory_info().rss) > enough and time.time() < until:
+    def fallen(self, i, enough):
+        """What a figure is once it is at most enough, or has had the time: a connection, or a spare kernel, is about to end;
+        Go collects waste every two minutes at the latest, and gives memory back in the minutes after that."""
+        until = time.time() + 300
+        while (now := self.now()[i]) > enough and time.time() < until:
             time.sleep(1)
         return now
 
