@@ -114,6 +114,14 @@ func TestALinkGoesOnInAnotherHome(t *testing.T) {
 	ada.shareByLink(ada.path)
 	bob.must(&got, "open", second.Link, "--into", filepath.Join(bob.dir, "on"), "--json")
 
+	// What looks like a secret is named before it leaves.
+	ada.file("in.csv", "a,AKIA"+strings.Repeat("ABC2", 4)+"\n")
+	ada.runs(ada.path)
+	said := ada.must(nil, "share", ada.path, "--file", filepath.Join(t.TempDir(), "x.kedge"), "--yes")
+	if !strings.Contains(said, "AWS access key in file in.csv") || !strings.Contains(said, "AWS access key in variable ") {
+		t.Error(said)
+	}
+
 	// What a link needs, gc leaves, and takes when it is revoked.
 	ada.must(nil, "store", "gc", "--quota", "0")
 	bob.must(&got, "open", second.Link, "--into", filepath.Join(bob.dir, "kept"), "--json")

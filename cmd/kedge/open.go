@@ -55,6 +55,8 @@ type opened struct {
 	Trusted     bool   `json:"trusted"`           // its author
 	State       bool   `json:"state"`             // cells can be restored from it
 	Author      string `json:"author"`            // her key
+	// Differs is what keeps steps from being restored here; empty where no values were opened.
+	Differs []difference `json:"differs"`
 }
 
 func openCommand() command {
@@ -149,7 +151,7 @@ func (o *opening) run(ctx context.Context) (result opened, err error) {
 		return result, fmt.Errorf("%w: %w", errUnusable, err)
 	}
 	result = opened{Dir: dir, Notebook: filepath.Join(dir, filepath.FromSlash(o.m.Notebook)), Snapshot: o.m.Snapshot.String(), Total: o.m.Bytes(),
-		Trusted: o.home.vouched(o.sealed.Author), State: o.m.State != nil && !o.flags.noState, Author: share.KeyText(o.sealed.Author)}
+		Trusted: o.home.vouched(o.sealed.Author), State: o.m.State != nil && !o.flags.noState, Author: share.KeyText(o.sealed.Author), Differs: []difference{}}
 	var blobs []cellgraph.Digest // nil: all
 	if o.flags.noState {
 		blobs = o.m.Contents()
@@ -165,7 +167,10 @@ func (o *opening) run(ctx context.Context) (result opened, err error) {
 		}
 		result.Trusted = true
 	}
-	result.Transferred, err = o.take(ctx, dir, blobs)
+	if result.Transferred, err = o.take(ctx, dir, blobs); err == nil && result.State {
+		result.Differs = o.compare(ctx, result.Notebook)
+		warnOf(o.errOut, o.m, result.Differs)
+	}
 	return result, err
 }
 

@@ -40,12 +40,13 @@ examples:
 
 // shared is the output of kedge share --json.
 type shared struct {
-	Link     string       `json:"link"` // what kedge open takes
-	Snapshot string       `json:"snapshot"`
-	Expires  *time.Time   `json:"expires"`      // null: never
-	Bytes    int64        `json:"bytes"`        // of the bundle, or that the link opens
-	Left     []share.Left `json:"left"`         // files that cells used and that are not in it
-	ID       string       `json:"id,omitempty"` // of a link, for kedge revoke
+	Link     string         `json:"link"` // what kedge open takes
+	Snapshot string         `json:"snapshot"`
+	Expires  *time.Time     `json:"expires"`      // null: never
+	Bytes    int64          `json:"bytes"`        // of the bundle, or that the link opens
+	Left     []share.Left   `json:"left"`         // files that cells used and that are not in it
+	Secrets  []share.Secret `json:"secrets"`      // what looks like one, and where
+	ID       string         `json:"id,omitempty"` // of a link, for kedge revoke
 }
 
 func shareCommand() command {
@@ -97,17 +98,25 @@ func runShare(ctx context.Context, out, errOut io.Writer, args []string) error {
 	if err != nil {
 		return err
 	}
-	if err := agree(errOut, m, left, f.yes); err != nil {
+	secrets, err := share.Secrets(ctx, h.cache.store, m)
+	if err != nil {
 		return err
 	}
-	if f.file == "" {
-		return linkShared(ctx, out, errOut, h, m, left, f)
+	if err := agree(errOut, m, left, secrets, f.yes); err != nil {
+		return err
 	}
-	return writeShared(ctx, out, errOut, h, m, left, f)
+	said := shared{Snapshot: m.Snapshot.String(), Bytes: m.Bytes(), Left: append([]share.Left{}, left...), Secrets: secrets}
+	if !m.Expires.IsZero() {
+		said.Expires = &m.Expires
+	}
+	if f.file == "" {
+		return linkShared(ctx, out, errOut, h, m, said, f)
+	}
+	return writeShared(ctx, out, errOut, h, m, said, f)
 }
 
 // linkShared registers a share and prints the link to it.
-func linkShared(ctx context.Context, out, errOut io.Writer, h *home, m *share.Manifest, left []share.Left, f shareFlags) error {
+func linkShared(ctx context.Context, out, errOut io.Writer, h *home, m *share.Manifest, said shared, f shareFlags) error {
 	sealed, err := h.signer.Seal(m)
 	if err != nil {
 		return err
@@ -130,13 +139,14 @@ func linkShared(ctx context.Context, out, errOut io.Writer, h *home, m *share.Ma
 		fmt.Fprintln(errOut, "kedge: the link can be reached from this machine only; kedge serve --addr or --public-url changes that, --file needs no network")
 	}
 	if f.json {
-		return writeJSON(out, shared{Link: link.String(), Snapshot: m.Snapshot.String(), Expires: &m.Expires, Bytes: m.Bytes(), Left: append([]share.Left{}, left...), ID: one.ID})
+		said.Link, said.ID = link.String(), one.ID
+		return writeJSON(out, said)
 	}
 	_, err = fmt.Fprintln(out, link)
 	return err
 }
 
-func writeShared(ctx context.Context, out, errOut io.Writer, h *home, m *share.Manifest, left []share.Left, f shareFlags) error {
+func writeShared(ctx context.Context, out, errOut io.Writer, h *home, m *share.Manifest, said shared, f shareFlags) error {
 	to, err := filepath.Abs(f.file)
 	if err != nil {
 		return fmt.Errorf("%w: %w", errUnusable, err)
@@ -152,11 +162,8 @@ func writeShared(ctx context.Context, out, errOut io.Writer, h *home, m *share.M
 		return err
 	}
 	if f.json {
-		s := shared{Link: to, Snapshot: m.Snapshot.String(), Bytes: n, Left: append([]share.Left{}, left...)}
-		if !m.Expires.IsZero() {
-			s.Expires = &m.Expires
-		}
-		return writeJSON(out, s)
+		said.Link, said.Bytes = to, n
+		return writeJSON(out, said)
 	}
 	_, err = fmt.Fprintf(out, "%s: %s; a teammate opens it with: kedge open %s\n", f.file, formatBytes(n), filepath.Base(f.file))
 	return err
@@ -183,7 +190,7 @@ func findShared(ctx context.Context, store *snapshotter.Store, arg string) (snap
 }
 
 // agree says what will leave the machine, and asks.
-func agree(errOut io.Writer, m *share.Manifest, left []share.Left, yes bool) error {
+func agree(errOut io.Writer, m *share.Manifest, left []share.Left, secrets []share.Secret, yes bool) error {
 	fmt.Fprintf(errOut, "kedge: this will leave the machine: %s of %s\n", formatBytes(m.Bytes()), m.Notebook)
 	if m.State != nil {
 		fmt.Fprintf(errOut, "  %d variables: %s\n", len(m.Variables), listed(len(m.Variables), func(i int) string { return m.Variables[i].Name }))
@@ -194,10 +201,17 @@ func agree(errOut io.Writer, m *share.Manifest, left []share.Left, yes bool) err
 	for _, l := range left {
 		fmt.Fprintf(errOut, "  left out: %s: %s; cells that read it will run where this is opened\n", printable(l.Path), printable(l.Why))
 	}
+	for _, s := range secrets {
+		fmt.Fprintf(errOut, "  looks like a secret: %s in %s\n", s.Rule, printable(s.Where))
+	}
 	if yes {
 		return nil
 	}
-	ok, asked := ask(errOut, "Share it?")
+	question := "Share it?"
+	if len(secrets) > 0 {
+		question = "Share it, with what looks like secrets?"
+	}
+	ok, asked := ask(errOut, question)
 	switch {
 	case !asked:
 		return fmt.Errorf("%w: nobody is there to ask; --yes shares it", errUsage)

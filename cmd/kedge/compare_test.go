@@ -1,0 +1,34 @@
+package main
+
+import (
+	"bytes"
+	"slices"
+	"strings"
+	"testing"
+
+	"kedge/share"
+)
+
+func TestEnvironmentsAreCompared(t *testing.T) {
+	there := map[string]string{"numpy": "2.4.0", "python": "3.11.2 Linux", "pandas": "3.1", "same": "1", "odd": "1 2\x1b[31m"}
+	got := compareEnvironment(there, map[string]string{"numpy": "2.3.1", "python": "3.12.0 Linux", "same": "1", "odd": "2", "other": "5"})
+	want := []difference{{"python", "3.11.2 Linux", "3.12.0 Linux"}, {"numpy", "2.4.0", "2.3.1"}, {"odd", "1 2\x1b[31m", "2"}, {"pandas", "3.1", ""}}
+	if !slices.Equal(got, want) {
+		t.Fatal(got)
+	}
+	var out bytes.Buffer
+	warnOf(&out, &share.Manifest{Notebook: "nb.ipynb"}, got)
+	for _, words := range []string{"python was 3.11.2 Linux, here it is 3.12.0 Linux: no step is restored", "numpy was 2.4.0, here it is 2.3.1: steps that use it run",
+		"pandas was 3.1, here it is missing", "numpy==2.4.0 pandas==3.1"} {
+		if !strings.Contains(out.String(), words) {
+			t.Errorf("no %q in\n%s", words, out.String())
+		}
+	}
+	if strings.Contains(out.String(), "\x1b") {
+		t.Error("what the manifest says steers the terminal")
+	}
+	out.Reset()
+	if warnOf(&out, &share.Manifest{}, nil); out.Len() > 0 {
+		t.Error(out.String())
+	}
+}
