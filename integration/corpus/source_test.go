@@ -2,6 +2,7 @@ package corpus
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -203,7 +204,7 @@ func (c change) file(path string) error {
 		}
 		text = strings.Replace(string(data), c.Old, c.New, 1)
 	}
-	return os.WriteFile(path, []byte(text), 0o644)
+	return errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, []byte(text), 0o644))
 }
 
 func (v *variant) find(id string) int {
