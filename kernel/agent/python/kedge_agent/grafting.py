@@ -24,8 +24,11 @@ def graft(where: live.Live, read: Callable[[], dict[str, Any]], known: list[str]
         with open(spool, "w+b") as file:
             forked.deny()
             try:
+                there = set(where.sharers)
                 recorded = read()
                 forked.keep(recorded)
+                for token in where.sharers.keys() - there:
+                    del where.sharers[token]  # the copies are to have memory of their own, not that of the record
                 table = {**user, **_values(where, recorded, known, bound, user)}
                 saving.Task(where, {*known, *bound}, table, spool, None, set()).fill(report, file)
             except Exception as err:
