@@ -45,10 +45,18 @@ type snapshotDetails struct {
 	Status       string            `json:"status"`
 	LogicalBytes int64             `json:"logical_bytes"`
 	UniqueBytes  int64             `json:"unique_bytes"`
+	Changed      changeDetails     `json:"changed"`
 	Variables    []variableDetails `json:"variables"` // by name
 	Files        []fileDetails     `json:"files"`
 	Outputs      []outputDetails   `json:"outputs"` // by cell
 	Environment  map[string]string `json:"environment"`
+}
+
+// changeDetails is what differs from the parent, by name; all of it where that is not there.
+type changeDetails struct {
+	Variables []string `json:"variables"` // new, or with another value
+	Deleted   []string `json:"deleted"`   // variables
+	Files     []string `json:"files"`
 }
 
 // variableDetails is one name. Where Captured is false only Name and Reason are set.
@@ -147,7 +155,7 @@ func detailsOf(ctx context.Context, store *snapshotter.Store, s snapshotter.Snap
 		Snapshot: s.ID.String(), Notebook: s.Notebook, Step: s.Step, Cell: s.Cell,
 		Created: s.Created.UTC(), Seconds: s.Seconds, Status: s.Status,
 		LogicalBytes: s.LogicalBytes, UniqueBytes: s.UniqueBytes,
-		Variables: describeVariables(ctx, store, s), Files: []fileDetails{}, Outputs: []outputDetails{}, Environment: map[string]string{},
+		Changed: changes(ctx, store, s), Variables: describeVariables(ctx, store, s), Files: []fileDetails{}, Outputs: []outputDetails{}, Environment: map[string]string{},
 	}
 	if !s.Parent.IsZero() {
 		parent := s.Parent.String()
@@ -161,6 +169,53 @@ func detailsOf(ctx context.Context, store *snapshotter.Store, s snapshotter.Snap
 	}
 	maps.Copy(d.Environment, s.Environment)
 	return d
+}
+
+// changes compares a snapshot with its parent.
+func changes(ctx context.Context, store *snapshotter.Store, s snapshotter.Snapshot) changeDetails {
+	var before snapshotter.Snapshot
+	if !s.Parent.IsZero() {
+		before, _ = store.Snapshot(ctx, s.Parent) // one that was deleted is as none
+	}
+	c := changeDetails{Variables: []string{}, Deleted: []string{}, Files: []string{}}
+	was, is := values(before), values(s)
+	for name, value := range is {
+		if was[name] != value {
+			c.Variables = append(c.Variables, name)
+		}
+	}
+	for name := range was {
+		if _, there := is[name]; !there {
+			c.Deleted = append(c.Deleted, name)
+		}
+	}
+	files := map[string]cellgraph.FileChange{}
+	for _, f := range before.Files {
+		files[f.Path] = f
+	}
+	for _, f := range s.Files {
+		if files[f.Path] != f {
+			c.Files = append(c.Files, f.Path)
+		}
+	}
+	slices.Sort(c.Variables)
+	slices.Sort(c.Deleted)
+	slices.Sort(c.Files)
+	return c
+}
+
+// values are what a snapshot's names hold: digests, or why that is not kept.
+func values(s snapshotter.Snapshot) map[string]string {
+	all := map[string]string{}
+	for _, g := range s.Groups {
+		for _, name := range g.Names {
+			all[name] = g.ID.String()
+		}
+	}
+	for _, u := range s.Opaque {
+		all[u.Name] = u.Reason
+	}
+	return all
 }
 
 func describeVariables(ctx context.Context, store *snapshotter.Store, s snapshotter.Snapshot) []variableDetails {
@@ -234,6 +289,14 @@ func writeDetails(out io.Writer, d snapshotDetails) error {
 	fmt.Fprintf(w, "snapshot\t%s\nparent\t%s\nnotebook\t%s\nstep\t%s\ncell\t%s\n", d.Snapshot, parent, d.Notebook, orDash(d.Step), d.Cell)
 	fmt.Fprintf(w, "created\t%s\nseconds\t%.2f\nstatus\t%s\n", d.Created.Format(time.RFC3339), d.Seconds, d.Status)
 	fmt.Fprintf(w, "size\t%s, of which %s are stored by this snapshot alone\n", formatBytes(d.LogicalBytes), formatBytes(d.UniqueBytes))
+	for _, c := range []struct {
+		what  string
+		names []string
+	}{{"changed", d.Changed.Variables}, {"deleted", d.Changed.Deleted}, {"files", d.Changed.Files}} {
+		if len(c.names) > 0 {
+			fmt.Fprintf(w, "%s\t%s\n", c.what, strings.Join(c.names, ", "))
+		}
+	}
 	fmt.Fprintf(w, "outputs\tof %d cells\n", len(d.Outputs))
 	for _, name := range slices.Sorted(maps.Keys(d.Environment)) {
 		fmt.Fprintf(w, "%s\t%s\n", name, d.Environment[name])

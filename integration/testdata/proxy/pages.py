@@ -168,7 +168,9 @@ def errands(kedge, _):
     printed = json.loads(subprocess.check_output([os.environ["KEDGE_TEST_BINARY"], "log", "--json", k.notebook]))
     assert log == printed and len(log) >= 8, (log, printed)
     p.say(type="show", id=7, snapshot=log[0]["snapshot"])
-    shown = p.next("done", id=7, ok=True)["show"]["variables"]
+    shown = p.next("done", id=7, ok=True)["show"]
+    assert shown["changed"] == {"variables": ["y"], "deleted": [], "files": ["y.txt"]}, shown["changed"]
+    shown = shown["variables"]
     assert [(v["name"], v.get("preview")) for v in shown] == [("time", None), ("x", {"text": "[1]"}), ("y", {"text": "[3]"})], shown
     totals = p.cells(edited)["totals"]
     assert [totals[k] for k in ("logical_bytes", "unique_bytes")] == [sum(e[k] for e in log) for k in ("logical_bytes", "unique_bytes")], (totals, log)

@@ -27,6 +27,7 @@ interface IPreview {
 
 /** What of kedge show --json is shown. */
 interface IDetails {
+  changed: { variables: string[]; deleted: string[]; files: string[] };
   variables: {
     name: string;
     type?: string;
@@ -227,7 +228,9 @@ export class Panel extends Widget {
     node.append(head);
     if (this._open === record.snapshot) {
       const { done } = await page.link.errand('show', '', { snapshot: record.snapshot });
-      node.append(done.ok ? inside((done as any).show) : element('div', '', done.reason));
+      const sizes = `${bytes(record.logical_bytes)}, ${bytes(record.unique_bytes)} of it new; the run took ${seconds(record.seconds)}`;
+      node.append(element('div', 'kedge-Note', sizes));
+      node.append(...(done.ok ? [...changed((done as any).show), inside((done as any).show)] : [element('div', 'kedge-Note', done.reason)]));
       const button = (text: string, title: string, act: () => void) => {
         const made = element('button', 'kedge-Again', text);
         made.title = title;
@@ -280,6 +283,16 @@ function worst(page: Page, states: IStates, step: string): State {
   const rank: State[] = ['none', 'restored', 'fresh', 'uncached', 'stale', 'running'];
   const of = states.cells.filter(cell => cell.step === step).map(cell => page.state(cell.id)?.state ?? 'none');
   return of.reduce<State>((at, state) => (rank.indexOf(state) > rank.indexOf(at) ? state : at), 'none');
+}
+
+/** What the cell has changed. */
+function changed({ changed: of }: IDetails): HTMLElement[] {
+  const parts = [
+    ['changed', of.variables],
+    ['deleted', of.deleted],
+    ['wrote', of.files]
+  ] as [string, string[]][];
+  return parts.filter(([, names]) => names.length > 0).map(([what, names]) => element('div', 'kedge-Note', `${what} ${names.join(', ')}`));
 }
 
 /** The variables and files of a snapshot. */
