@@ -159,6 +159,14 @@ func (e *Effect) Names() map[string]bool {
 	return names
 }
 
+// Captured are all groups that the cell left: of names, and of what it showed.
+func (e *Effect) Captured() []Group {
+	if e.Result == nil || e.Result.Group == nil {
+		return e.Groups
+	}
+	return append(slices.Clone(e.Groups), *e.Result.Group)
+}
+
 // InPlace are the names whose value the cell changed and that it did not bind anew.
 func (e *Effect) InPlace() map[string]bool {
 	names := map[string]bool{}

@@ -63,19 +63,6 @@ type view struct {
 	Imports     []string          `json:"imports"`
 }
 
-// admitted is the share, and its manifest, that a request may read; else it has been answered.
-func (s *Server) admitted(w http.ResponseWriter, q *http.Request) (share.Shared, *head, bool) {
-	one, err := s.admit(chi.URLParam(q, "share"), bearer(q))
-	var h *head
-	if err == nil {
-		h, err = s.head(one.ID)
-	}
-	if err != nil {
-		s.refuse(w, err)
-	}
-	return one, h, err == nil
-}
-
 func (s *Server) view(w http.ResponseWriter, q *http.Request) {
 	one, h, ok := s.admitted(w, q)
 	if !ok {

@@ -51,15 +51,22 @@ func (s *Server) head(id string) (*head, error) {
 	return h, nil
 }
 
-func (s *Server) manifest(w http.ResponseWriter, q *http.Request) {
+// admitted is the share, and its manifest, that a request may read; else it has been answered.
+func (s *Server) admitted(w http.ResponseWriter, q *http.Request) (share.Shared, *head, bool) {
 	one, err := s.admit(chi.URLParam(q, "share"), bearer(q))
-	if err != nil {
-		s.refuse(w, err)
-		return
+	var h *head
+	if err == nil {
+		h, err = s.head(one.ID)
 	}
-	h, err := s.head(one.ID)
 	if err != nil {
 		s.refuse(w, err)
+	}
+	return one, h, err == nil
+}
+
+func (s *Server) manifest(w http.ResponseWriter, q *http.Request) {
+	_, h, ok := s.admitted(w, q)
+	if !ok {
 		return
 	}
 	w.Header().Set("Content-Type", "application/octet-stream")
@@ -73,14 +80,8 @@ func (s *Server) manifest(w http.ResponseWriter, q *http.Request) {
 
 // pieces sends a range of all pieces, one behind the other.
 func (s *Server) pieces(w http.ResponseWriter, q *http.Request) {
-	one, err := s.admit(chi.URLParam(q, "share"), bearer(q))
-	if err != nil {
-		s.refuse(w, err)
-		return
-	}
-	h, err := s.head(one.ID)
-	if err != nil {
-		s.refuse(w, err)
+	one, h, ok := s.admitted(w, q)
+	if !ok {
 		return
 	}
 	total := h.at[len(h.at)-1]

@@ -274,8 +274,9 @@ func TestEvents(t *testing.T) {
 	}
 }
 
-func TestTheServerStopsGracefully(t *testing.T) {
-	w := newSite(t, 8<<20, "")
+// fetching is the answer to who asks for all pieces; its body is still to be read.
+func (w *site) fetching(t *testing.T) *http.Response {
+	t.Helper()
 	q, _ := http.NewRequest("GET", w.base+w.path("pieces"), nil)
 	q.Header.Set("Authorization", "Bearer "+w.token)
 	q.Header.Set("Range", fmt.Sprintf("bytes=0-%d", len(w.all)-1))
@@ -283,7 +284,13 @@ func TestTheServerStopsGracefully(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer response.Body.Close()
+	t.Cleanup(func() { response.Body.Close() })
+	return response
+}
+
+func TestTheServerStopsGracefully(t *testing.T) {
+	w := newSite(t, 8<<20, "")
+	response := w.fetching(t)
 	began, got := make([]byte, 1000), make(chan []byte, 1)
 	if _, err := io.ReadFull(response.Body, began); err != nil {
 		t.Fatal(err)
@@ -307,14 +314,7 @@ func TestTheServerStopsGracefully(t *testing.T) {
 // What is revoked ends also for who is fetching it.
 func TestATransferEndsWhenItsShareIsRevoked(t *testing.T) {
 	w := newSite(t, 64<<20, "")
-	q, _ := http.NewRequest("GET", w.base+w.path("pieces"), nil)
-	q.Header.Set("Authorization", "Bearer "+w.token)
-	q.Header.Set("Range", fmt.Sprintf("bytes=0-%d", len(w.all)-1))
-	response, err := http.DefaultClient.Do(q)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer response.Body.Close()
+	response := w.fetching(t)
 	if _, err := w.registry.Revoke(context.Background(), w.store, w.one.ID, time.Now()); err != nil {
 		t.Fatal(err)
 	}

@@ -346,7 +346,7 @@ func (c *collection) variables() {
 func Imports(traces []cellgraph.Trace, blob func(cellgraph.Digest) ([]byte, error)) ([]string, error) {
 	found, seen := map[string]bool{}, map[cellgraph.Digest]bool{}
 	for i := range traces {
-		for _, g := range groupsOf(&traces[i]) {
+		for _, g := range traces[i].Effect.Captured() {
 			if seen[g.Payload] {
 				continue
 			}
@@ -365,14 +365,6 @@ func Imports(traces []cellgraph.Trace, blob func(cellgraph.Digest) ([]byte, erro
 		}
 	}
 	return append([]string{}, slices.Sorted(maps.Keys(found))...), nil
-}
-
-func groupsOf(t *cellgraph.Trace) []cellgraph.Group {
-	groups := slices.Clone(t.Effect.Groups)
-	if t.Effect.Result != nil && t.Effect.Result.Group != nil {
-		groups = append(groups, *t.Effect.Result.Group)
-	}
-	return groups
 }
 
 func globalsOf(id cellgraph.Digest, blob func(cellgraph.Digest) ([]byte, error)) ([]string, error) {

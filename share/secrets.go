@@ -128,7 +128,7 @@ func (s *search) state(m *Manifest) error {
 	seen := map[cellgraph.Digest]bool{}
 	for i := range traces {
 		t := &traces[i]
-		for _, g := range groupsOf(t) {
+		for _, g := range t.Effect.Captured() {
 			if seen[g.Payload] {
 				continue
 			}

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"slices"
 	"time"
 )
@@ -70,19 +69,7 @@ func (t Trust) write(list []Trusted) error {
 	if err != nil {
 		return err
 	}
-	f, err := os.CreateTemp(filepath.Dir(t.Path), ".trusted-*") // mode 0600
-	if err != nil {
-		return fmt.Errorf("note who is trusted: %w", err)
-	}
-	defer os.Remove(f.Name())
-	_, err = f.Write(append(data, '\n'))
-	if err == nil {
-		err = f.Sync()
-	}
-	if err = errors.Join(err, f.Close()); err == nil {
-		err = os.Rename(f.Name(), t.Path)
-	}
-	if err != nil {
+	if err := writeWhole(t.Path, append(data, '\n')); err != nil {
 		return fmt.Errorf("note who is trusted: %w", err)
 	}
 	return nil

@@ -369,15 +369,10 @@ func (r traceRow) sound() bool {
 	return bytes.Equal(sum[:], r.id)
 }
 
-// traces are those of a cell's code that may be restored, newest first: what
-// came from somebody who is not trusted is left out.
+// traces are those of a cell's code whose state is there, newest first.
 func (c *catalog) traces(ctx context.Context, code cellgraph.Digest, limit int) ([]traceRow, error) {
-	rows, err := collect(ctx, c.db, scanTrace,
+	return collect(ctx, c.db, scanTrace,
 		"SELECT "+traceColumns+" FROM trace WHERE code = ? AND kept ORDER BY created DESC, seq DESC LIMIT ?", code[:], limit)
-	if err != nil {
-		return nil, err
-	}
-	return c.offered(ctx, rows)
 }
 
 func (c *catalog) allTraces(ctx context.Context) ([]traceRow, error) {

@@ -172,7 +172,7 @@ func (s *Store) describe(ctx context.Context, row traceRow, p *Passed) error {
 		return fmt.Errorf("decode trace: %w: %w", ErrCorrupt, err)
 	}
 	p.Trace, p.Kept = row.body, row.kept
-	for _, kind := range []string{"background", "unrepeatable"} {
+	for _, kind := range barring() {
 		_, barred, err := s.catalog.memo(ctx, kind, t.Key())
 		if err != nil {
 			return err
@@ -329,11 +329,7 @@ func authors(value []byte) (list []Author) {
 
 // Payloads are the blobs of a trace from which a kernel would make objects.
 func Payloads(t *cellgraph.Trace) (ids []cellgraph.Digest) {
-	groups := slices.Clone(t.Effect.Groups)
-	if t.Effect.Result != nil && t.Effect.Result.Group != nil {
-		groups = append(groups, *t.Effect.Result.Group)
-	}
-	for _, g := range groups {
+	for _, g := range t.Effect.Captured() {
 		ids = append(ids, g.Payload)
 	}
 	for _, a := range t.Effect.Ambient {
@@ -349,28 +345,20 @@ func marks(t *cellgraph.Trace) []cellgraph.Digest {
 	return append([]cellgraph.Digest{run}, Payloads(t)...)
 }
 
-// offered are those of rows that came from nobody, or from somebody whom the
-// user trusts now. It stands between the catalog and every look-up.
-func (c *catalog) offered(ctx context.Context, rows []traceRow) ([]traceRow, error) {
-	any, err := c.hasMemos(ctx, kindForeign)
-	if err != nil || !any {
-		return rows, err
+// offered are those of traces that came from nobody, or from somebody whom the
+// user trusts now. It stands between the catalog and every look-up; traces were
+// read before, so that what has come since is not among them.
+func (c *catalog) offered(ctx context.Context, traces []cellgraph.Trace) ([]cellgraph.Trace, error) {
+	foreign, err := c.hasMemos(ctx, kindForeign)
+	if err != nil || !foreign {
+		return traces, err
 	}
-	var kept []traceRow
-	for _, row := range rows {
-		var t cellgraph.Trace
-		if json.Unmarshal(row.body, &t) != nil {
-			continue // whose it was cannot be told
-		}
-		trusted, err := c.trusted(ctx, &t)
-		if err != nil {
-			return nil, err
-		}
-		if trusted {
-			kept = append(kept, row)
-		}
-	}
-	return kept, nil
+	traces = slices.DeleteFunc(traces, func(t cellgraph.Trace) bool {
+		trusted, failed := c.trusted(ctx, &t)
+		err = errors.Join(err, failed)
+		return !trusted
+	})
+	return traces, err
 }
 
 // trusted reports whether all that restoring t would read was made here, or

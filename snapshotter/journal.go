@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 
 	"kedge/cellgraph"
 )
@@ -218,4 +219,7 @@ func (c *catalog) journalRows(ctx context.Context, where string, args ...any) ([
 
 // lasting reports whether memos of a kind bar traces from being restored: they
 // may not be lost.
-func lasting(kind string) bool { return kind == "background" || kind == "unrepeatable" }
+func lasting(kind string) bool { return slices.Contains(barring(), kind) }
+
+// barring are the kinds of those memos.
+func barring() []string { return []string{"background", "unrepeatable"} }

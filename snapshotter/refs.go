@@ -44,10 +44,7 @@ func traceRefs(t *cellgraph.Trace) refs {
 	e := &t.Effect
 	r.addRecord(e.Outputs)
 	r.addRecord(e.Widgets)
-	r.add(e.Groups, e.Files, e.Ambient)
-	if e.Result != nil && e.Result.Group != nil {
-		r.groups = append(r.groups, *e.Result.Group)
-	}
+	r.add(e.Captured(), e.Files, e.Ambient)
 	return r
 }
 

@@ -87,8 +87,8 @@ func (s *Store) PutTrace(ctx context.Context, t cellgraph.Trace, snap Snapshot) 
 }
 
 // Traces are the newest 64 traces of a cell's code, newest first. One that is
-// not as it was written, or whose state gc has taken, is left out: it must not
-// hit. What they refer to stays until s is closed.
+// not as it was written, whose state gc has taken, or that came from somebody
+// who is not trusted, is left out: it must not hit. What they refer to stays until s is closed.
 func (s *Store) Traces(ctx context.Context, code cellgraph.Digest) ([]cellgraph.Trace, error) {
 	var rows []traceRow
 	err := s.lease.during(func() (err error) {
@@ -109,6 +109,9 @@ func (s *Store) Traces(ctx context.Context, code cellgraph.Digest) ([]cellgraph.
 			return nil, fmt.Errorf("decode trace: %w: %w", ErrCorrupt, err)
 		}
 		traces = append(traces, t)
+	}
+	if traces, err = s.catalog.offered(ctx, traces); err != nil {
+		return nil, fmt.Errorf("list traces: %w", err)
 	}
 	return traces, nil
 }

@@ -59,8 +59,8 @@ func runLog(ctx context.Context, out, _ io.Writer, args []string) error {
 	}
 	notebook := ""
 	if len(args) == 1 {
-		if notebook, err = filepath.Abs(args[0]); err != nil {
-			return fmt.Errorf("find notebook: %w", err)
+		if notebook, err = notebookPath(args[0]); err != nil {
+			return err
 		}
 	}
 	store, err := openStore(ctx)

@@ -175,9 +175,9 @@ func findShared(ctx context.Context, store *snapshotter.Store, arg string) (snap
 	if strings.Contains(arg, "@") || filepath.Ext(arg) != ".ipynb" {
 		return findSnapshot(ctx, store, arg)
 	}
-	path, err := filepath.Abs(arg)
+	path, err := notebookPath(arg)
 	if err != nil {
-		return snapshotter.Snapshot{}, fmt.Errorf("find notebook: %w", err)
+		return snapshotter.Snapshot{}, err
 	}
 	all, err := store.Snapshots(ctx, path)
 	if err == nil && len(all) == 0 {

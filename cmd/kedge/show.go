@@ -127,9 +127,9 @@ func findSnapshot(ctx context.Context, store *snapshotter.Store, arg string) (sn
 		if notebook == "" || step == "" {
 			return snapshotter.Snapshot{}, fmt.Errorf("%w: %q is not NB.ipynb@STEP", errUsage, arg)
 		}
-		path, err := filepath.Abs(notebook)
+		path, err := notebookPath(notebook)
 		if err != nil {
-			return snapshotter.Snapshot{}, fmt.Errorf("find notebook: %w", err)
+			return snapshotter.Snapshot{}, err
 		}
 		snapshot, err := store.LatestSnapshot(ctx, path, step)
 		return snapshot, seeLog(err)
@@ -140,6 +140,15 @@ func findSnapshot(ctx context.Context, store *snapshotter.Store, arg string) (sn
 	}
 	snapshot, err := store.FindSnapshot(ctx, arg)
 	return snapshot, seeLog(err)
+}
+
+// notebookPath is the name under which the store knows the notebook of an argument.
+func notebookPath(arg string) (string, error) {
+	path, err := filepath.Abs(arg)
+	if err != nil {
+		return "", fmt.Errorf("find notebook: %w", err)
+	}
+	return path, nil
 }
 
 func seeLog(err error) error {

@@ -2,11 +2,10 @@
 
 usage: browser.py FOLDER. The folder is made, and holds the notebooks and Jupyter's settings.
 """
-import os
 import sys
 
 import nbformat
-from front import Notebook, browser, served
+from front import Notebook, both
 
 CELLS = [
     ("a", ["step:load"], "import time\nrows = ['{front}', time.time_ns()]\nrows"),
@@ -47,17 +46,8 @@ def check(nb):
     assert edited[2][2][0]["text"].startswith("fit 4 "), edited[2]
 
 
-def main():
-    folder = sys.argv[1]
-    notebooks = os.path.join(folder, "notebooks")
-    os.makedirs(notebooks)
-    with served(notebooks, folder) as address, browser() as page:
-        for name, where in {"JupyterLab": "lab/tree", "Notebook 7": "notebooks"}.items():
-            file = f"{where.split('/')[0]}.ipynb"
-            write(os.path.join(notebooks, file), name)
-            check(Notebook(page(), f"{address}/{where}/{file}?token=t"))
-            print(name, "ok")
-
-
 if __name__ == "__main__":
-    main()
+    for name, path, opened in both(sys.argv[1], Notebook):
+        write(path, name)
+        check(opened())
+        print(name, "ok")

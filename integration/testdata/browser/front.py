@@ -143,3 +143,13 @@ class Notebook:
         """The code cells as they would be saved: [(source, execution count, outputs)]."""
         saved = self.page.evaluate("() => jupyterapp.shell.currentWidget.context.model.toJSON()")["cells"]
         return [("".join(c["source"]), c["execution_count"], c["outputs"]) for c in saved if c["cell_type"] == "code"]
+
+
+def both(folder, kind):
+    """For JupyterLab and for Notebook 7: its name, the path of a notebook that the caller writes, and what opens that as a kind of Notebook."""
+    notebooks = os.path.join(folder, "notebooks")
+    os.makedirs(notebooks)
+    with served(notebooks, folder) as address, browser() as page:
+        for name, where in {"JupyterLab": "lab/tree", "Notebook 7": "notebooks"}.items():
+            file = f"{where.split('/')[0]}.ipynb"
+            yield name, os.path.join(notebooks, file), lambda where=where, file=file: kind(page(), f"{address}/{where}/{file}?token=t")

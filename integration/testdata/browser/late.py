@@ -2,11 +2,10 @@
 
 usage: late.py FOLDER. The folder is made, and holds the notebooks and Jupyter's settings.
 """
-import os
 import sys
 
 import nbformat
-from front import Notebook, browser, served
+from front import Notebook, both
 
 CELLS = [
     ("load", "rows = ['{front}', 1, 2]"),
@@ -89,17 +88,8 @@ def check(nb):
     assert nb.text("model").startswith("[4, ")
 
 
-def main():
-    folder = sys.argv[1]
-    notebooks = os.path.join(folder, "notebooks")
-    os.makedirs(notebooks)
-    with served(notebooks, folder) as address, browser() as page:
-        for name, where in {"JupyterLab": "lab/tree", "Notebook 7": "notebooks"}.items():
-            file = f"{where.split('/')[0]}.ipynb"
-            write(os.path.join(notebooks, file), name)
-            check(Late(page(), f"{address}/{where}/{file}?token=t"))
-            print(name, "ok")
-
-
 if __name__ == "__main__":
-    main()
+    for name, path, opened in both(sys.argv[1], Late):
+        write(path, name)
+        check(opened())
+        print(name, "ok")

@@ -86,6 +86,11 @@ def _same(a: Any, b: Any) -> bool:
     return all(a[i:i + rows].tobytes() == b[i:i + rows].tobytes() for i in range(0, len(a), rows))
 
 
+def _sharing(block: Any) -> list[Any]:
+    """The other blocks that pandas knows to share the memory of block."""
+    return [b for b in (ref() for ref in block.refs.referenced_blocks) if b is not None and b is not block]
+
+
 class Mark:
     """Stands in a stream for the list of who shares one memory, where an array of the stream shows that memory."""
 
@@ -107,7 +112,7 @@ class Held:
     def others(self, block: Any) -> tuple[bool, tuple[Holder, ...]]:
         """(whether anything but what was shown shares the memory of block, where some of that lies)."""
         own = block.values
-        shared = [b for b in (ref() for ref in block.refs.referenced_blocks) if b is not None and b is not block]
+        shared = _sharing(block)
         if not shared:
             return False, ()
         if self._found is None:
@@ -208,7 +213,7 @@ def follow(old: Any, new: Any) -> None:
         if former is None or latter is None or former is latter:
             continue
         for was, now in zip(former.blocks, latter.blocks, strict=False):
-            others = [b for b in (ref() for ref in was.refs.referenced_blocks) if b is not None and b is not was]
+            others = _sharing(was)
             if was is now or not others or not _equal(was.values, now.values):
                 continue
             for other in others:
