@@ -297,7 +297,7 @@ func writeDetails(out io.Writer, d snapshotDetails) error {
 	}
 	fmt.Fprintf(w, "snapshot\t%s\nparent\t%s\nnotebook\t%s\nstep\t%s\ncell\t%s\n", d.Snapshot, parent, d.Notebook, orDash(d.Step), d.Cell)
 	fmt.Fprintf(w, "created\t%s\nseconds\t%.2f\nstatus\t%s\n", d.Created.Format(time.RFC3339), d.Seconds, d.Status)
-	fmt.Fprintf(w, "size\t%s, of which %s are stored by this snapshot alone\n", formatBytes(d.LogicalBytes), formatBytes(d.UniqueBytes))
+	fmt.Fprintf(w, "size\t%s, for which %s were written\n", formatBytes(d.LogicalBytes), formatBytes(d.UniqueBytes))
 	for _, c := range []struct {
 		what  string
 		names []string

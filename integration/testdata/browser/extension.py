@@ -276,7 +276,7 @@ def recorded(nb, path):
     assert f"Snapshots of {bytes_(logical)} take {bytes_(unique)}" in top, (top, logical, unique)
     shown = {v["name"]: v for v in printed("show", log[0]["snapshot"])["variables"]}
     notes = nb.page.locator(".kedge-Note").all_inner_texts()
-    assert f"{bytes_(log[0]['logical_bytes'])}, {bytes_(log[0]['unique_bytes'])} of it new" in notes[0] and any("rows" in n for n in notes[1:]), notes
+    assert f"{bytes_(log[0]['logical_bytes'])}, for which {bytes_(log[0]['unique_bytes'])} were written" in notes[0] and any("rows" in n for n in notes[1:]), notes
     rows = nb.page.locator(".kedge-Entry td").all_inner_texts()
     assert "rows" in rows and shown["rows"]["preview"]["text"] in rows, (rows, shown)
     assert any("saved" in text for text in nb.page.locator(".kedge-Status").all_inner_texts()) == (sum(e["status"] == "restored" for e in log) > 0 and nb.page.locator(".kedge-Status").count() > 0)

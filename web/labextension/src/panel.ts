@@ -219,7 +219,7 @@ export class Panel extends Widget {
       element('span', 'kedge-Size', bytes(record.logical_bytes)),
       element('time', '', when.toLocaleTimeString([], { hour: '2-digit', minute: '2-digit' }))
     );
-    head.title = `${record.snapshot.slice(0, 12)} of ${when.toLocaleString()}; the run took ${seconds(record.seconds)}; ${bytes(record.logical_bytes)}, of which ${bytes(record.unique_bytes)} were new`;
+    head.title = `${record.snapshot.slice(0, 12)} of ${when.toLocaleString()}; the run took ${seconds(record.seconds)}; ${written(record)}`;
     head.setAttribute('aria-expanded', String(this._open === record.snapshot));
     head.addEventListener('click', () => {
       this._open = this._open === record.snapshot ? '' : record.snapshot;
@@ -228,8 +228,7 @@ export class Panel extends Widget {
     node.append(head);
     if (this._open === record.snapshot) {
       const { done } = await page.link.errand('show', '', { snapshot: record.snapshot });
-      const sizes = `${bytes(record.logical_bytes)}, ${bytes(record.unique_bytes)} of it new; the run took ${seconds(record.seconds)}`;
-      node.append(element('div', 'kedge-Note', sizes));
+      node.append(element('div', 'kedge-Note', `${written(record)}; the run took ${seconds(record.seconds)}`));
       node.append(...(done.ok ? [...changed((done as any).show), inside((done as any).show)] : [element('div', 'kedge-Note', done.reason)]));
       const button = (text: string, title: string, act: () => void) => {
         const made = element('button', 'kedge-Again', text);
@@ -260,6 +259,11 @@ export class Panel extends Widget {
   private _all = false;
   private _shown = '';
   private _timer = 0;
+}
+
+/** How large a snapshot is, and what storing it took: more, with its records, where nothing was there before. */
+function written(record: IRecord): string {
+  return `${bytes(record.logical_bytes)}, for which ${bytes(record.unique_bytes)} were written`;
 }
 
 function arc(edge: IEdge, from: number, to: number): SVGElement {
