@@ -91,6 +91,13 @@ class Lab(Notebook):
         self.page.wait_for_selector(".jp-Dialog", state="detached")
         self.ended()
 
+    def metadata(self):
+        """The metadata of the notebook and of its cells, without the tags."""
+        return self.page.evaluate("""() => {
+          const {metadata, cells} = jupyterapp.shell.currentWidget.model.toJSON();
+          return [metadata, ...cells.map(({metadata: {tags, ...rest}}) => rest)];
+        }""")
+
     def tags(self):
         return self.page.evaluate("() => [...jupyterapp.shell.currentWidget.model.cells].filter(c => c.type === 'code').map(c => c.getMetadata('tags') ?? null)")
 
@@ -116,11 +123,13 @@ def first_lines(codes):
 def check(nb, ear, front):
     nb.page.locator(".jp-NotebookPanel-toolbar [data-command='kedge:rerun-from-changed']").wait_for()
     nb.until("none", "none", "none")
+    was = nb.metadata()
     nb.tag(0, "load")
     nb.until("stale", "stale", "stale")
     nb.tag(1, "clean", after=["load"])
     nb.tag(2, "total")
     assert nb.tags() == [["step:load"], ["step:clean", "prev:load"], ["step:total"]], nb.tags()
+    assert nb.metadata() == was, (nb.metadata(), was)
     nb.in_steps("load", "clean", "total")
     nb.until("stale", "stale", "stale")
     assert "never run" in nb.why(0), nb.why(0)
@@ -189,6 +198,24 @@ def check(nb, ear, front):
     nb.command("notebook:undo-cell-action")
     assert nb.tags()[:2] == [["step:load"], ["step:clean", "prev:load"]], nb.tags()
 
+    # What the cell was seen to read is suggested; every kind is a tag; none touches other metadata.
+    nb.in_steps("load", "clean", "total")
+    was = nb.metadata()
+    for kind in ("imports", "functions", "pipeline-parameters", "pipeline-metrics", "skip"):
+        nb.select(2)  # undoing may have gone elsewhere
+        nb.start("kedge:tag-cell")
+        nb.page.wait_for_selector("#kedge-Step")
+        assert nb.page.locator(".kedge-Chip").all_inner_texts() == ["load", "clean: it reads clean"], (kind, nb.page.locator(".kedge-Chip").all_inner_texts())
+        nb.page.select_option("#kedge-Kind", kind)
+        nb.page.check("text=never cache it")
+        nb.page.click(".jp-Dialog .jp-mod-accept")
+        nb.ended()
+        assert nb.tags()[2] == [kind, "cache:disabled"], nb.tags()
+        nb.command("notebook:undo-cell-action")
+        assert nb.tags()[2] == ["step:total"], nb.tags()
+        nb.in_steps("load", "clean", "total")
+    assert nb.metadata() == was, (nb.metadata(), was)
+
 
 def branch(nb, opened, stem):
     """A branch after the second cell goes on from there in a folder and a kernel of its own; opened(do) is the page that do opens."""
@@ -205,7 +232,7 @@ def interrupted(nb, ear, front):
     nb.until("restored", "stale", "stale")
     nb.start("kedge:run-stale")
     nb.until("restored", "running", "stale")
-    nb.page.wait_for_function("() => document.querySelectorAll('.jp-CodeCell')[1].innerText.includes('begun')")
+    nb.page.wait_for_function("() => document.querySelectorAll('.jp-CodeCell')[1].querySelector('.jp-OutputArea').innerText.includes('begun')")
     nb.command("notebook:interrupt-kernel")
     nb.ended()
     nb.until("restored", "uncached", "stale")

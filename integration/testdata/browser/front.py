@@ -58,13 +58,13 @@ def served(folder, home, path="/"):
 
 
 @contextlib.contextmanager
-def browser(**page):
-    """Chromium; yields a function that opens a page with those options."""
+def browser(*args, **page):
+    """Chromium with these arguments; yields a function that opens a page with those options."""
     found = os.environ.get("KEDGE_TEST_CHROMIUM") or next(filter(None, map(shutil.which, BROWSERS)), None)
     if found is None:
         raise SystemExit(f"none of {', '.join(BROWSERS)} is on PATH: install Debian's chromium, or name one in KEDGE_TEST_CHROMIUM")
     with sync_playwright() as p:
-        chromium = p.chromium.launch(executable_path=found, args=["--no-sandbox"])
+        chromium = p.chromium.launch(executable_path=found, args=["--no-sandbox", *args])
         try:
             context = chromium.new_context(**page)
             context.set_default_timeout(TIMEOUT)

@@ -1,22 +1,21 @@
 """The page behind a link, in Chromium: what it shows, and that nothing of somebody else's runs in it. share.py LINK KEDGE [SHOTS]"""
 import os
-import shutil
+import socket
 import subprocess
 import sys
+import threading
 import time
 
-from playwright.sync_api import sync_playwright
-
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+from front import browser
 
 
 def main(link, kedge, shots=""):
-    browser_path = os.environ.get("KEDGE_TEST_CHROMIUM") or next(p for p in map(shutil.which, BROWSERS) if p)
-    with sync_playwright() as p:
-        browser = p.chromium.launch(executable_path=browser_path, args=["--no-sandbox"])
-        page = browser.new_page(viewport={"width": 1100, "height": 900})
-        asked, said = [], []
+    elsewhere = listener()
+    with browser(f"--host-resolver-rules=MAP *.example.com 127.0.0.1:{elsewhere.getsockname()[1]}", viewport={"width": 1100, "height": 900}) as open_page:
+        page = open_page()
+        asked, blocked, said = [], set(), []
         page.on("request", lambda r: asked.append(r.url))
+        page.on("requestfailed", lambda r: blocked.update([r.url] if r.failure == "csp" else []))
         page.on("console", lambda m: said.append(m.text))
         page.on("dialog", lambda d: said.append("dialog: " + d.message))
         began = time.monotonic()
@@ -39,8 +38,9 @@ def main(link, kedge, shots=""):
         assert page.evaluate("() => window.owned === undefined") and "Kedge" in page.title(), page.title()
         assert page.url == link, page.url
         server = link[:link.index("/s/")]
-        strange = [u for u in asked if not u.startswith((server + "/", "data:", "about:"))]
+        strange = [u for u in asked if not u.startswith((server + "/", "data:", "about:")) and u not in blocked]
         assert not strange, strange
+        assert elsewhere.met == 0, f"{elsewhere.met} connections to where outputs lead"
         assert not [s for s in said if s.startswith("dialog") or "owned" in s], said
         inner = page.frames[1]
         assert inner.locator("#bold").inner_text() == "shown", "the frame shows nothing"
@@ -59,7 +59,7 @@ def main(link, kedge, shots=""):
             page.screenshot(path=os.path.join(shots, "share-narrow.png"))
 
         # Without the token nothing is shown; and who looks sees the end.
-        other = browser.new_page()
+        other = open_page()
         other.goto(link.split("#")[0])
         other.locator("#state", has_text="not whole").wait_for()
         subprocess.run([kedge, "revoke", link], check=True, stdout=subprocess.DEVNULL)
@@ -67,7 +67,26 @@ def main(link, kedge, shots=""):
         other.goto("about:blank")
         other.goto(link)
         other.locator("#state", has_text="was revoked").wait_for()
-        browser.close()
+
+
+class Listener(socket.socket):
+    """Counts who connects."""
+    met = 0
+
+
+def listener():
+    """A port of this machine at which nobody may call."""
+    s = Listener()
+    s.bind(("127.0.0.1", 0))
+    s.listen()
+
+    def serve():
+        while True:
+            s.accept()[0].close()
+            s.met += 1
+
+    threading.Thread(target=serve, daemon=True).start()
+    return s
 
 
 def token(link):
