@@ -94,8 +94,9 @@ type Notebook struct {
 	writing errgroup.Group
 	spare   *spare
 	unready context.CancelFunc // ends the spare kernel
-	past    []outcome
-	found   []found // requests that were looked at and have not come up yet
+	pastMu  sync.Mutex
+	past    []outcome // guarded by pastMu
+	found   []found   // requests that were looked at and have not come up yet
 }
 
 // maxPast is how many cells %kedge status remembers.
@@ -350,8 +351,35 @@ func (n *Notebook) run(ctx context.Context, r *kernel.ShellRequest, a asked, c *
 	n.desk.rests()
 	if !errors.Is(err, kernel.ErrInterrupted) {
 		n.note(outcome{cell.ID, cell.Step, cell.Source, answer})
+		n.amend(outcome{cell.ID, cell.Step, cell.Source, answer}, ended.Later)
 	}
 	return err
+}
+
+// amend waits, beside the session, for what is known of a cell when it is recorded.
+func (n *Notebook) amend(o outcome, later <-chan session.Answer) {
+	if later == nil {
+		return
+	}
+	n.writing.Go(func() error {
+		ended, ok := <-later
+		if !ok {
+			return nil
+		}
+		o.answer.Snapshot, o.answer.Uncaptured = ended.Snapshot, ended.Uncaptured
+		n.pastMu.Lock()
+		defer n.pastMu.Unlock()
+		for i := len(n.past) - 1; i >= 0; i-- {
+			if n.past[i].id == o.id { // unless it has run once more since
+				if n.past[i].answer.Count == o.answer.Count {
+					n.past[i] = o
+					n.desk.ends(o)
+				}
+				break
+			}
+		}
+		return nil
+	})
 }
 
 // foreign lets the kernel run what is no cell of a step.
@@ -396,8 +424,17 @@ func (n *Notebook) introduce(ctx context.Context, a asked, c *kernel.Cell) error
 // note remembers what became of a cell, without what it showed.
 func (n *Notebook) note(o outcome) {
 	o.answer.Outputs = nil
+	n.pastMu.Lock()
+	defer n.pastMu.Unlock()
 	n.past = append(n.past[max(0, len(n.past)+1-maxPast):], o)
 	n.desk.ends(o)
+}
+
+// outcomes is what became of the cells so far.
+func (n *Notebook) outcomes() []outcome {
+	n.pastMu.Lock()
+	defer n.pastMu.Unlock()
+	return slices.Clone(n.past)
 }
 
 // path is that of the notebook's file, "" while it is not known.

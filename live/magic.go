@@ -54,10 +54,11 @@ func (n *Notebook) say(word string) string {
 	case "status":
 		return n.status()
 	case "why":
-		if len(n.past) == 0 {
+		past := n.outcomes()
+		if len(past) == 0 {
 			return "no cell of a step was asked for yet\n"
 		}
-		o := n.past[len(n.past)-1]
+		o := past[len(past)-1]
 		return fmt.Sprintf("cell %s (step %s) %s: %s\n", o.id, o.step, o.answer.Status, o.answer.Why)
 	case "rerun":
 		if n.nb == nil {
@@ -117,10 +118,10 @@ func (n *Notebook) status() string {
 	} else if !active {
 		fmt.Fprintln(&b, "it has no step tags: every cell runs")
 	}
-	if len(n.past) > 0 {
+	if past := n.outcomes(); len(past) > 0 {
 		t := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
 		fmt.Fprintln(t, "CELL\tSTEP\tCOUNT\tSTATUS\tSAVED\tWHY")
-		for _, o := range n.past {
+		for _, o := range past {
 			fmt.Fprintf(t, "%s\t%s\t%d\t%s\t%.2f\t%s\n", o.id, o.step, o.answer.Count, o.answer.Status, o.answer.SavedSeconds, o.answer.Why)
 		}
 		t.Flush()

@@ -46,23 +46,16 @@ func (s *Session) rememberWritten(ctx context.Context, cell string, files []cell
 
 // anchor records a cell's trace with the snapshot after it: the point in the
 // notebook's life that people can go back to.
-func (s *Session) anchor(ctx context.Context, cell notebook.CodeCell, t cellgraph.Trace, status string) error {
+func (s *Session) anchor(cell notebook.CodeCell, t cellgraph.Trace, status string, document cellgraph.Digest) error {
 	s.outputs[cell.ID] = t.Effect.Outputs
 	snap := snapshotter.Snapshot{Notebook: s.cfg.Path, Step: cell.Step, Cell: cell.ID, Created: time.Now().UTC(), Seconds: t.Seconds,
 		Parent: s.parent, Status: status, Groups: s.state.Groups(), Opaque: s.state.Opaque(), Files: s.state.Files(),
-		Ambient: s.state.Ambient(), Modules: s.state.Modules(), Outputs: maps.Clone(s.outputs), Environment: s.environment()}
+		Ambient: s.state.Ambient(), Modules: s.state.Modules(), Document: document, Outputs: maps.Clone(s.outputs), Environment: s.environment()}
 	for _, g := range snap.Groups {
 		snap.LogicalBytes += g.Bytes
 	}
 	for _, f := range snap.Files {
 		snap.LogicalBytes += f.Size
-	}
-	document, err := s.cfg.Document.Bytes()
-	if err != nil {
-		return err
-	}
-	if snap.Document, err = s.cfg.Store.PutBlob(ctx, document); err != nil {
-		return err
 	}
 	id, err := snapshotter.SnapshotID(snap)
 	if err != nil {
@@ -71,6 +64,15 @@ func (s *Session) anchor(ctx context.Context, cell notebook.CodeCell, t cellgrap
 	s.writer.put("record cell "+cell.ID, func(ctx context.Context) error { return s.cfg.Store.PutTrace(ctx, t, snap) })
 	s.parent = id
 	return nil
+}
+
+// document stores the notebook as it stands.
+func (s *Session) document(ctx context.Context) (cellgraph.Digest, error) {
+	data, err := s.cfg.Document.Bytes()
+	if err != nil {
+		return cellgraph.Digest{}, err
+	}
+	return s.cfg.Store.PutBlob(ctx, data)
 }
 
 // environment is what people need to make the kernel's environment again.

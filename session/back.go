@@ -28,6 +28,9 @@ type Back struct {
 // of them or, if to is not empty, those up to the end of that step. It changes
 // nothing. Know has told what the notebook is. The error is for people.
 func (n *Interactive) Back(ctx context.Context, to string) (*Back, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.join(ctx)
 	last := n.s.lastOf(to)
 	if to != "" && last < 0 {
 		return nil, fmt.Errorf("there is no step %s", to)
@@ -37,6 +40,9 @@ func (n *Interactive) Back(ctx context.Context, to string) (*Back, error) {
 
 // BackTo is Back up to a cell, that cell included.
 func (n *Interactive) BackTo(ctx context.Context, cell string) (*Back, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.join(ctx)
 	last := slices.IndexFunc(n.s.cfg.Outline.Cells, func(c notebook.CodeCell) bool { return c.ID == cell })
 	if last < 0 {
 		return nil, errors.New("the notebook's file does not have this cell")
@@ -180,6 +186,9 @@ var ErrFiles = errors.New("some files could not be put back")
 // TakeFilesBack makes the files that restored cells have changed what they were
 // before the first cell. Errors wrap ErrFiles.
 func (n *Interactive) TakeFilesBack(ctx context.Context) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.join(ctx)
 	if err := n.s.takeAllBack(ctx); err != nil {
 		return fmt.Errorf("%w: %w", ErrFiles, err)
 	}
@@ -190,6 +199,8 @@ func (n *Interactive) TakeFilesBack(ctx context.Context) error {
 // the notebook is restored there: those that its first cells import, as far as
 // nothing that imports depend on comes before them.
 func (n *Interactive) Ahead() []string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
 	var traces []cellgraph.Trace
 	for _, p := range n.s.past {
 		traces = append(traces, p.trace)

@@ -74,7 +74,7 @@ func (n *Interactive) readied(cell notebook.CodeCell) (Answer, bool) {
 	r := n.ready[0]
 	if n.ready = n.ready[1:]; r.asked.cell != cell.ID {
 		n.ready = nil
-		n.Lose("the kernel is past cells that were not asked for; restart the kernel")
+		n.forget("the kernel is past cells that were not asked for; restart the kernel")
 		return Answer{}, false
 	}
 	return r.answer, true
@@ -278,7 +278,11 @@ func (n *Interactive) enter(ctx context.Context, h hit, count int) Answer {
 	n.write(h.cell, h.outputs, count)
 	_ = s.showWidgets(kernel.WidgetState(h.models)) // that of the file is for its next readers
 	s.pass(h.cell, count, *h.trace)
-	if err := s.anchor(ctx, h.cell, *h.trace, Restored); err != nil {
+	document, err := s.document(ctx)
+	if err == nil {
+		err = s.anchor(h.cell, *h.trace, Restored, document)
+	}
+	if err != nil {
 		s.fault("record cell "+h.cell.ID, err)
 	}
 	return Answer{Status: Restored, Why: "nothing changed", Count: count, Snapshot: s.parent.String(),

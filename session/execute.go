@@ -51,6 +51,10 @@ func (s *Session) execute(ctx context.Context, cell notebook.CodeCell, count int
 		return nil, fmt.Errorf("%w: cell %s %s", ErrRestore, cell.ID, why)
 	}
 	blind, err := s.watched(ctx, o, count)
+	if late := s.catchUp(ctx); late != nil {
+		return nil, errors.Join(err, late)
+	}
+	s.opaqueReads(o)
 	if o.result.StrayComm && s.reopened {
 		return nil, fmt.Errorf("%w: cell %s changes a widget of a cell that was restored", ErrRestore, cell.ID)
 	}
@@ -68,10 +72,10 @@ func (s *Session) execute(ctx context.Context, cell notebook.CodeCell, count int
 	if err := s.record(ctx, o, count, c); err != nil {
 		return nil, s.lose(ctx, cell, err)
 	}
-	if s.mistaken(o) {
-		return nil, fmt.Errorf("%w: cell %s binds _ to what a restored cell may have shown", ErrRestore, cell.ID)
+	if s.pending != nil {
+		return nil, nil
 	}
-	return nil, nil
+	return nil, s.confused(o)
 }
 
 // beyond says what a cell asks for that a restored cell has not left in the kernel, or "".
@@ -107,11 +111,7 @@ func (s *Session) announce(ctx context.Context, o *seen) (err error) {
 	if o.reads, err = s.agent.Before(ctx, o.cell.Source, s.cfg.Stateless, absent); err != nil {
 		return err
 	}
-	for _, name := range o.reads.Binds { // letting go of an open file or a generator does something
-		if _, opaque := s.state.IsOpaque(name); opaque {
-			o.reads.Reads[name] = true
-		}
-	}
+	s.opaqueReads(o)
 	return nil
 }
 

@@ -60,6 +60,8 @@ func (f *foreign) account(ctx context.Context, s *Session) error {
 // a skipped cell's, a widget's callback. What it reaches is looked at before
 // the next cell of a step is looked up. After it has run EndForeign is called.
 func (n *Interactive) Foreign(ctx context.Context, code string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
 	s := n.s
 	n.last = asked{}
 	if s.blind != "" {
@@ -86,6 +88,8 @@ func (n *Interactive) Foreign(ctx context.Context, code string) {
 // EndForeign tells that the code of the last Foreign has run: what happens in
 // the kernel from here on is not its doing.
 func (n *Interactive) EndForeign() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
 	if n.dirty == nil || n.s.blind != "" {
 		return
 	}
@@ -103,6 +107,7 @@ func (n *Interactive) settle(ctx context.Context) {
 		return
 	}
 	o := &f.seen
+	s.opaqueReads(o)
 	if err := f.account(ctx, s); err != nil {
 		n.lose("watch what is no cell of a step", err)
 		return

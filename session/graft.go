@@ -100,7 +100,7 @@ func (s *Session) regroup(ctx context.Context, record []cellgraph.Group, graft a
 	if err != nil {
 		return nil, err
 	}
-	return s.groups(ctx, captured, func(string) bool { return true }, spool)
+	return s.groups(ctx, captured, func(string) bool { return true }, s.state.Group, spool)
 }
 
 // proveGraft compares a grafted trace with the one that it was made of: names

@@ -14,6 +14,9 @@ import (
 // Inputs are the files in the notebook's folder, named relative to it, that its
 // cells read when they last ran, or listed, and that are there. Know has told what the notebook is.
 func (n *Interactive) Inputs(ctx context.Context) []string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.join(ctx)
 	s := n.s
 	found := map[string]bool{}
 	add := func(name string) {

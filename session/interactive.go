@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	"kedge/cellgraph"
@@ -17,12 +18,14 @@ import (
 // Interactive is a notebook whose cells a person runs in a live kernel, one by
 // one and in any order. A cell of a step goes through [Interactive.Begin] and,
 // if it has to run, [Interactive.End]; everything else that the kernel is asked
-// to run goes through [Interactive.Foreign]. It belongs to one goroutine.
+// to run goes through [Interactive.Foreign]. They come from one goroutine; what
+// a cell left is recorded beside it.
 //
 // The reference is the plain kernel: after the same requests in the same
 // order, nobody can tell the two apart. So state is applied to the kernel
 // before Begin returns, and what restoring cannot do again in place, runs.
 type Interactive struct {
+	mu     sync.Mutex // guards all
 	s      *Session
 	open   *seen // the cell that runs
 	began  time.Time
@@ -56,6 +59,8 @@ type Answer struct {
 	DisplayIDs map[int]string
 	Widgets    []kernel.Model
 	Count      int
+	// Later gets the answer once more, with what is known when the cell is recorded; nil if this is all.
+	Later <-chan Answer
 }
 
 // OpenInteractive prepares for a kernel that has run nothing yet, and its
@@ -75,17 +80,32 @@ func OpenInteractive(ctx context.Context, cfg Config, k Kernel, ring *observe.Ri
 func (n *Interactive) Run(ctx context.Context) { n.s.writer.run(ctx) }
 
 // Close ends Run once all that was recorded is durable. The kernel stays as it is.
-func (n *Interactive) Close() { n.s.writer.close() }
+func (n *Interactive) Close() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.join(context.Background())
+	n.s.writer.close()
+}
 
 // Faults are the faults of the cache that the session went on without.
-func (n *Interactive) Faults() []string { return n.s.faults }
+func (n *Interactive) Faults() []string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return slices.Clone(n.s.faults)
+}
 
 // Blind says why every cell runs from here on; "" if cells may be restored.
-func (n *Interactive) Blind() string { return n.s.blind }
+func (n *Interactive) Blind() string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.s.blind
+}
 
 // Know tells what the notebook is now: its document, which Begin and End write
 // outputs to, and its steps.
 func (n *Interactive) Know(doc *notebook.Document, outline *notebook.Outline) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
 	s := n.s
 	s.cfg.Outline = outline
 	if doc == nil || doc == s.cfg.Document {
@@ -104,11 +124,21 @@ func (n *Interactive) Know(doc *notebook.Document, outline *notebook.Outline) {
 }
 
 // Rerun makes the next cell of a step really run.
-func (n *Interactive) Rerun() { n.rerun = true }
+func (n *Interactive) Rerun() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.rerun = true
+}
 
 // Lose tells that something has happened to the kernel that nobody saw: why is
 // the reason that is given for everything that runs from here on.
 func (n *Interactive) Lose(why string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.forget(why)
+}
+
+func (n *Interactive) forget(why string) {
 	if n.s.blind == "" {
 		n.s.blind = why
 	}
@@ -117,6 +147,9 @@ func (n *Interactive) Lose(why string) {
 // Enter makes source count as a cell that was run and did nothing, and returns
 // the number that it has in the kernel's history.
 func (n *Interactive) Enter(ctx context.Context, source string) (count int, err error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.join(ctx)
 	count, err = n.s.agent.Apply(ctx, agent.Restore{Entered: []agent.Entry{{Code: source}}})
 	if err != nil {
 		return 0, fmt.Errorf("enter a cell: %w", err)
@@ -134,6 +167,9 @@ func (n *Interactive) Enter(ctx context.Context, source string) (count int, err 
 // one, each once, in order; nothing else was asked for between them. Those that
 // can be restored are restored with it, and Begin comes for each in its turn.
 func (n *Interactive) Begin(ctx context.Context, cell notebook.CodeCell, next func() (notebook.CodeCell, bool)) (Answer, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	next = n.unlocked(next)
 	caller := ctx
 	ctx = context.WithoutCancel(ctx)
 	began := time.Now()
@@ -143,8 +179,11 @@ func (n *Interactive) Begin(ctx context.Context, cell notebook.CodeCell, next fu
 		return answer, nil
 	}
 	now := n.hear(ctx, cell)
-	n.settle(ctx)
-	n.lookAtFiles()
+	if n.dirty != nil || !s.ahead(ctx, cell) {
+		n.join(ctx)
+		n.settle(ctx)
+		n.lookAtFiles()
+	}
 	why := n.mustRun(cell, now)
 	n.last = now
 	if why == "" {
@@ -176,6 +215,29 @@ func (n *Interactive) Begin(ctx context.Context, cell notebook.CodeCell, next fu
 	}
 	n.began = time.Now()
 	return Answer{Status: Ran, Why: why}, nil
+}
+
+// unlocked is next for those who hold n.mu, which it may need.
+func (n *Interactive) unlocked(next func() (notebook.CodeCell, bool)) func() (notebook.CodeCell, bool) {
+	if next == nil {
+		return nil
+	}
+	return func() (notebook.CodeCell, bool) {
+		n.mu.Unlock()
+		defer n.mu.Lock()
+		return next()
+	}
+}
+
+// join waits until the cell that ran last is recorded.
+func (n *Interactive) join(ctx context.Context) {
+	r := n.s.pending
+	if r == nil {
+		return
+	}
+	if err := n.s.join(ctx); err != nil {
+		n.lose("record cell "+r.o.cell.ID, err)
+	}
 }
 
 // hear takes in what a cell that was asked for says.
@@ -232,6 +294,9 @@ func shows(outputs []json.RawMessage, kind string) bool {
 // End records what the cell did that Begin let run. A cell that the kernel
 // never began ("aborted") has done nothing.
 func (n *Interactive) End(ctx context.Context, res kernel.Result) Answer {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.join(ctx)
 	s, o := n.s, n.open
 	n.open = nil
 	if o == nil {
@@ -245,6 +310,7 @@ func (n *Interactive) End(ctx context.Context, res kernel.Result) Answer {
 	n.write(o.cell, res.Outputs, res.ExecutionCount)
 	n.made(res.Models)
 	c := CellReport{ID: o.cell.ID}
+	s.opaqueReads(o)
 	err := s.endWatch(o)
 	if err == nil {
 		s.sees(o)
@@ -254,8 +320,32 @@ func (n *Interactive) End(ctx context.Context, res kernel.Result) Answer {
 		n.lose("record cell "+o.cell.ID, err)
 		return answer
 	}
-	answer.Snapshot, answer.Uncaptured = c.snapshot, c.Uncaptured
-	return answer
+	if r := s.pending; r != nil {
+		later := make(chan Answer, 1)
+		answer.Later = later
+		go n.later(ctx, r, answer, later)
+		return answer
+	}
+	return answer.with(&c)
+}
+
+// later waits until a cell is recorded, and tells.
+func (n *Interactive) later(ctx context.Context, r *recording, answer Answer, told chan<- Answer) {
+	defer close(told)
+	<-r.done
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.s.pending == r {
+		n.join(context.WithoutCancel(ctx))
+	}
+	answer.Later = nil
+	told <- answer.with(r.report)
+}
+
+// with is the answer with what recording the cell has told.
+func (a Answer) with(c *CellReport) Answer {
+	a.Snapshot, a.Uncaptured = c.snapshot, c.Uncaptured
+	return a
 }
 
 // write puts what a cell showed into the document, if that has the cell.

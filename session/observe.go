@@ -81,24 +81,21 @@ func (s *Session) mayKeep(o *seen) []string {
 	return slices.Compact(names)
 }
 
-// observations lists what the cell observed, as it was when the cell began:
-// s.state is still the one before the cell.
-func (s *Session) observations(o *seen, e *cellgraph.Effect) []cellgraph.Observation {
+// outside lists what the cell observed beyond names, paths and variables of the
+// environment, as it was when the cell began: s.state is still the one before
+// the cell.
+func (s *Session) outside(o *seen) []cellgraph.Observation {
 	var list []cellgraph.Observation
-	add := func(more ...cellgraph.Observation) { list = append(list, more...) }
-	add(s.names(o, e)...)
 	for _, prev := range s.step(o.cell.Step).Prev {
-		add(s.state.ObserveStep(prev))
+		list = append(list, s.state.ObserveStep(prev))
 	}
-	add(s.state.ObserveHidden())
-	add(s.ambient(o)...)
-	add(s.modules(o)...)
-	add(s.texts(o)...)
-	add(s.variables(o)...)
-	add(s.files(o)...)
-	add(s.modes(o)...)
-	add(s.programs(o)...)
-	return list
+	list = append(list, s.state.ObserveHidden())
+	return slices.Concat(list, s.ambient(o), s.modules(o), s.texts(o))
+}
+
+// touchedPaths lists what the cell observed of the paths that its process tree touched.
+func (s *Session) touchedPaths(o *seen) []cellgraph.Observation {
+	return slices.Concat(s.files(o), s.modes(o), s.programs(o))
 }
 
 // names observes what the cell read of the namespace: each name by itself, all

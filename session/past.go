@@ -19,8 +19,10 @@ import (
 // them, or nil. The agent and the ring know how the kernel began, and so what
 // differs since. What cannot be told any more makes cells run.
 func (n *Interactive) Past(ctx context.Context, sources []string, p *Prologue) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
 	if err := n.pass(ctx, sources, p); err != nil {
-		n.Lose(fmt.Sprintf("code ran before the notebook had step tags, and what it did is not known (%v); restart the kernel", err))
+		n.forget(fmt.Sprintf("code ran before the notebook had step tags, and what it did is not known (%v); restart the kernel", err))
 	}
 }
 

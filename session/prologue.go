@@ -62,6 +62,8 @@ func (p *Prologue) End() error {
 // Follow makes what ran before the notebook was known the first foreign code of
 // n. If that cannot be done everything runs.
 func (n *Interactive) Follow(p *Prologue) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
 	if err := n.follow(p); err != nil {
 		n.lose("watch what ran before the notebook was known", err)
 	}

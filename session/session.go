@@ -103,6 +103,7 @@ type Session struct {
 	live     *cellgraph.State // what the kernel holds
 	counted  int              // the execution count that the kernel gave last; 0 before the first cell, or if it is not known
 	past     []passed
+	pending  *recording       // of the cell that ran last, if that is not recorded yet
 	told     map[int]bool     // which restored cells of the past the kernel's history has
 	retell   bool             // cells were run again since, which the history has at its end
 	spoken   int              // cells of the past whose text the agent knows
@@ -211,14 +212,15 @@ func (s *Session) Run(ctx context.Context) (report *Report, err error) {
 // cells is Run without what goes on beside it.
 func (s *Session) cells(ctx context.Context) (*Report, error) {
 	began := time.Now()
-	r := &Report{Notebook: s.cfg.Path, Kernel: s.cfg.KernelID, OK: true, Steps: []StepReport{}, Cells: []CellReport{}}
+	r := &Report{Notebook: s.cfg.Path, Kernel: s.cfg.KernelID, OK: true, Steps: []StepReport{}, Cells: make([]CellReport, 0, len(s.cfg.Outline.Cells))}
 	var runErr error
 	count, stop := 0, false
 	fromReached, toSeen := s.cfg.From == "", false
 	last := s.lastOf(s.cfg.To)
 	total := len(s.cfg.Outline.Cells)
 	for i, cell := range s.cfg.Outline.Cells {
-		c := CellReport{ID: cell.ID, Status: NotRun, Uncaptured: []UncapturedName{}}
+		r.Cells = append(r.Cells, CellReport{ID: cell.ID, Status: NotRun, Uncaptured: []UncapturedName{}})
+		c := &r.Cells[i] // also what is known only later is written there
 		if cell.Step != "" {
 			step := cell.Step
 			c.Step = &step
@@ -242,14 +244,16 @@ func (s *Session) cells(ctx context.Context) (*Report, error) {
 				forced = "--from " + s.cfg.From
 			}
 			s.progress(i, total, cell.ID, "running")
-			failure, err := s.cell(ctx, cell, count, forced, &c)
+			failure, err := s.cell(ctx, cell, count, forced, c)
 			if err != nil || failure != nil {
 				stop, r.OK, runErr, r.Error = true, false, err, failure
 			}
 			s.progress(i+1, total, cell.ID, c.Status)
 		}
-		r.Cells = append(r.Cells, c)
 		toSeen = toSeen || (last >= 0 && i == last)
+	}
+	if err := s.lastly(ctx); err != nil {
+		r.OK, runErr = false, errors.Join(runErr, err)
 	}
 	if info, ok, err := s.cfg.Store.Memo(ctx, "language", s.language()); s.kernel == nil && err == nil && ok {
 		runErr = errors.Join(runErr, s.cfg.Document.SetLanguageInfo(info))
@@ -261,6 +265,21 @@ func (s *Session) cells(ctx context.Context) (*Report, error) {
 	r.sumUp(names)
 	r.Seconds = time.Since(began).Seconds()
 	return r, runErr
+}
+
+// lastly waits until the last cell that ran is recorded; if the run was interrupted, not for long.
+func (s *Session) lastly(ctx context.Context) error {
+	r := s.pending
+	if r == nil {
+		return nil
+	}
+	select {
+	case <-r.done:
+	case <-ctx.Done():
+		timer := time.AfterFunc(patience, r.hangUp)
+		defer timer.Stop()
+	}
+	return s.catchUp(context.WithoutCancel(ctx))
 }
 
 func (s *Session) lastOf(step string) int {
@@ -286,6 +305,12 @@ func (s *Session) cell(ctx context.Context, cell notebook.CodeCell, count int, f
 	why := forced
 	if cell.Step == "" {
 		why = "no step tags"
+	}
+	if cell.Step == "" || s.restored || !s.ahead(ctx, cell) {
+		if err := s.catchUp(ctx); err != nil {
+			return nil, err
+		}
+		why = cmp.Or(why, s.blind)
 	}
 	if why == "" {
 		verdict := cellgraph.Verdict{Why: "cache:disabled"}
@@ -318,7 +343,9 @@ func (s *Session) cell(ctx context.Context, cell notebook.CodeCell, count int, f
 	if errors.Is(err, kernel.ErrKernelStart) {
 		c.Status, c.Why = NotRun, "the kernel did not start"
 	}
-	s.noteLost(ctx, cell, c)
+	if s.pending == nil {
+		s.noteLost(ctx, cell, c)
+	}
 	return failure, err
 }
 
@@ -419,7 +446,11 @@ func (s *Session) restore(ctx context.Context, cell notebook.CodeCell, count int
 	s.restored = true
 	s.past[len(s.past)-1].shows = bytes.Contains(data, []byte(`"execute_result"`))
 	s.changed.add(&t.Effect)
-	if err := s.anchor(ctx, cell, t, Restored); err != nil {
+	document, err := s.document(ctx)
+	if err == nil {
+		err = s.anchor(cell, t, Restored, document)
+	}
+	if err != nil {
 		s.fault("record cell "+cell.ID, err)
 	}
 	return nil

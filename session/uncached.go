@@ -11,9 +11,18 @@ import (
 	"kedge/kernel/observe"
 )
 
-// uncached says why the trace of a cell may never hit, or "".
+// uncached says why the trace of a cell may never hit, or ""; hazard says what files tell only at its end.
 func (s *Session) uncached(o *seen) string {
-	for _, reason := range []func(*seen) string{s.unseen, s.forbidden, escaped, leftRunning, refused, s.wroteElsewhere, s.wroteLinked, s.changedByOthers, s.unknownBefore} {
+	return first(o, s.unseen, s.forbidden, escaped, leftRunning, refused, s.wroteElsewhere)
+}
+
+func (s *Session) hazard(o *seen) string {
+	return first(o, s.wroteLinked, s.changedByOthers, s.unknownBefore)
+}
+
+// first is what the first of reasons says that says something.
+func first(o *seen, reasons ...func(*seen) string) string {
+	for _, reason := range reasons {
 		if why := reason(o); why != "" {
 			return why
 		}

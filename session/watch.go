@@ -54,6 +54,9 @@ func (s *Session) watched(ctx context.Context, o *seen, count int) (doubt, err e
 // account of what went on between the cells.
 func (s *Session) beginWatch(ctx context.Context, o *seen, count int) (err error) {
 	o.place = len(s.past)
+	if s.pending != nil {
+		o.place++
+	}
 	o.alive, err = s.boundary(o)
 	s.ring.Mark(uint64(count))
 	between, lost, readErr := s.ring.Read()
@@ -247,6 +250,9 @@ func (s *Session) background(ctx context.Context, records []observe.Record, lost
 	}
 	if what == "" || s.watch.last < 0 {
 		return nil
+	}
+	if err := s.join(ctx); err != nil {
+		return err
 	}
 	guilty := []int{s.watch.last}
 	for _, r := range others {

@@ -3,14 +3,17 @@
 package agent
 
 import (
+	"bufio"
 	"context"
 	"embed"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 
 	"kedge/cellgraph"
 )
@@ -118,6 +121,45 @@ type Captured struct {
 	Folder         bool                   `json:"folder"`        // the code asks where the working folder lies
 	Tied           bool                   `json:"tied"`          // what it left shares with what earlier cells showed
 	Result         *Result                `json:"result"`        // what the cell showed, if that was asked for; else nil
+	Late           bool                   `json:"late"`          // what is in Left comes later
+}
+
+// Left is what of a capture may be found out beside the next cell.
+type Left struct {
+	Groups     []Group                `json:"groups"`
+	Uncaptured []cellgraph.Uncaptured `json:"uncaptured"`
+	Made       []string               `json:"made"`
+	Result     *Result                `json:"result"`
+}
+
+// Take adds what has been found out.
+func (c *Captured) Take(l Left) {
+	c.Groups, c.Uncaptured, c.Made, c.Result, c.Late = l.Groups, l.Uncaptured, l.Made, l.Result, false
+}
+
+// ReadLeft reads what the copy of the kernel's process tells that makes a
+// capture, until it ends, and waits for that. ErrAgent if it told nothing.
+func ReadLeft(r io.Reader) (l Left, err error) {
+	told := bufio.NewReader(r)
+	var pid int
+	if _, err := fmt.Fscanf(told, "%d\n", &pid); err != nil {
+		return l, fmt.Errorf("%w: the process that captured a cell died at its start: %w", ErrAgent, err)
+	}
+	data, err := io.ReadAll(told)
+	if err != nil {
+		_ = syscall.Kill(pid, syscall.SIGKILL)
+	}
+	_, _ = syscall.Wait4(pid, nil, 0, nil) // it is ours if its parent has ended and we adopt; else nobody's business
+	if err != nil {
+		return l, fmt.Errorf("wait for the capture: %w", err)
+	}
+	if len(data) == 0 {
+		return l, fmt.Errorf("%w: the process that captured a cell died", ErrAgent)
+	}
+	if err := json.Unmarshal(data, &l); err != nil {
+		return l, fmt.Errorf("%w: what the capture says: %w", ErrAgent, err)
+	}
+	return l, nil
 }
 
 // Result is what a cell showed as its result: the value of a name, or a group
@@ -242,10 +284,12 @@ func (c *Client) Past(ctx context.Context, codes []string) (reads Reads, open []
 
 // After captures what the cell announced by Before read or bound, and mates,
 // which shared with some of that before, into the file at spool, and the cell's
-// result if that is asked for.
-func (c *Client) After(ctx context.Context, spool string, mates []string, result bool) (Captured, error) {
+// result if that is asked for. If late is the path of a pipe that somebody reads,
+// not "", and the capture takes a fork, Captured.Late is set and a copy of the
+// kernel's process goes on with it, and tells [ReadLeft] there.
+func (c *Client) After(ctx context.Context, spool string, mates []string, result bool, late string) (Captured, error) {
 	var r Captured
-	return r, c.call(ctx, "kedge_after", map[string]any{"spool": spool, "mates": mates, "result": result}, &r)
+	return r, c.call(ctx, "kedge_after", map[string]any{"spool": spool, "mates": mates, "result": result, "later": late}, &r)
 }
 
 // Graft is a request to capture what groups would be after a cell of which it

@@ -1,6 +1,7 @@
 """Work in a fork of this process: whatever the work does, this process and the world stay as they are."""
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import gc
 import json
@@ -17,6 +18,8 @@ from typing import Any
 
 PATIENCE = 10.0  # seconds that one step of the work may take, not counting the wait for a processor
 LONGEST = 300.0  # seconds that all of it may take, likewise
+_LAST = 1800.0  # seconds that a copy may work beside this process, however many forks it takes
+_SPARE = 256 << 20  # bytes that are left to others where a copy is made
 _STACK = 120 << 20  # bytes; the kernel keeps at least 128 MiB below the main stack free
 _DEPTH = 60_000  # frames; what is nested deeper than the stack holds ends the fork alone
 _OPENMP = re.compile(r"(/\S*/lib(?:gomp|omp|iomp5)[^/\s]*\.so\S*)")
@@ -28,6 +31,7 @@ _DENIED = ("os.", "shutil.", "socket.", "subprocess.", "sqlite3.", "fcntl.", "pt
 pulse = [0]  # counts steps of the work; whoever works adds to it
 _kept: list[Any] = []  # what was unpickled in a fork is never freed, so that no __del__ runs
 _inside = [False]  # whether this process is a fork of here
+_reader: list[int] = []  # in a copy that works beside this process: where its result goes, once
 _os_fork = os.fork
 _QUIET = ("ignore", None, DeprecationWarning, re.compile("kedge_agent"), 0)
 _openmp: dict[str, Any] = {}
@@ -72,6 +76,66 @@ def run(work: Callable[[Callable[[dict[str, Any]], None]], None]) -> Iterator[di
         _end(pid)
 
 
+def beside(work: Callable[[], bytes], into: int) -> None:
+    """Write a process id in a line and then what work returns to the descriptor into, from a copy of this process that stays as this one is now.
+
+    Nobody waits for it, and it outlives this process; it ends when nobody reads any more. It is no child of this
+    process. into is closed here. Died if there can be no copy.
+    """
+    _find_openmp()
+    try:
+        pid = _fork()
+        if pid == 0:
+            _copy(work, into)
+    finally:
+        os.close(into)
+    try:
+        os.waitpid(pid, 0)
+    except ChildProcessError:  # a thread of the program has waited for it
+        pass
+
+
+def _copy(work: Callable[[], bytes], into: int) -> None:
+    try:
+        _inside[0] = True
+        if _os_fork() != 0:
+            os._exit(0)
+        into = _settle(into)
+        _reader.append(into)
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.alarm(int(_LAST))
+        os.write(into, b"%d\n" % os.getpid())
+        data = memoryview(work())
+        while data:
+            data = data[os.write(into, data):]
+    except BaseException:
+        os._exit(1)
+    os._exit(0)
+
+
+def roomy() -> bool:
+    """Whether there is memory for all that this process may write while a copy of it lives."""
+    free = [_number(r"MemAvailable:\s+(\d+) kB", "/proc/meminfo", 1024)]
+    with contextlib.suppress(OSError):
+        with open("/proc/self/cgroup", encoding="ascii") as file:
+            group = file.read().strip().rpartition("0::")[2]
+        limit = _number(r"(\d+)", f"/sys/fs/cgroup{group}/memory.max")
+        if limit is not None:
+            free.append(limit - (_number(r"(\d+)", f"/sys/fs/cgroup{group}/memory.current") or 0))
+    mine = _number(r"RssAnon:\s+(\d+) kB", "/proc/self/status", 1024)
+    return mine is not None and all(n is None or n > mine + _SPARE for n in free)
+
+
+def _number(pattern: str, path: str, unit: int = 1) -> int | None:
+    """What pattern finds in a file, times unit; None if there is none."""
+    try:
+        with open(path, encoding="ascii", errors="replace") as file:
+            found = re.search(pattern, file.read())
+    except OSError:
+        return None
+    return int(found[1]) * unit if found else None
+
+
 def _fork() -> int:
     """os.fork without its warning about threads: the child starts none and waits for no lock of theirs.
 
@@ -103,10 +167,16 @@ def _find_openmp() -> None:
 def _messages(out: int) -> Iterator[dict[str, Any]]:
     """The reports, each a line; an empty line is a sign of life."""
     end, rest = time.monotonic() + LONGEST, b""
+    poll = select.poll()
+    poll.register(out, select.POLLIN)
+    for reader in _reader:
+        poll.register(reader, 0)
     while True:
-        ready, _, _ = select.select([out], [], [], max(0.0, min(3 * PATIENCE, end - time.monotonic())))
+        ready = poll.poll(1000 * max(0.0, min(3 * PATIENCE, end - time.monotonic())))
         if not ready:
             raise Died("it takes too long")
+        if all(fd != out for fd, _ in ready):  # nobody waits for the result: the fork goes with this process
+            os._exit(1)
         data = os.read(out, 1 << 16)
         if not data:
             raise Died("the process that pickled it died")
@@ -130,6 +200,8 @@ def _child(work: Callable[[Callable[[dict[str, Any]], None]], None], into: int) 
     try:
         _inside[0] = True
         into = _settle(into)
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+        _watch(into)
 
         def report(message: dict[str, Any] | None) -> None:
             data = json.dumps(message).encode() + b"\n"
@@ -154,7 +226,6 @@ def _settle(into: int) -> int:
         if limit is not None:
             limit(0)
     os.setsid()
-    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
     signal.set_wakeup_fd(-1)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD, signal.SIGPIPE):
         signal.signal(number, signal.SIG_DFL if number == signal.SIGPIPE else signal.SIG_IGN)
@@ -175,7 +246,6 @@ def _settle(into: int) -> int:
     stack = _STACK if hard == resource.RLIM_INFINITY else min(_STACK, hard)
     resource.setrlimit(resource.RLIMIT_STACK, (stack, hard))
     sys.setrecursionlimit(_DEPTH)
-    _watch(kept)
     return kept
 
 

@@ -2,8 +2,10 @@
 from __future__ import annotations
 
 import base64
+import json
 import os
 import sys
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import metadata
@@ -16,6 +18,7 @@ from . import (
     descriptors,
     environ,
     flow,
+    forked,
     grafting,
     groups,
     history,
@@ -33,10 +36,19 @@ from . import (
     sameness,
     saving,
     texts,
+    unforked,
     widgets,
 )
-from .live import Live
+from .live import Live, local, subclasses
 from .namespace import given, user_names
+
+
+@dataclass
+class Late:
+    """A capture that goes on in a copy of this process."""
+
+    learned: str  # the file in which the copy leaves what is known after it
+    classes: dict[int, weakref.ref[type]]  # those of the notebook when the copy was made, by address
 
 
 @dataclass
@@ -58,6 +70,7 @@ class Agent:
         self.live = Live(self.ns)
         texts.install(self.shell)
         self._saver = saving.Saver(self.live)
+        self._late: Late | None = None
         self.history = history.History(self.shell)
         self._ids: dict[str, int] = {}
         self._touched: set[str] = set()
@@ -107,6 +120,7 @@ class Agent:
         first = self._first
         if first is None:
             raise ValueError("how the kernel began is not known")
+        self._caught_up()
         self._start(past=True)
         doubts = self.history.past()
         user = self.user()
@@ -185,6 +199,7 @@ class Agent:
 
     def after(self, content: dict[str, Any]) -> dict[str, Any]:
         """kedge_after."""
+        self._caught_up()
         env, distributions, frames = environ.taken(), importing.taken(), self.lookups.frames
         held, lost = self.history.under(self._binds)
         user = self.user()
@@ -200,14 +215,20 @@ class Agent:
         tied = self._asked and self.history.tied(wanted & user.keys(), user, self.ns)
         beside = [saving.Beside(n, v, near, self.history.others() if self._asked else {})
                   for n, v in self.history.result().items() if shown == {}]
-        reply = self._saver.save(wanted & table.keys(), table, content["spool"], *beside)
-        for group in reply["results"]:
-            shown = {"within": group.pop("within", []), "group": group}
-        self.outside.saved([n for g in reply["groups"] for n in g["names"]] + [u["name"] for u in reply["uncaptured"]])
+
+        def save(forks: bool = True) -> dict[str, Any]:
+            return self._saver.save(wanted & table.keys(), table, content["spool"], *beside, forks=forks)
+
+        saved = self._at_once(save) if content.get("later") else save()
+        if saved is not None:
+            self.outside.saved([n for g in saved["groups"] for n in g["names"]]
+                               + [u["name"] for u in saved["uncaptured"]])
         states, digests, hidden = self.outside.changes()
         unused = self.outside.unused(states)  # what the cell did not observe it has not left either
-        reply["groups"] = [g for g in reply["groups"] if not set(g["names"]).issubset(unused)]
-        reply["uncaptured"] = [u for u in reply["uncaptured"] if u["name"] not in unused]
+        if saved is not None or not self._beside(lambda: self._left(save(), shown, unused), content):
+            reply = self._left(saved or save(), shown, unused)
+        else:
+            reply = {"groups": [], "uncaptured": [], "made": [], "result": None, "late": True}
         old = set(self._modules)
         new = [m for m in list(sys.modules) if m not in old and not m.startswith("_") and m != "kedge_agent"
                and (m in self._imports or "." not in m or m in importing.filtering)]
@@ -228,22 +249,82 @@ class Agent:
                                      set(sys.modules) - old | self.outside.local.executed), env=env,
             ambient_after=digests, reached=left.reached, unused=unused,
             search=importing.search(), missing=importing.missing(), frames=frames,
-            made=sorted(t for i, t in self.live.tokens().items() if i not in self._classes),
             refused=refused, hidden=bool(hidden), texts=texts.taken(), folder=self._folder,
             placed=self._placed or self.lookups.placed,
-            tied=tied, distributions=distributions, classes=sorted(classes), result=shown, definitions=left.definitions,
+            tied=tied, distributions=distributions, classes=sorted(classes), definitions=left.definitions,
             running=running.threads(self.ns, self._threads) + running.tasks(self.ns) + self.outside.hooks(),
             ambient=[{"name": n, "state": base64.b64encode(s).decode()} for n, s in sorted(states.items())])
         return reply
 
+    def _at_once(self, save: Callable[[bool], dict[str, Any]]) -> dict[str, Any] | None:
+        """What a capture without a fork leaves; None if it is to be made beside the next cell.
+
+        What of a local module is captured with a variable is known only after it, and what later cells observe
+        depends on that; and memory that is written to beside a copy is there twice.
+        """
+        if self.outside.local.loaded() or not forked.roomy():
+            return save(True)
+        try:
+            return save(False)
+        except unforked.Needed:
+            return None
+
+    def _left(self, saved: dict[str, Any], shown: dict[str, Any] | None, unused: list[str]) -> dict[str, Any]:
+        """What of the reply to kedge_after follows from what was saved."""
+        for group in saved["results"]:
+            shown = {"within": group.pop("within", []), "group": group}
+        return {"groups": [g for g in saved["groups"] if not set(g["names"]).issubset(unused)],
+                "uncaptured": [u for u in saved["uncaptured"] if u["name"] not in unused],
+                "made": sorted(t for i, t in self.live.tokens().items() if i not in self._classes), "result": shown}
+
+    def _beside(self, left: Callable[[], dict[str, Any]], content: dict[str, Any]) -> bool:
+        """Let what left returns be found out, and told, by a copy of this process. False if there can be none."""
+        learned = content["spool"] + ".learned"
+
+        def work() -> bytes:
+            told = json.dumps(left()).encode()
+            with open(learned, "w", encoding="utf-8") as file:
+                json.dump({"tokens": self.live.tokens(), "definitions": self.live.definitions,
+                           "slow": sorted(self.live.slow)}, file)
+            return told
+
+        late = Late(learned, {id(c): weakref.ref(c) for c in subclasses() if local(c)})
+        try:
+            into = os.open(content["later"], os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+            os.set_blocking(into, True)
+            forked.beside(work, into)
+        except (OSError, forked.Died):
+            return False
+        self._late = late
+        return True
+
+    def _caught_up(self) -> None:
+        """A capture that went on beside the last cell has ended: what it found out about classes holds here too."""
+        late, self._late = self._late, None
+        if late is None:
+            return
+        try:
+            with open(late.learned, encoding="utf-8") as file:
+                found = json.load(file)
+            os.unlink(late.learned)
+        except (OSError, ValueError):  # it came to no end, and nobody has what it saved
+            return
+        tokens = {int(i): token for i, token in found["tokens"].items()}
+        self.live.learn(tokens, late.classes)
+        self._classes |= {i for i in tokens if i in late.classes and late.classes[i]() is not None}
+        self.live.definitions.update(found["definitions"])
+        self.live.slow.update(found["slow"])
+
     def digest(self, content: dict[str, Any]) -> dict[str, Any]:
         """kedge_digest."""
+        self._caught_up()
         self._start()
         table = {**self.user(), **self.outside.table()}
         return self._saver.save(set(content["names"]) & table.keys(), table, content["spool"])
 
     def graft(self, content: dict[str, Any]) -> dict[str, Any]:
         """kedge_graft."""
+        self._caught_up()
         self._start()
 
         def recorded() -> dict[str, Any]:
@@ -267,6 +348,7 @@ class Agent:
 
     def apply(self, content: dict[str, Any]) -> dict[str, Any]:
         """kedge_apply: all of it, or an error and everything as it was but for modules imported."""
+        self._caught_up()
         self._start()
         self.live.begin()
         held: dict[str, Any] = {}

@@ -89,11 +89,19 @@ class Live:
             self._classes, self._tokens, self._numbers = before
             raise
 
-    def learn(self, tokens: dict[int, str]) -> None:
-        """Take over the tokens that a fork has given to classes of this process."""
+    def learn(self, tokens: dict[int, str], alive: dict[int, weakref.ref[type]] | None = None) -> None:
+        """Take over the tokens that a fork has given to classes of this process.
+
+        alive are the notebook's classes at the time of the fork; None if this process has stood still since.
+        """
         have = self.tokens()
         fresh = {i: token for i, token in tokens.items() if have.get(i) != token}
-        if fresh:
+        if fresh and alive is not None:
+            for i, ref in alive.items():
+                cls = ref()
+                if cls is not None and i in fresh:
+                    self.put(fresh[i], cls)
+        elif fresh:
             for cls in subclasses():
                 if id(cls) in fresh:
                     self.put(fresh[id(cls)], cls)

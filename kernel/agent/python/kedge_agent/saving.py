@@ -31,12 +31,13 @@ class Saver:
     def __init__(self, where: live.Live) -> None:
         self.live = where
 
-    def save(self, wanted: set[str], user: dict[str, Any], spool: str,
-             beside: Beside | None = None) -> dict[str, Any]:
+    def save(self, wanted: set[str], user: dict[str, Any], spool: str, beside: Beside | None = None,
+             forks: bool = True) -> dict[str, Any]:
         """The groups of user that hold a wanted name, or an object of a class that has changed, in spool.
 
         A result beside them is saved too, if it has a captured form. Returns groups and uncaptured of PROTOCOL.md,
-        and the groups of results. Never raises on account of what user holds.
+        and the groups of results. Raises unforked.Needed if it takes a fork and there may be none, else nothing on
+        account of what user holds.
         """
         with open(spool, "wb"):
             pass
@@ -48,7 +49,7 @@ class Saver:
             task = Task(self.live, wanted, user, spool, beside, {n for g in saved for n in g["names"]} | set(lost))
             names = sorted(wanted - set(lost))
             try:
-                for message in self._messages(task):
+                for message in self._messages(task, forks):
                     names = message.get("begin", names)
                     self._note(message, extra if message.get("result") else saved)
                     if "lost" in message:
@@ -61,6 +62,8 @@ class Saver:
                 self._lose(lost, names, str(err), user)
         extra = [g for g in extra if not g.pop("odd")]
         for group in [g for g in saved if g.pop("odd")]:
+            if not forks:
+                raise unforked.Needed
             why = self._prove(group, user, spool)
             if why:
                 saved.remove(group)
@@ -79,12 +82,14 @@ class Saver:
                 one["open"] = known[first]
 
     @staticmethod
-    def _messages(task: Task) -> Iterable[dict[str, Any]]:
+    def _messages(task: Task, forks: bool) -> Iterable[dict[str, Any]]:
         """What the task reports, from a fork if it takes one."""
         found: list[dict[str, Any]] = []
         try:
             task.here(found.append)
-        except Exception:  # also what cannot be captured: the fork says why
+        except Exception as err:  # also what cannot be captured: the fork says why
+            if not forks:
+                raise unforked.Needed from err
             return forked.run(task.run)
         return found
 
