@@ -31,6 +31,8 @@ type extent struct {
 type layout struct {
 	size    int64
 	extents []extent
+	whole   bool  // the list is not cut, however long
+	cut     []run // nil: the list is cut as [layout.runs] does
 }
 
 // pending is what is written to segments but not yet in the catalog.

@@ -53,6 +53,10 @@ CREATE TABLE pin (snapshot TEXT PRIMARY KEY, pinned INTEGER NOT NULL) WITHOUT RO
 CREATE TABLE record (
 	segment INTEGER NOT NULL REFERENCES segment(id), offset INTEGER NOT NULL, length INTEGER NOT NULL,
 	PRIMARY KEY (segment, offset)) WITHOUT ROWID;
+`, `
+ALTER TABLE blob_extent RENAME TO part; -- a gc of before that does not know runs fails, and takes nothing
+CREATE TABLE run (id BLOB PRIMARY KEY, extents BLOB NOT NULL) WITHOUT ROWID; -- the digests in one: rows would be many pages
+CREATE TABLE blob_run (blob BLOB PRIMARY KEY REFERENCES blob(id), runs BLOB NOT NULL) WITHOUT ROWID;
 `}
 }
 
@@ -239,8 +243,14 @@ func insertBlobs(ctx context.Context, tx *sql.Tx, blobs map[cellgraph.Digest]lay
 		} else if n == 0 {
 			continue
 		}
+		if cut := l.runs(); cut != nil {
+			if err := insertRuns(ctx, tx, id, cut); err != nil {
+				return err
+			}
+			continue
+		}
 		for seq, e := range l.extents {
-			if _, err := tx.ExecContext(ctx, "INSERT INTO blob_extent VALUES (?, ?, ?)", id[:], seq, e.id[:]); err != nil {
+			if _, err := tx.ExecContext(ctx, "INSERT INTO part VALUES (?, ?, ?)", id[:], seq, e.id[:]); err != nil {
 				return err
 			}
 		}
@@ -309,8 +319,12 @@ func (c *catalog) layout(ctx context.Context, id cellgraph.Digest) (layout, erro
 	if err != nil {
 		return l, err
 	}
-	l.extents, err = c.extents(ctx, `SELECT e.id, s.name, e.offset, e.length, e.stored, e.codec FROM blob_extent b
+	l.extents, err = c.extents(ctx, `SELECT e.id, s.name, e.offset, e.length, e.stored, e.codec FROM part b
 		JOIN extent e ON e.id = b.extent JOIN segment s ON s.id = e.segment WHERE b.blob = ? ORDER BY b.seq`, id[:])
+	if err != nil || len(l.extents) > 0 {
+		return l, err
+	}
+	l.extents, err = c.runExtents(ctx, id)
 	return l, err
 }
 
@@ -338,7 +352,7 @@ func (c *catalog) allBlobs(ctx context.Context) ([]cellgraph.Digest, error) {
 	}, "SELECT id FROM blob")
 }
 
-// blobExtents lists the extents of every blob, in order.
+// blobExtents lists the extents of every blob whose list is not cut, in order.
 func (c *catalog) blobExtents(ctx context.Context) (map[cellgraph.Digest][]cellgraph.Digest, error) {
 	parts, err := collect(ctx, c.db, func(rows *sql.Rows) (pair [2]cellgraph.Digest, err error) {
 		var blob, extent []byte
@@ -346,7 +360,7 @@ func (c *catalog) blobExtents(ctx context.Context) (map[cellgraph.Digest][]cellg
 		copy(pair[0][:], blob)
 		copy(pair[1][:], extent)
 		return pair, err
-	}, "SELECT blob, extent FROM blob_extent ORDER BY blob, seq")
+	}, "SELECT blob, extent FROM part ORDER BY blob, seq")
 	all := map[cellgraph.Digest][]cellgraph.Digest{}
 	for _, p := range parts {
 		all[p[0]] = append(all[p[0]], p[1])

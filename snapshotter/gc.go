@@ -213,10 +213,18 @@ func (g *collector) delete(ctx context.Context, tx *sql.Tx) error {
 			continue
 		}
 		g.report.Blobs++
-		for _, query := range []string{"DELETE FROM blob_extent WHERE blob = ?", "DELETE FROM blob WHERE id = ?"} {
+		for _, query := range []string{"DELETE FROM part WHERE blob = ?", "DELETE FROM blob_run WHERE blob = ?", "DELETE FROM blob WHERE id = ?"} {
 			if _, err := tx.ExecContext(ctx, query, id[:]); err != nil {
 				return err
 			}
+		}
+	}
+	for id, r := range inv.runs {
+		if r.users > 0 {
+			continue
+		}
+		if _, err := tx.ExecContext(ctx, "DELETE FROM run WHERE id = ?", id[:]); err != nil {
+			return err
 		}
 	}
 	for id, e := range inv.extents {

@@ -18,6 +18,7 @@ import (
 type inventory struct {
 	traces, snapshots []*tracked
 	blobs             map[cellgraph.Digest]*stored
+	runs              map[cellgraph.Digest]*stretch
 	extents           map[cellgraph.Digest]*piece
 	bytes             int64 // of what is needed, with its rows
 
@@ -30,12 +31,21 @@ type inventory struct {
 type stored struct {
 	users   int
 	extents []*piece
+	runs    []*stretch // in place of extents
+}
+
+// stretch is a run of extents, which blobs share.
+type stretch struct {
+	users   int // blobs that are needed
+	hot     bool
+	space   int64
+	extents []*piece
 }
 
 // piece is an extent.
 type piece struct {
 	location
-	users int  // blobs that are needed
+	users int  // blobs and runs that are needed
 	hot   bool // used lately
 }
 
@@ -44,6 +54,9 @@ func (b *stored) bytes() int64 {
 	var n int64
 	for _, e := range b.extents {
 		n += e.space()
+	}
+	for _, r := range b.runs {
+		n += r.space
 	}
 	return n
 }
@@ -222,8 +235,12 @@ func (inv *inventory) needOthers(ctx context.Context, c *catalog, l leases) erro
 			continue
 		}
 		inv.need([]cellgraph.Digest{h.id}, inv.payloads.known[h.id])
-		if e := inv.extents[h.id]; e != nil { // a part of a blob that is not committed yet
+		// A part of a blob that is not committed yet.
+		if e := inv.extents[h.id]; e != nil {
 			inv.use(e)
+		}
+		if r := inv.runs[h.id]; r != nil {
+			inv.useRun(r)
 		}
 	}
 	return nil
@@ -253,6 +270,35 @@ func (inv *inventory) readLayouts(ctx context.Context, c *catalog) error {
 		for _, part := range list {
 			if b, e := inv.blobs[id], inv.extents[part]; b != nil && e != nil {
 				b.extents = append(b.extents, e)
+			}
+		}
+	}
+	return inv.readRuns(ctx, c)
+}
+
+func (inv *inventory) readRuns(ctx context.Context, c *catalog) error {
+	all, err := c.allRuns(ctx)
+	if err != nil {
+		return err
+	}
+	inv.runs = map[cellgraph.Digest]*stretch{}
+	for id, parts := range all {
+		r := &stretch{}
+		for _, part := range parts {
+			if e := inv.extents[part]; e != nil {
+				r.extents, r.space = append(r.extents, e), r.space+e.space()
+			}
+		}
+		inv.runs[id] = r
+	}
+	lists, err := c.blobRuns(ctx)
+	if err != nil {
+		return err
+	}
+	for id, list := range lists {
+		for _, part := range list {
+			if b, r := inv.blobs[id], inv.runs[part]; b != nil && r != nil {
+				b.runs = append(b.runs, r)
 			}
 		}
 	}
@@ -314,6 +360,9 @@ func (inv *inventory) need(lists ...[]cellgraph.Digest) {
 				for _, e := range b.extents {
 					inv.use(e)
 				}
+				for _, r := range b.runs {
+					inv.useRun(r)
+				}
 			}
 		}
 	}
@@ -325,16 +374,39 @@ func (inv *inventory) use(e *piece) {
 	}
 }
 
+func (inv *inventory) useRun(r *stretch) {
+	if r.users++; r.users == 1 {
+		for _, e := range r.extents {
+			inv.use(e)
+		}
+	}
+}
+
 // warm marks the extents of blobs as used lately.
 func (inv *inventory) warm(lists ...[]cellgraph.Digest) {
 	for _, ids := range lists {
 		for _, id := range ids {
-			if b := inv.blobs[id]; b != nil {
-				for _, e := range b.extents {
-					e.hot = true
-				}
+			b := inv.blobs[id]
+			if b == nil {
+				continue
+			}
+			for _, e := range b.extents {
+				e.hot = true
+			}
+			for _, r := range b.runs {
+				r.heat()
 			}
 		}
+	}
+}
+
+func (r *stretch) heat() {
+	if r.hot {
+		return
+	}
+	r.hot = true
+	for _, e := range r.extents {
+		e.hot = true
 	}
 }
 
@@ -349,10 +421,22 @@ func (inv *inventory) drop(ids []cellgraph.Digest) {
 			continue
 		}
 		for _, e := range b.extents {
-			if e.users--; e.users == 0 {
-				inv.bytes -= e.space()
+			inv.release(e)
+		}
+		for _, r := range b.runs {
+			if r.users--; r.users > 0 {
+				continue
+			}
+			for _, e := range r.extents {
+				inv.release(e)
 			}
 		}
+	}
+}
+
+func (inv *inventory) release(e *piece) {
+	if e.users--; e.users == 0 {
+		inv.bytes -= e.space()
 	}
 }
 

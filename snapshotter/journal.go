@@ -26,6 +26,7 @@ const (
 // catalog, so that the catalog can be made again from the segments.
 type journal struct {
 	Extents   []journalExtent    `json:"extents,omitempty"`
+	Runs      []journalRun       `json:"runs,omitempty"`
 	Blobs     []journalBlob      `json:"blobs,omitempty"`
 	Traces    []journalRow       `json:"traces,omitempty"`
 	Snapshots []journalRow       `json:"snapshots,omitempty"`
@@ -49,6 +50,13 @@ type journalBlob struct {
 	ID      cellgraph.Digest   `json:"id"`
 	Size    int64              `json:"size"`
 	Extents []cellgraph.Digest `json:"extents,omitempty"`
+	Runs    []cellgraph.Digest `json:"runs,omitempty"` // in place of extents
+}
+
+// journalRun is a piece of the lists of blobs' extents.
+type journalRun struct {
+	ID      cellgraph.Digest   `json:"id"`
+	Extents []cellgraph.Digest `json:"extents"`
 }
 
 // journalRow is the body of a trace or snapshot, whose id is its digest.
@@ -71,7 +79,7 @@ type journalMemo struct {
 }
 
 func (j *journal) empty() bool {
-	return len(j.Extents)+len(j.Blobs)+len(j.Traces)+len(j.Snapshots)+len(j.Saved)+len(j.Memos)+len(j.Pins)+len(j.Deleted) == 0
+	return len(j.Extents)+len(j.Runs)+len(j.Blobs)+len(j.Traces)+len(j.Snapshots)+len(j.Saved)+len(j.Memos)+len(j.Pins)+len(j.Deleted) == 0
 }
 
 func (j *journal) extent(id cellgraph.Digest, at location) {
@@ -84,6 +92,10 @@ func (j *journal) blob(id cellgraph.Digest, l layout) {
 		b.Extents = append(b.Extents, e.id)
 	}
 	j.Blobs = append(j.Blobs, b)
+}
+
+func (j *journal) run(r run) {
+	j.Runs = append(j.Runs, journalRun{r.id, digests(r.extents)})
 }
 
 // pack is the entry as it lies at an offset of a segment. Both are in its

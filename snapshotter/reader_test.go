@@ -34,6 +34,8 @@ func TestAnotherImplementationReadsTheStore(t *testing.T) {
 		check(t, s.Close()) // each in a segment of its own
 		s = open(t, dir)
 	}
+	list := array(t, s, 1, 300) // cut in runs
+	check(t, s.PutSaved(t.Context(), SavedFile{Notebook: "n", Path: "/p", Content: list, Saved: now}))
 	check(t, s.Close())
 	s = open(t, dir)
 	if r := gc(t, s, GCConfig{Quota: -1}); r.Squeezed == 0 {
@@ -55,7 +57,7 @@ func TestAnotherImplementationReadsTheStore(t *testing.T) {
 	check(t, err)
 	var counts map[string]int
 	check(t, json.Unmarshal(out, &counts))
-	if counts["trace"] != 3 || counts["snapshot"] != 3 || counts["extent"] < 9 || counts["blob"] < 9 {
+	if counts["trace"] != 3 || counts["snapshot"] != 3 || counts["extent"] < 9 || counts["blob"] < 9 || counts["run"] < 2 {
 		t.Errorf("%v", counts)
 	}
 	small := random(0, 100)

@@ -53,7 +53,8 @@ func Rebuild(ctx context.Context, cfg Config, progress func(done, total int)) (R
 		progress = func(int, int) {}
 	}
 	r := &rebuilder{dir: dir, progress: progress, report: RebuildReport{Lost: []string{}}, faults: cfg.faults,
-		places: map[cellgraph.Digest][]location{}, blobs: map[cellgraph.Digest][]journalBlob{}, traces: map[cellgraph.Digest][]byte{},
+		places: map[cellgraph.Digest][]location{}, runs: map[cellgraph.Digest][]cellgraph.Digest{}, blobs: map[cellgraph.Digest][]journalBlob{},
+		traces:    map[cellgraph.Digest][]byte{},
 		snapshots: map[cellgraph.Digest]journalRow{}, pins: map[cellgraph.Digest]bool{}}
 	if err := r.run(ctx, cfg.AnyFileSystem); err != nil {
 		return r.report, fmt.Errorf("rebuild store %s: %w", dir, err)
@@ -68,7 +69,8 @@ type rebuilder struct {
 	report   RebuildReport
 	faults   faults
 
-	places    map[cellgraph.Digest][]location // of extents
+	places    map[cellgraph.Digest][]location         // of extents
+	runs      map[cellgraph.Digest][]cellgraph.Digest // extents
 	blobs     map[cellgraph.Digest][]journalBlob
 	traces    map[cellgraph.Digest][]byte
 	snapshots map[cellgraph.Digest]journalRow
@@ -94,7 +96,7 @@ func (r *rebuilder) run(ctx context.Context, anyFileSystem bool) error {
 	}
 	if version, err := checkVersion(r.dir); err != nil {
 		return err
-	} else if version < formatVersion {
+	} else if version < journalVersion {
 		return fmt.Errorf("format %d has no journal to rebuild the catalog from", version)
 	}
 	held, release, err := aloneWith(ctx, r.dir)
@@ -184,6 +186,11 @@ func (r *rebuilder) add(segment string, j *journal) {
 	for _, e := range j.Extents {
 		at := location{segment: cmp.Or(e.Segment, segment), offset: e.Offset, length: e.Length, stored: e.Stored, codec: e.Codec}
 		r.places[e.ID] = append(r.places[e.ID], at)
+	}
+	for _, one := range j.Runs {
+		if runID(one.Extents) == one.ID {
+			r.runs[one.ID] = one.Extents
+		}
 	}
 	for _, b := range j.Blobs {
 		r.blobs[b.ID] = append(r.blobs[b.ID], b)
@@ -294,18 +301,7 @@ func (r *rebuilder) layouts() map[cellgraph.Digest]layout {
 	all := map[cellgraph.Digest]layout{}
 	for id, versions := range r.blobs {
 		for _, b := range versions {
-			l := layout{size: b.Size}
-			var sum int64
-			for _, e := range b.Extents {
-				at, ok := r.extents[e]
-				if !ok {
-					sum = -1
-					break
-				}
-				sum += at.length
-				l.extents = append(l.extents, extent{e, at})
-			}
-			if sum == b.Size {
+			if l, ok := r.layout(b); ok {
 				all[id] = l
 				break
 			}
@@ -316,6 +312,39 @@ func (r *rebuilder) layouts() map[cellgraph.Digest]layout {
 	}
 	r.report.Extents, r.report.Blobs = len(r.extents), len(all)
 	return all
+}
+
+// layout is that of a blob, if every extent is sound. It has the runs that the
+// journal has: others a later blob would not say, and the next rebuild not find.
+func (r *rebuilder) layout(b journalBlob) (l layout, ok bool) {
+	l = layout{size: b.Size, whole: len(b.Runs) == 0}
+	if !r.list(&l, b.Extents) {
+		return l, false
+	}
+	for _, id := range b.Runs {
+		from := len(l.extents)
+		if !r.list(&l, r.runs[id]) {
+			return l, false
+		}
+		l.cut = append(l.cut, run{id, l.extents[from:]})
+	}
+	var sum int64
+	for _, e := range l.extents {
+		sum += e.length
+	}
+	return l, sum == b.Size
+}
+
+// list adds extents to a layout; false if one is not sound.
+func (r *rebuilder) list(l *layout, ids []cellgraph.Digest) bool {
+	for _, id := range ids {
+		at, ok := r.extents[id]
+		if !ok {
+			return false
+		}
+		l.extents = append(l.extents, extent{id, at})
+	}
+	return true
 }
 
 func (r *rebuilder) lose(kind string, id cellgraph.Digest) {

@@ -35,11 +35,12 @@ var (
 )
 
 const (
-	formatVersion = 2
-	versionFile   = "VERSION"
-	lockFile      = "lock"
-	catalogFile   = "catalog.db"
-	segmentFolder = "segments"
+	formatVersion  = 3
+	journalVersion = 2 // since then segments have a journal
+	versionFile    = "VERSION"
+	lockFile       = "lock"
+	catalogFile    = "catalog.db"
+	segmentFolder  = "segments"
 )
 
 // Config says where a store is and what it uses.
@@ -131,7 +132,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 		quota: cfg.Quota, background: cfg.Background}
 	s.segment = segmentWriter{folder: filepath.Join(dir, segmentFolder), limit: segmentBytes, lease: l, faults: cfg.faults}
 	if version < formatVersion {
-		if err := s.upgrade(ctx); err != nil {
+		if err := s.upgrade(ctx, version); err != nil {
 			return nil, errors.Join(fmt.Errorf("open store %s: %w", dir, err), s.Close())
 		}
 	}
@@ -220,8 +221,19 @@ func checkVersion(dir string) (int, error) {
 	return n, nil
 }
 
-// upgrade writes a journal for what a store of format 1 holds, which had none.
-func (s *Store) upgrade(ctx context.Context) error {
+// upgrade makes a store of an older format one of this. Format 2 knew no runs:
+// all that it has is as it was.
+func (s *Store) upgrade(ctx context.Context, version int) error {
+	if version < journalVersion {
+		if err := s.firstJournal(ctx); err != nil {
+			return err
+		}
+	}
+	return writeVersion(filepath.Join(s.dir, versionFile))
+}
+
+// firstJournal writes a journal for what a store of format 1 holds, which had none.
+func (s *Store) firstJournal(ctx context.Context) error {
 	inv := newInventory(s)
 	if err := inv.readLayouts(ctx, s.catalog); err != nil {
 		return fmt.Errorf("upgrade: %w", err)
@@ -250,7 +262,7 @@ func (s *Store) upgrade(ctx context.Context) error {
 	if err := s.upgradeRecords(ctx, j); err != nil {
 		return fmt.Errorf("upgrade: %w", err)
 	}
-	return writeVersion(filepath.Join(s.dir, versionFile))
+	return nil
 }
 
 // upgradeRecords adds what stands in rows to an entry and writes it.
@@ -388,8 +400,8 @@ func (s *Store) commit(ctx context.Context, rec *record) error {
 // extents; the zero place if there is nothing. The caller holds s.mu.
 func (s *Store) note(ctx context.Context, rec *record) (place, error) {
 	var j journal
-	for id, l := range s.pending.blobs {
-		j.blob(id, l)
+	if err := s.noteBlobs(ctx, &j); err != nil {
+		return place{}, err
 	}
 	if rec != nil {
 		known, err := s.catalog.hasTrace(ctx, rec.traceID)

@@ -271,6 +271,13 @@ func (g *collector) carry(ctx context.Context, name string) (*journal, error) {
 
 // keep adds to all what of j the catalog still has.
 func (g *collector) keep(ctx context.Context, all, j *journal) error {
+	for _, r := range j.Runs {
+		if has, err := g.catalog.hasRun(ctx, r.ID); err != nil {
+			return err
+		} else if has {
+			all.Runs = append(all.Runs, r)
+		}
+	}
 	for _, b := range j.Blobs {
 		if has, err := g.catalog.hasBlob(ctx, b.ID); err != nil {
 			return err

@@ -16,7 +16,7 @@ import (
 
 // Problem is something that Verify found wrong.
 type Problem struct {
-	Kind   string           `json:"kind"` // "catalog", "segment", "extent", "blob", "snapshot", "trace"
+	Kind   string           `json:"kind"` // "catalog", "segment", "extent", "run", "blob", "snapshot", "trace"
 	ID     cellgraph.Digest `json:"id"`   // of that; of the code for a trace; zero for the catalog and a segment
 	Detail string           `json:"detail"`
 }
@@ -80,9 +80,14 @@ func (s *Store) Verify(ctx context.Context, progress func(done, total int)) ([]P
 	if err != nil {
 		return nil, fmt.Errorf("verify: %w", err)
 	}
-	v.total = len(extents) + len(blobs) + len(snapshots) + len(traces) + len(journals)
+	runs, err := s.catalog.allRuns(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("verify: %w", err)
+	}
+	v.total = len(extents) + len(runs) + len(blobs) + len(snapshots) + len(traces) + len(journals)
 	for _, check := range []func() error{
 		func() error { return v.extents(ctx, extents) },
+		func() error { return v.runs(runs) },
 		func() error { return v.blobs(ctx, blobs) },
 		func() error { return v.snapshots(ctx, snapshots) },
 		func() error { return v.traces(ctx, traces) },
@@ -137,6 +142,17 @@ func checkExtent(f *os.File, e extent, buffer []byte) error {
 	}
 	if !bytes.Equal(header, appendHeader(nil, magic, e.id, e.stored)) {
 		return fmt.Errorf("header of extent %s in segment %s at %d: %w", e.id, e.segment, e.offset, ErrCorrupt)
+	}
+	return nil
+}
+
+// runs checks lists that the next blob may take for its own.
+func (v *verification) runs(all map[cellgraph.Digest][]cellgraph.Digest) error {
+	for id, extents := range all {
+		if runID(extents) != id {
+			v.add("run", id, "its list is of other extents")
+		}
+		v.step()
 	}
 	return nil
 }

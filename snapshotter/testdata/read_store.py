@@ -84,14 +84,19 @@ def unzstd(data: bytes, size: int) -> bytes:
     return zstd.decompress(data)
 
 
+def apart(digests: bytes) -> list[bytes]:
+    """The digests of a list."""
+    return [digests[i : i + 32] for i in range(0, len(digests), 32)]
+
+
 class Store:
     """A store on the disk, opened to read."""
 
     def __init__(self, folder: str) -> None:
         self.folder = Path(folder)
         version = int((self.folder / "VERSION").read_text())
-        if version != 2:
-            raise ValueError(f"format {version} is not 2")
+        if version != 3:
+            raise ValueError(f"format {version} is not 3")
         self.checked: dict[bytes, bytes] = {}
         self.db = sqlite3.connect(f"file:{self.folder}/catalog.db?mode=ro", uri=True)
 
@@ -117,13 +122,24 @@ class Store:
             raise ValueError(f"extent {digest.hex()}")
         return data
 
+    def runs(self, digest: bytes) -> list[bytes]:
+        """The extents of a blob whose list is cut in runs, each checked."""
+        extents = b""
+        row = self.db.execute("SELECT runs FROM blob_run WHERE blob = ?", (digest,)).fetchone()
+        for name in apart(row[0]) if row else []:
+            (part,) = self.db.execute("SELECT extents FROM run WHERE id = ?", (name,)).fetchone()
+            if blake3(part) != name:
+                raise ValueError(f"run {name.hex()}")
+            extents += part
+        return apart(extents)
+
     def blob(self, digest: bytes) -> bytes:
         """The content of a blob, checked."""
         if digest in self.checked:
             return self.checked[digest]
         (size,) = self.db.execute("SELECT size FROM blob WHERE id = ?", (digest,)).fetchone()
-        rows = self.db.execute("SELECT extent FROM blob_extent WHERE blob = ? ORDER BY seq", (digest,))
-        extents = [row[0] for row in rows]
+        rows = self.db.execute("SELECT extent FROM part WHERE blob = ? ORDER BY seq", (digest,))
+        extents = [row[0] for row in rows] or self.runs(digest)
         data = b"".join(self.extent(e) for e in extents)
         if len(data) != size or (extents != [digest] and blake3(data) != digest):
             raise ValueError(f"blob {digest.hex()}")
@@ -147,10 +163,14 @@ class Store:
 
 def check(store: Store) -> dict[str, int]:
     """Reads everything; what the journals say is all that the catalog knows."""
-    said: dict[str, set[str]] = {"extent": set(), "blob": set(), "trace": set(), "snapshot": set()}
+    said: dict[str, set[str]] = {"extent": set(), "run": set(), "blob": set(), "trace": set(), "snapshot": set()}
     for path in (store.folder / "segments").iterdir():
         for entry in store.journal(path.stem):
             said["extent"] |= {e["id"] for e in entry.get("extents", [])}
+            for run in entry.get("runs", []):
+                if blake3(bytes.fromhex("".join(run["extents"]))).hex() != run["id"]:
+                    raise ValueError(f"run {run['id']} of a journal")
+                said["run"].add(run["id"])
             said["blob"] |= {b["id"] for b in entry.get("blobs", [])}
             said["trace"] |= {blake3(t["body"].encode()).hex() for t in entry.get("traces", [])}
             said["snapshot"] |= {blake3(s["body"].encode()).hex() for s in entry.get("snapshots", [])}
