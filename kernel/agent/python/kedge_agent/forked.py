@@ -77,10 +77,10 @@ def run(work: Callable[[Callable[[dict[str, Any]], None]], None]) -> Iterator[di
 
 
 def beside(work: Callable[[], bytes], into: int) -> None:
-    """Write a process id in a line and then what work returns to the descriptor into, from a copy of this process that stays as this one is now.
+    """Write a process id in a line and then what work returns to the descriptor into, from a copy of this process.
 
-    Nobody waits for it, and it outlives this process; it ends when nobody reads any more. It is no child of this
-    process. into is closed here. Died if there can be no copy.
+    The copy stays as this process is now. Nobody waits for it, and it outlives this process; it ends when nobody
+    reads any more. It is no child of this process. into is closed here. Died if there can be no copy.
     """
     _find_openmp()
     try:
