@@ -6,6 +6,7 @@ instance of that class, unless something of the class is reached past it: r in `
 from __future__ import annotations
 
 import enum
+import functools
 import gc
 import logging
 import sys
@@ -27,6 +28,7 @@ _IMMUTABLE = {"datetime.datetime", "datetime.date", "datetime.time", "datetime.t
               "pandas._libs.tslibs.timestamps.Timestamp", "pandas._libs.tslibs.timedeltas.Timedelta",
               "pandas._libs.tslibs.period.Period"}
 # What objects hold for themselves: no program looks at it, pickling leaves it out, and the library makes it again.
+_CONTAINERS = {list, dict, set, frozenset, tuple}
 _INCIDENTAL = {"sympy.core.assumptions.StdFactKB"}
 _LIMIT = 20_000_000  # objects visited in one partition
 
@@ -56,6 +58,18 @@ def is_offset(kind: type) -> bool:
             and "calendar" not in getattr(kind, "_attributes", ("calendar",)))
 
 
+def alone(values: Iterable[Any]) -> bool:
+    """Whether values are such that only a name for the same object can share with one of them."""
+    return all(immutable(type(v)) and not (isinstance(v, float) and v != v) for v in values)
+
+
+def beside(wanted: Iterable[str], table: dict[str, Any]) -> dict[str, Any]:
+    """As much of table as it takes to know the groups of wanted names."""
+    if not alone(table[n] for n in wanted if n in table):
+        return table
+    return {n: v for n, v in table.items() if n in wanted or immutable(type(v))}
+
+
 def _is_shared(kind: type) -> bool:
     """Whether a library hands out such objects to many, for they never change: offsets of pandas, numbers of sympy,
     the validators in plotly's figures.
@@ -67,6 +81,13 @@ def _is_shared(kind: type) -> bool:
         if base is not None and issubclass(kind, base) and not live.local(kind):
             return True
     return False
+
+
+def _plain(kind: type) -> bool:
+    """Whether objects of a class are what gc says that they hold: it and its bases are classes of the notebook."""
+    bases = type.mro(kind)
+    return type(kind) is type and len(bases) > 1 and bool(kind.__dictoffset__) and all(
+        c is object or type(c) is type and live.local(c) for c in bases)
 
 
 def children(obj: Any, ns: dict[str, Any]) -> Iterable[Any]:
@@ -167,6 +188,7 @@ class Reach:
     def _walk(self, stack: list[Any]) -> None:
         visited: set[int] = set()
         leaves: dict[type, bool] = {}
+        plain = functools.cache(_plain)
         numbers: set[type] = set()
         ns, watch = self._ns, self._watch
         while stack:
@@ -210,12 +232,19 @@ class Reach:
             forked.pulse[0] += 1
             if len(visited) > _LIMIT:
                 raise TooLarge(f"more than {_LIMIT} objects")
+            if kind in _CONTAINERS or plain(kind):
+                if kind is dict:
+                    self._keys(obj)
+                elif kind not in _CONTAINERS:
+                    self._attributes(obj, kind)
+                if kind is not tuple and kind is not frozenset:
+                    self.seen.add(id(obj))
+                stack.extend(gc.get_referents(obj))
+                continue
             if kind is types.FunctionType and obj.__globals__ is not ns and functions.by_name(obj):
                 continue
-            if issubclass(kind, dict):  # gc leaves out the keys if all of them are strings
-                for key in dict.__iter__(obj):
-                    if type(key) is str:
-                        self._text(key)
+            if issubclass(kind, dict):
+                self._keys(obj)
             self._memory(obj)
             if kind is not tuple and kind is not frozenset:
                 self.seen.add(id(obj))
@@ -227,6 +256,12 @@ class Reach:
                 continue
             stack.extend(known[0])
             stack.extend(self._own(list(known[1])))
+
+    def _keys(self, obj: dict[Any, Any]) -> None:
+        """Note the keys of a dict, which gc leaves out if all of them are strings."""
+        for key in dict.__iter__(obj):
+            if type(key) is str:
+                self._text(key)
 
     def _memory(self, obj: Any) -> None:
         """Note which memory obj shows, if any."""
@@ -374,17 +409,15 @@ class Parts:
         entities += [(tuple(users[i]), r) for i, r in self._of_class.items()]
         self._overlaps([r for _, r in entities])
         self._lend([r for _, r in entities])
-        for names, r in entities:
-            self.plain |= r.seen
-            for key in r.seen:
-                holders.setdefault(key, []).append(names)
+        shared: set[Hashable] = set()
         for _, r in entities:
-            for key in r.owned & self.plain if frames.lazy() else r.owned:
-                holders.setdefault(key, [])
+            shared |= r.seen & self.plain
+            self.plain |= r.seen
+        for _, r in entities:
+            shared |= r.owned & self.plain if frames.lazy() else r.owned
         for names, r in entities:
-            for key in r.owned:
-                if key in holders:
-                    holders[key].append(names)
+            for key in (*(r.seen & shared), *(r.owned & shared)):
+                holders.setdefault(key, []).append(names)
         for sharing in holders.values():
             if len(sharing) > 1:
                 first = sharing[0][0]

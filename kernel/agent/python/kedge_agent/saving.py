@@ -86,7 +86,7 @@ class Saver:
         """What the task reports, from a fork if it takes one."""
         found: list[dict[str, Any]] = []
         try:
-            task.here(found.append)
+            task.here(found.append, not forks)
         except Exception as err:  # also what cannot be captured: the fork says why
             if not forks:
                 raise unforked.Needed from err
@@ -139,7 +139,7 @@ class Task:
 
     def fill(self, report: Report, file: Any) -> None:
         """Write the groups into file, which is the spool, and report them. Runs in a fork."""
-        parts = groups.partition(self._user, self._live.ns)
+        parts = groups.partition(groups.beside(self._wanted, self._user), self._live.ns)
         due, tokens, definitions = self._due(parts)
         report({"tokens": tokens, "definitions": definitions})
         for names in due:
@@ -159,9 +159,9 @@ class Task:
 
     def _result(self, file: Any, beside: Beside, watch: unforked.Watch | None = None) -> dict[str, Any]:
         """A result as a group: by itself, or with references to the variables with which it shares."""
-        name, most = beside.name, 0 if watch is None else unforked.LONGEST
+        name, most = beside.name, 0 if watch is None else watch.longest
         others = {**self._user, **beside.others}
-        table = {**others, name: beside.value}
+        table = groups.beside([name], {**others, name: beside.value})
         parts = groups.partition(table, self._live.ns, watch)
         if watch is not None and name not in parts.here:
             raise unforked.Needed
@@ -181,32 +181,32 @@ class Task:
                 raise pickler.Uncapturable("shares with what it cannot refer to")
             return self._group(file, [name], parts, table, most)
 
-    def here(self, report: Report) -> None:
+    def here(self, report: Report, beside: bool = False) -> None:
         """Report all that run does, without a fork. Raises if that takes one, or if something cannot be captured."""
         if not unforked.quiet(self._user, self._live.ns):
             raise unforked.Needed
         with unforked.undisturbed(), self._live.attempt(), open(self._spool, "r+b") as file:
             file.seek(0, os.SEEK_END)
-            watch = unforked.Watch(self._live.ns)
-            parts = groups.partition(self._user, self._live.ns, watch)
+            watch = unforked.Watch(self._live.ns, beside)
+            parts = groups.partition(groups.beside(self._wanted, self._user), self._live.ns, watch)
             if not parts.here >= {n for names in parts.groups if not self._wanted.isdisjoint(names) for n in names}:
                 raise unforked.Needed
             with unforked.unmarked(cls for found in parts.classes.values() for cls in found.values()):
-                self._groups_here(report, file, parts)
+                self._groups_here(report, file, parts, watch.longest)
             if self._beside is not None:
                 report({"result": True, "group": self._result(file, self._beside, watch)})
 
-    def _groups_here(self, report: Report, file: Any, parts: groups.Parts) -> None:
+    def _groups_here(self, report: Report, file: Any, parts: groups.Parts, longest: int) -> None:
         due, _, definitions = self._due(parts)
         for names in due:
-            report({"group": self._plain(file, names, parts, self._user)})
+            report({"group": self._plain(file, names, parts, longest)})
         report({"definitions": definitions})
 
-    def _plain(self, file: Any, names: list[str], parts: groups.Parts, table: dict[str, Any]) -> dict[str, Any]:
+    def _plain(self, file: Any, names: list[str], parts: groups.Parts, longest: int) -> dict[str, Any]:
         """A group, saved here. Needed if that takes a fork."""
         if not parts.here.issuperset(names):
             raise unforked.Needed
-        return self._group(file, names, parts, table, unforked.LONGEST)
+        return self._group(file, names, parts, self._user, longest)
 
     def _due(self, parts: groups.Parts) -> tuple[list[list[str]], dict[int, str], dict[str, str]]:
         """(the groups to be saved, tokens of the classes by address, definitions by token)."""

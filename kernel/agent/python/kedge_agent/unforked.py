@@ -26,6 +26,9 @@ from .functions import by_name
 
 MOST = 20_000  # objects looked at; a fork does not stop the program for more
 LONGEST = 32 << 20  # bytes of strings, of one stream, and of its buffers, which the proof holds a second time
+# The same where a fork can go on beside the next cell, so that it stops the program for less.
+MOST_BESIDE = 3_000
+LONGEST_BESIDE = 4 << 20
 _DEEPEST = 5_000  # recursions that the stack of any thread holds
 
 _CONSTANT = 1 << 8  # of a type's flags: its attributes cannot be set
@@ -57,8 +60,9 @@ def _fixed(kind: type) -> bool:
 class Watch:
     """Looks at every object that a partition meets. Needed if even looking at one takes a fork."""
 
-    def __init__(self, ns: dict[str, Any]) -> None:
+    def __init__(self, ns: dict[str, Any], beside: bool = False) -> None:
         self._ns = ns
+        self._most, self.longest = (MOST_BESIDE, LONGEST_BESIDE) if beside else (MOST, LONGEST)
         self._met = self._length = 0
         self._kinds: dict[type, bool] = {}  # found so far
 
@@ -70,7 +74,7 @@ class Watch:
     def text(self, length: int) -> None:
         """Needed for strings that take long to pickle, or that copies of would fill the memory."""
         self._length += length
-        if self._length > LONGEST:
+        if self._length > self.longest:
             raise Needed
 
     def owned(self, value: Any) -> bool:
@@ -93,7 +97,7 @@ class Watch:
     def object(self, obj: Any, kind: type) -> bool:
         """Whether obj itself can be pickled here; what it holds is looked at in turn."""
         self._met += 1
-        if self._met > MOST:
+        if self._met > self._most:
             raise Needed
         if tensors.is_tensor(kind):
             raise Needed

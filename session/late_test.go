@@ -1,0 +1,213 @@
+package session
+
+import (
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"kedge/kernel"
+	"kedge/notebook"
+)
+
+// slow makes a variable whose capture takes a fork, and a while.
+const slow = `import time
+class Slow:
+    def __init__(self, v): self.v = v
+    def __getstate__(self):
+        time.sleep(0.7)
+        return {"v": self.v}
+`
+
+// run runs a cell of a step in the kernel with Kedge, and says what it was answered.
+func (d *desk) run(id, source string) Answer {
+	d.Helper()
+	a, err := d.nb.Begin(d.Context(), notebook.CodeCell{Cell: notebook.Cell{ID: id, Source: source}, Step: id}, nil)
+	if err != nil {
+		d.Fatal(err)
+	}
+	if a.Status == Restored {
+		return a
+	}
+	res, err := d.kedge.Execute(d.Context(), kernel.Request{Code: source, StopOnError: true})
+	if err != nil {
+		d.Fatal(err)
+	}
+	if res.Status != "ok" {
+		d.Fatalf("cell %s: %s: %s", id, res.EName, res.EValue)
+	}
+	end := d.nb.End(d.Context(), res)
+	end.Why, end.Outputs = a.Why, res.Outputs
+	return end
+}
+
+// recorded waits until a cell is in the store.
+func (d *desk) recorded(a Answer) Answer {
+	d.Helper()
+	if a.Later == nil {
+		d.Fatal("the cell was captured at once")
+	}
+	select {
+	case later, ok := <-a.Later:
+		if !ok || later.Snapshot == "" {
+			d.Fatalf("the cell was not recorded: %v", d.nb.Faults())
+		}
+		return later
+	case <-time.After(time.Minute):
+		d.Fatal("the capture came to no end")
+	}
+	return Answer{}
+}
+
+func (d *desk) sees(id, source, want string) {
+	d.Helper()
+	a := d.run(id, source)
+	var text []string
+	for _, raw := range a.Outputs {
+		text = append(text, string(raw))
+	}
+	if got := strings.Join(text, ""); !strings.Contains(got, want) {
+		d.Errorf("%s shows %s, want %s", source, got, want)
+	}
+}
+
+// aside runs code that is no cell of a step in the kernel with Kedge.
+func (d *desk) aside(source string) {
+	d.Helper()
+	d.nb.Foreign(d.Context(), source)
+	if _, err := d.kedge.Execute(d.Context(), kernel.Request{Code: source}); err != nil {
+		d.Fatal(err)
+	}
+	d.nb.EndForeign()
+}
+
+func TestTheNextCellDoesNotWaitForACapture(t *testing.T) {
+	d := newDesk(t)
+	d.run("s", slow)
+	first := d.run("a", "import pathlib\npathlib.Path('f').write_text('one')\na = Slow(1)")
+	second := d.run("b", "pathlib.Path('f').write_text('two')\na.v = 2")
+	select {
+	case <-first.Later:
+		t.Error("the second cell began when the first one was recorded")
+	default:
+	}
+	if second.Later == nil {
+		t.Fatal("the second cell was captured at once")
+	}
+	d.recorded(second)
+	third := d.run("c", "print(a.v, pathlib.Path('f').read_text())")
+	if third.Why != "never run" {
+		t.Errorf("the third cell runs because %s", third.Why)
+	}
+	d.restart()
+	if err := os.Remove(filepath.Join(d.dir, "kedge", "f")); err != nil {
+		t.Fatal(err)
+	}
+	for _, cell := range [][2]string{{"s", slow}, {"a", "import pathlib\npathlib.Path('f').write_text('one')\na = Slow(1)"}} {
+		if a := d.run(cell[0], cell[1]); a.Status != Restored {
+			t.Fatalf("cell %s ran: %s", cell[0], a.Why)
+		}
+	}
+	d.sees("x", "print(a.v, pathlib.Path('f').read_text())", "1 one") // as the first cell left them
+	d.restart()
+	for _, cell := range [][2]string{{"s", slow}, {"a", "import pathlib\npathlib.Path('f').write_text('one')\na = Slow(1)"}, {"b", "pathlib.Path('f').write_text('two')\na.v = 2"}, {"c", "print(a.v, pathlib.Path('f').read_text())"}} {
+		if a := d.run(cell[0], cell[1]); a.Status != Restored {
+			t.Fatalf("cell %s ran: %s", cell[0], a.Why)
+		}
+	}
+}
+
+func TestACellThatMayBeRestoredWaitsForTheCaptureBeforeIt(t *testing.T) {
+	d := newDesk(t)
+	d.run("s", slow)
+	d.recorded(d.run("a", "a = Slow(1)"))
+	d.run("b", "print(a.v)")
+	first := d.run("a", "a = Slow(2)")
+	if first.Later == nil {
+		t.Fatal("the capture did not go on beside")
+	}
+	if b := d.run("b", "print(a.v)"); b.Status != Ran {
+		t.Errorf("b was %s: %s", b.Status, b.Why)
+	}
+	if a := d.run("a", "a = Slow(1)"); a.Status != Restored {
+		t.Errorf("a ran: %s", a.Why)
+	}
+	d.sees("y", "print(a.v)  # again", "1")
+}
+
+func TestCodeOutsideTheStepsBesideACapture(t *testing.T) {
+	d := newDesk(t)
+	d.run("s", slow)
+	first := d.run("a", "a = Slow(1)")
+	d.aside("a.v = 3")
+	d.recorded(first)
+	if b := d.run("b", "print(a.v)"); b.Status != Ran {
+		t.Errorf("b was %s", b.Status)
+	}
+	d.restart()
+	d.run("s", slow)
+	if a := d.run("a", "a = Slow(1)"); a.Status != Restored {
+		t.Errorf("a ran: %s", a.Why)
+	}
+	if b := d.run("b", "print(a.v)"); b.Status != Ran {
+		t.Error("b shows what another request has made of a")
+	}
+}
+
+func TestACaptureOutlivesItsKernel(t *testing.T) {
+	d := newDesk(t)
+	d.run("s", slow)
+	first := d.run("a", "a = Slow(1)")
+	if err := syscall.Kill(d.kedge.PID(), syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	d.recorded(first)
+	d.restart()
+	d.run("s", slow)
+	if a := d.run("a", "a = Slow(1)"); a.Status != Restored {
+		t.Errorf("a ran: %s", a.Why)
+	}
+}
+
+// TestACaptureThatIsKilled kills whatever works on a capture.
+func TestACaptureThatIsKilled(t *testing.T) {
+	d := newDesk(t)
+	d.run("s", slow)
+	first := d.run("a", "a = Slow(1)")
+	killed := false
+	for _, pid := range copies(d.kedge.PID()) {
+		killed = syscall.Kill(pid, syscall.SIGKILL) == nil || killed
+	}
+	if !killed {
+		t.Fatal("no process works on the capture")
+	}
+	if later := <-first.Later; later.Snapshot != "" {
+		t.Error("a capture that was killed is recorded")
+	}
+	if d.nb.Blind() == "" {
+		t.Error("cells may be restored though it is not known what one did")
+	}
+	d.sees("x", "print(a.v)", "1")
+	d.restart()
+	d.run("s", slow)
+	if a := d.run("a", "a = Slow(1)"); a.Status != Ran {
+		t.Error("a cell without a record was restored")
+	}
+}
+
+// copies are the processes that run what the kernel runs, and are neither it nor below it.
+func copies(kernel int) (pids []int) {
+	line, _ := os.ReadFile(filepath.Join("/proc", strconv.Itoa(kernel), "cmdline"))
+	found, _ := filepath.Glob("/proc/[0-9]*/cmdline")
+	for _, path := range found {
+		pid, err := strconv.Atoi(filepath.Base(filepath.Dir(path)))
+		other, _ := os.ReadFile(path)
+		if err == nil && pid != kernel && len(other) > 0 && string(other) == string(line) {
+			pids = append(pids, pid)
+		}
+	}
+	return pids
+}
