@@ -311,6 +311,7 @@ func (s *Session) cell(ctx context.Context, cell notebook.CodeCell, count int, f
 			return nil, err
 		}
 		why = cmp.Or(why, s.blind)
+		began = time.Now() // what it has waited for is no part of it
 	}
 	if why == "" {
 		verdict := cellgraph.Verdict{Why: "cache:disabled"}
