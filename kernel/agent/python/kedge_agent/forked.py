@@ -14,7 +14,9 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, TypeVar
+
+_T = TypeVar("_T")
 
 PATIENCE = 10.0  # seconds that one step of the work may take, not counting the wait for a processor
 LONGEST = 300.0  # seconds that all of it may take, likewise
@@ -76,11 +78,12 @@ def run(work: Callable[[Callable[[dict[str, Any]], None]], None]) -> Iterator[di
         _end(pid)
 
 
-def beside(work: Callable[[], bytes], into: int) -> None:
+def beside(work: Callable[[], bytes], into: int, meanwhile: Callable[[], _T]) -> _T:
     """Write a process id in a line and then what work returns to the descriptor into, from a copy of this process.
 
     The copy stays as this process is now. Nobody waits for it, and it outlives this process; it ends when nobody
-    reads any more. It is no child of this process. into is closed here. Died if there can be no copy.
+    reads any more. It is no child of this process. into is closed here. Returns what meanwhile does, which this
+    process does while the copy is made. Died if there can be no copy.
     """
     _find_openmp()
     try:
@@ -89,10 +92,12 @@ def beside(work: Callable[[], bytes], into: int) -> None:
             _copy(work, into)
     finally:
         os.close(into)
+    done = meanwhile()
     try:
         os.waitpid(pid, 0)
     except ChildProcessError:  # a thread of the program has waited for it
         pass
+    return done
 
 
 def _copy(work: Callable[[], bytes], into: int) -> None:

@@ -288,14 +288,15 @@ class Agent:
                            "slow": sorted(self.live.slow)}, file)
             return told
 
-        late = Late(learned, {id(c): weakref.ref(c) for c in subclasses() if local(c)})
+        def classes() -> dict[int, weakref.ref[type]]:
+            return {id(c): weakref.ref(c) for c in subclasses() if local(c)}
+
         try:
             into = os.open(content["later"], os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
             os.set_blocking(into, True)
-            forked.beside(work, into)
+            self._late = Late(learned, forked.beside(work, into, classes))
         except (OSError, forked.Died):
             return False
-        self._late = late
         return True
 
     def _caught_up(self) -> None:
