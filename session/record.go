@@ -73,7 +73,7 @@ func (s *Session) group(ctx context.Context, spool io.ReaderAt, c agent.Group, b
 	if err != nil || !bound && unchanged(c.Names, id, holder) {
 		return nil, err
 	}
-	if payload.Stream, err = s.cfg.Store.PutBlob(ctx, stream); err != nil {
+	if payload.Stream, err = s.cfg.Store.PutStream(ctx, stream); err != nil {
 		return nil, err
 	}
 	manifest, err := payload.Encode()

@@ -33,6 +33,7 @@ type Store interface {
 	PutMemo(ctx context.Context, kind string, key cellgraph.Digest, value []byte) error
 	PutBlob(ctx context.Context, data []byte) (cellgraph.Digest, error)
 	PutBlobFrom(ctx context.Context, r io.Reader) (cellgraph.Digest, error)
+	PutStream(ctx context.Context, data []byte) (cellgraph.Digest, error)
 	PutFile(ctx context.Context, r io.Reader) (cellgraph.Digest, error)
 	CopyBlob(ctx context.Context, id cellgraph.Digest, to *os.File) error
 	Blob(ctx context.Context, id cellgraph.Digest) ([]byte, error)

@@ -11,7 +11,7 @@ import (
 	"kedge/cellgraph"
 )
 
-// How files of more than one extent are cut, in bytes: where their content says
+// How files of more than one extent, and streams, are cut, in bytes: where their content says
 // so, and not at fixed places, so that what follows an insertion is known again.
 // FastCDC with normalised chunking (Xia and others, USENIX ATC 2016).
 const (
@@ -102,6 +102,29 @@ func (s *Store) PutFile(ctx context.Context, r io.Reader) (cellgraph.Digest, err
 		left = buffer[:kept+n]
 	}
 	id := whole.Digest()
+	return id, s.addBlob(id, l)
+}
+
+// PutStream is [Store.PutBlob] for what is read as a whole, and not mapped: what
+// it shares with others is stored once, wherever it stands.
+func (s *Store) PutStream(ctx context.Context, data []byte) (cellgraph.Digest, error) {
+	if len(data) <= smallBytes {
+		return s.PutBlob(ctx, data)
+	}
+	id := cellgraph.Sum(data)
+	has, err := s.HasBlob(ctx, id)
+	if has || err != nil {
+		return id, err
+	}
+	l := layout{size: int64(len(data))}
+	for left := data; len(left) > 0; {
+		size := cut(left)
+		e, err := s.putExtent(ctx, cellgraph.Sum(left[:size]), left[:size], true)
+		if err != nil {
+			return id, fmt.Errorf("put stream: %w", err)
+		}
+		l.extents, left = append(l.extents, e), left[size:]
+	}
 	return id, s.addBlob(id, l)
 }
 

@@ -66,6 +66,17 @@ func TestFilesRoundTrip(t *testing.T) {
 }
 
 func TestAnInsertionIsStoredAlone(t *testing.T) {
+	for name, put := range map[string]func(*Store, []byte) (cellgraph.Digest, error){
+		"File": func(s *Store, data []byte) (cellgraph.Digest, error) {
+			return s.PutFile(t.Context(), bytes.NewReader(data))
+		},
+		"Stream": func(s *Store, data []byte) (cellgraph.Digest, error) { return s.PutStream(t.Context(), data) },
+	} {
+		t.Run(name, func(t *testing.T) { insertAndStore(t, put) })
+	}
+}
+
+func insertAndStore(t *testing.T, put func(*Store, []byte) (cellgraph.Digest, error)) {
 	s := open(t, t.TempDir())
 	data := random(1, 16*extentBytes)
 	size := func() int64 {
@@ -76,12 +87,33 @@ func TestAnInsertionIsStoredAlone(t *testing.T) {
 	}
 	for n, content := range [][]byte{data, slices.Concat([]byte("a line more\n"), data), slices.Concat(data[:7_000_000], data[7_000_100:]), append(data, "at the end"...)} {
 		before := size()
-		_, err := s.PutFile(t.Context(), bytes.NewReader(content))
+		id, err := put(s, content)
 		check(t, err)
+		got, err := s.Blob(t.Context(), id)
+		if check(t, err); id != cellgraph.Sum(content) || !bytes.Equal(got, content) {
+			t.Errorf("content %d comes back as %d bytes", n, len(got))
+		}
 		if grown := size() - before; n > 0 && grown > 3*cutMost {
 			t.Errorf("content %d stores %d bytes", n, grown)
 		}
 	}
+}
+
+func TestASmallStreamIsOnePiece(t *testing.T) {
+	s := open(t, t.TempDir())
+	for _, n := range []int{0, 1, smallBytes, smallBytes + 1, cutMost + 1} {
+		data := bytes.Repeat([]byte{7}, n) // nothing to cut at
+		id, err := s.PutStream(t.Context(), data)
+		check(t, err)
+		got, err := s.Blob(t.Context(), id)
+		check(t, err)
+		_, pieces, err := s.Extents(t.Context(), id)
+		if check(t, err); !bytes.Equal(got, data) || len(pieces) != (n+cutMost-1)/cutMost {
+			t.Errorf("%d bytes come back as %d, in %d pieces", n, len(got), len(pieces))
+		}
+	}
+	check(t, s.Flush(t.Context()))
+	wantSound(t, s)
 }
 
 func TestPiecesHaveTheSizesThatTheyShould(t *testing.T) {
