@@ -79,10 +79,15 @@ func OpenInteractive(ctx context.Context, cfg Config, k Kernel, ring *observe.Ri
 // Run makes records durable until Close; it blocks.
 func (n *Interactive) Run(ctx context.Context) { n.s.writer.run(ctx) }
 
-// Close ends Run once all that was recorded is durable. The kernel stays as it is.
+// Close ends Run once all that was recorded is durable; for the capture of the last cell it does not wait for long. The
+// kernel stays as it is.
 func (n *Interactive) Close() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	if r := n.s.pending; r != nil {
+		timer := time.AfterFunc(patience, r.hangUp)
+		defer timer.Stop()
+	}
 	n.join(context.Background())
 	n.s.writer.close()
 }
@@ -180,6 +185,9 @@ func (n *Interactive) Begin(ctx context.Context, cell notebook.CodeCell, next fu
 	}
 	now := n.hear(ctx, cell)
 	if n.dirty != nil || !s.ahead(ctx, cell) {
+		if err := s.ripe(caller); err != nil {
+			return Answer{}, err
+		}
 		n.join(ctx)
 		n.settle(ctx)
 		n.lookAtFiles()

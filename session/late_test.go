@@ -1,6 +1,9 @@
 package session
 
 import (
+	"context"
+	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -13,14 +16,33 @@ import (
 	"kedge/notebook"
 )
 
-// slow makes a variable whose capture takes a fork, and a while.
-const slow = `import time
+// slow makes a class whose objects take a fork to capture, which goes on for as long as there is a file.
+func (d *desk) slow() string {
+	return fmt.Sprintf(`import os, time
 class Slow:
     def __init__(self, v): self.v = v
     def __getstate__(self):
-        time.sleep(0.7)
+        while os.path.exists(%q): time.sleep(0.01)
         return {"v": self.v}
-`
+`, d.gate())
+}
+
+func (d *desk) gate() string { return filepath.Join(d.dir, "shut") }
+
+// shut keeps captures from ending until open is called, or soon after.
+func (d *desk) shut() {
+	d.Helper()
+	if err := os.WriteFile(d.gate(), nil, 0o600); err != nil {
+		d.Fatal(err)
+	}
+}
+
+func (d *desk) open() {
+	d.Helper()
+	if err := os.Remove(d.gate()); err != nil {
+		d.Fatal(err)
+	}
+}
 
 // run runs a cell of a step in the kernel with Kedge, and says what it was answered.
 func (d *desk) run(id, source string) Answer {
@@ -86,14 +108,24 @@ func (d *desk) aside(source string) {
 
 func TestTheNextCellDoesNotWaitForACapture(t *testing.T) {
 	d := newDesk(t)
-	d.run("s", slow)
+	d.run("s", d.slow())
+	d.shut()
 	first := d.run("a", "import pathlib\npathlib.Path('f').write_text('one')\na = Slow(1)")
-	second := d.run("b", "pathlib.Path('f').write_text('two')\na.v = 2")
+	cell := notebook.CodeCell{Cell: notebook.Cell{ID: "b", Source: "pathlib.Path('f').write_text('two')\na.v = 2"}, Step: "b"}
+	if a, err := d.nb.Begin(t.Context(), cell, nil); err != nil || a.Status != Ran {
+		t.Fatal(a, err)
+	}
+	res, err := d.kedge.Execute(t.Context(), kernel.Request{Code: cell.Source, StopOnError: true})
+	if err != nil {
+		t.Fatal(err)
+	}
 	select {
 	case <-first.Later:
-		t.Error("the second cell began when the first one was recorded")
+		t.Error("the first cell was captured already")
 	default:
 	}
+	d.open()
+	second := d.nb.End(t.Context(), res)
 	if second.Later == nil {
 		t.Fatal("the second cell was captured at once")
 	}
@@ -106,14 +138,14 @@ func TestTheNextCellDoesNotWaitForACapture(t *testing.T) {
 	if err := os.Remove(filepath.Join(d.dir, "kedge", "f")); err != nil {
 		t.Fatal(err)
 	}
-	for _, cell := range [][2]string{{"s", slow}, {"a", "import pathlib\npathlib.Path('f').write_text('one')\na = Slow(1)"}} {
+	for _, cell := range [][2]string{{"s", d.slow()}, {"a", "import pathlib\npathlib.Path('f').write_text('one')\na = Slow(1)"}} {
 		if a := d.run(cell[0], cell[1]); a.Status != Restored {
 			t.Fatalf("cell %s ran: %s", cell[0], a.Why)
 		}
 	}
 	d.sees("x", "print(a.v, pathlib.Path('f').read_text())", "1 one") // as the first cell left them
 	d.restart()
-	for _, cell := range [][2]string{{"s", slow}, {"a", "import pathlib\npathlib.Path('f').write_text('one')\na = Slow(1)"}, {"b", "pathlib.Path('f').write_text('two')\na.v = 2"}, {"c", "print(a.v, pathlib.Path('f').read_text())"}} {
+	for _, cell := range [][2]string{{"s", d.slow()}, {"a", "import pathlib\npathlib.Path('f').write_text('one')\na = Slow(1)"}, {"b", "pathlib.Path('f').write_text('two')\na.v = 2"}, {"c", "print(a.v, pathlib.Path('f').read_text())"}} {
 		if a := d.run(cell[0], cell[1]); a.Status != Restored {
 			t.Fatalf("cell %s ran: %s", cell[0], a.Why)
 		}
@@ -122,7 +154,7 @@ func TestTheNextCellDoesNotWaitForACapture(t *testing.T) {
 
 func TestACellThatMayBeRestoredWaitsForTheCaptureBeforeIt(t *testing.T) {
 	d := newDesk(t)
-	d.run("s", slow)
+	d.run("s", d.slow())
 	d.recorded(d.run("a", "a = Slow(1)"))
 	d.run("b", "print(a.v)")
 	first := d.run("a", "a = Slow(2)")
@@ -140,15 +172,17 @@ func TestACellThatMayBeRestoredWaitsForTheCaptureBeforeIt(t *testing.T) {
 
 func TestCodeOutsideTheStepsBesideACapture(t *testing.T) {
 	d := newDesk(t)
-	d.run("s", slow)
+	d.run("s", d.slow())
+	d.shut()
 	first := d.run("a", "a = Slow(1)")
 	d.aside("a.v = 3")
+	d.open()
 	d.recorded(first)
 	if b := d.run("b", "print(a.v)"); b.Status != Ran {
 		t.Errorf("b was %s", b.Status)
 	}
 	d.restart()
-	d.run("s", slow)
+	d.run("s", d.slow())
 	if a := d.run("a", "a = Slow(1)"); a.Status != Restored {
 		t.Errorf("a ran: %s", a.Why)
 	}
@@ -157,16 +191,41 @@ func TestCodeOutsideTheStepsBesideACapture(t *testing.T) {
 	}
 }
 
+func TestAnInterruptEndsTheWaitForACapture(t *testing.T) {
+	d := newDesk(t)
+	d.run("s", d.slow())
+	d.recorded(d.run("a", "a = Slow(1)"))
+	d.run("b", "b = a.v")
+	d.shut()
+	first := d.run("a", "a = Slow(2)")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cancel(kernel.ErrInterrupted)
+	_, err := d.nb.Begin(ctx, notebook.CodeCell{Cell: notebook.Cell{ID: "b", Source: "b = a.v"}, Step: "b"}, nil)
+	select {
+	case <-first.Later:
+		t.Error("the wait ended with the capture")
+	default:
+	}
+	if !errors.Is(err, kernel.ErrInterrupted) {
+		t.Errorf("the cell that waited ended with %v", err)
+	}
+	d.open()
+	d.recorded(first)
+	d.sees("c", "print(b, a.v)", "1 2")
+}
+
 func TestACaptureOutlivesItsKernel(t *testing.T) {
 	d := newDesk(t)
-	d.run("s", slow)
+	d.run("s", d.slow())
+	d.shut()
 	first := d.run("a", "a = Slow(1)")
 	if err := syscall.Kill(d.kedge.PID(), syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
+	d.open()
 	d.recorded(first)
 	d.restart()
-	d.run("s", slow)
+	d.run("s", d.slow())
 	if a := d.run("a", "a = Slow(1)"); a.Status != Restored {
 		t.Errorf("a ran: %s", a.Why)
 	}
@@ -175,7 +234,8 @@ func TestACaptureOutlivesItsKernel(t *testing.T) {
 // TestACaptureThatIsKilled kills whatever works on a capture.
 func TestACaptureThatIsKilled(t *testing.T) {
 	d := newDesk(t)
-	d.run("s", slow)
+	d.run("s", d.slow())
+	d.shut()
 	first := d.run("a", "a = Slow(1)")
 	killed := false
 	for _, pid := range copies(d.kedge.PID()) {
@@ -190,9 +250,10 @@ func TestACaptureThatIsKilled(t *testing.T) {
 	if d.nb.Blind() == "" {
 		t.Error("cells may be restored though it is not known what one did")
 	}
+	d.open()
 	d.sees("x", "print(a.v)", "1")
 	d.restart()
-	d.run("s", slow)
+	d.run("s", d.slow())
 	if a := d.run("a", "a = Slow(1)"); a.Status != Ran {
 		t.Error("a cell without a record was restored")
 	}

@@ -48,7 +48,7 @@ type values struct {
 	err    error
 }
 
-// patience is how long an interrupted run waits for the capture of its last cell.
+// patience is how long a run that is interrupted, or a kernel that ends, waits for the capture of its last cell.
 const patience = 30 * time.Second
 
 // capture takes from the kernel and the folder what a cell left.
@@ -234,6 +234,19 @@ func (s *Session) join(ctx context.Context) error {
 	return s.complete(ctx, r)
 }
 
+// ripe waits until join need not wait, or ctx ends: the error is then its cause.
+func (s *Session) ripe(ctx context.Context) error {
+	if s.pending == nil {
+		return nil
+	}
+	select {
+	case <-s.pending.done:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
 // complete ends record.
 func (s *Session) complete(ctx context.Context, r *recording) error {
 	o, c := r.o, r.report
@@ -300,6 +313,9 @@ func (s *Session) catchUp(ctx context.Context) error {
 	r := s.pending
 	if r == nil {
 		return nil
+	}
+	if err := s.ripe(ctx); err != nil {
+		return err // lastly comes
 	}
 	if err := s.join(ctx); err != nil {
 		err = s.lose(ctx, r.o.cell, err)
