@@ -247,6 +247,23 @@ func (s *Session) ripe(ctx context.Context) error {
 	}
 }
 
+// ripeShown is ripe with progress.
+func (s *Session) ripeShown(ctx context.Context) error {
+	select {
+	case <-s.pending.done:
+		return nil
+	default:
+	}
+	s.stands(s.pending.o.cell.ID, "is being saved")
+	return s.ripe(ctx)
+}
+
+// stands shows what goes on with a cell.
+func (s *Session) stands(id, status string) {
+	cells := s.cfg.Outline.Cells
+	s.progress(slices.IndexFunc(cells, func(c notebook.CodeCell) bool { return c.ID == id }), len(cells), id, status)
+}
+
 // complete ends record.
 func (s *Session) complete(ctx context.Context, r *recording) error {
 	o, c := r.o, r.report
@@ -314,7 +331,7 @@ func (s *Session) catchUp(ctx context.Context) error {
 	if r == nil {
 		return nil
 	}
-	if err := s.ripe(ctx); err != nil {
+	if err := s.ripeShown(ctx); err != nil {
 		return err // lastly comes
 	}
 	if err := s.join(ctx); err != nil {

@@ -312,6 +312,7 @@ func (s *Session) cell(ctx context.Context, cell notebook.CodeCell, count int, f
 			return nil, err
 		}
 		why = cmp.Or(why, s.blind)
+		s.stands(cell.ID, "running")
 		began = time.Now() // what it has waited for is no part of it
 	}
 	if why == "" {
