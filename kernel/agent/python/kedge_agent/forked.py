@@ -103,6 +103,7 @@ def beside(work: Callable[[], bytes], into: int, meanwhile: Callable[[], _T]) ->
 def _copy(work: Callable[[], bytes], into: int) -> None:
     try:
         _inside[0] = True
+        _unobserved()  # else it might be told only during the next cell that there is a copy
         if _os_fork() != 0:
             os._exit(0)
         into = _settle(into)
@@ -221,11 +222,16 @@ def _child(work: Callable[[Callable[[dict[str, Any]], None]], None], into: int) 
     os._exit(0)
 
 
-def _settle(into: int) -> int:
-    """Make this child harmless; returns where its reports go."""
+def _unobserved() -> None:
+    """What this process does from now on is no access of a cell's."""
     off = getattr(ctypes.CDLL(None), "kedge_observe_off", None)
     if off is not None:
         off(1)
+
+
+def _settle(into: int) -> int:
+    """Make this child harmless; returns where its reports go."""
+    _unobserved()
     for library in _openmp.values():
         limit = getattr(library, "omp_set_max_active_levels", None)
         if limit is not None:
