@@ -130,6 +130,8 @@ func change(was, now Observation) string {
 		return "the notebook's folder has another place, which an output shows"
 	case was.Kind == KindEnv:
 		return "environment variable " + was.Name + " changed"
+	case was.Kind == KindMachine:
+		return "another machine: the cell asks for " + strings.TrimPrefix(was.Name, "kept ")
 	case was.Kind == KindHidden:
 		return HiddenChanged
 	case was.Kind == KindAmbient:

@@ -20,6 +20,7 @@ const (
 	KindMode    Kind = "mode"    // the permissions that a file has before it is written again
 	KindList    Kind = "list"    // the sorted entries of a folder
 	KindEnv     Kind = "env"     // an environment variable, as a keyed digest
+	KindMachine Kind = "machine" // what the machine says of itself: its kernel, user, zone; "kept …" if a module may hold it
 	KindSource  Kind = "source"  // the source of a local module that was imported
 	KindDefines Kind = "defines" // the same of a module that only defines things, which matters to those only that reach it
 	KindImport  Kind = "import"  // what in a local folder would be imported under a name

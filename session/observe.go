@@ -90,7 +90,7 @@ func (s *Session) outside(o *seen) []cellgraph.Observation {
 		list = append(list, s.state.ObserveStep(prev))
 	}
 	list = append(list, s.state.ObserveHidden())
-	return slices.Concat(list, s.ambient(o), s.modules(o), s.texts(o))
+	return slices.Concat(list, s.ambient(o), s.modules(o), s.texts(o), s.machine(o))
 }
 
 // touchedPaths lists what the cell observed of the paths that its process tree touched.

@@ -133,9 +133,15 @@ func (s *Session) private(path string) bool {
 }
 
 // library is where the interpreter, its packages and those of the machine lie:
-// also the folder around the interpreter, if that is its own.
+// also the folder around the interpreter, if that is its own. What is held open
+// is known by paths without links, so those of the folders are in it, too.
 func (s *Session) library() []string {
 	list := append(slices.Clone(s.cfg.Library), observe.SystemFolders()...)
+	for _, folder := range s.cfg.Library {
+		if real, err := filepath.EvalSymlinks(folder); err == nil && real != folder {
+			list = append(list, real)
+		}
+	}
 	if exe := s.interpreter(); exe != "" {
 		prefix := filepath.Dir(filepath.Dir(exe))
 		if !slices.Contains([]string{"/", "/usr", "/usr/local"}, prefix) && !within(s.volume.base, prefix) {

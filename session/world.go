@@ -66,6 +66,8 @@ func (w *world) Observe(kind cellgraph.Kind, name string) cellgraph.Observation 
 		}
 	case cellgraph.KindEnv:
 		o.ID = w.variable(name)
+	case cellgraph.KindMachine:
+		o.ID = w.machine(strings.TrimPrefix(name, kept))
 	case cellgraph.KindModule:
 		if v, ok := w.modules[name]; ok {
 			o.ID, o.Shown = cellgraph.Combine("module", name, v), v

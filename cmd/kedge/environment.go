@@ -36,7 +36,9 @@ type environment struct {
 	foreign []string          // argv of a kernel without an agent; nil if it has one
 }
 
-// probe prints an environment as JSON.
+// probe prints an environment as JSON. What decides what code does is the
+// interpreter, the processor's architecture and libc, not the kernel's release
+// or the host: cells that ask for those observe them.
 const probe = `
 import importlib.metadata as m, importlib.util, json, platform, site, sys, sysconfig
 mods = {}
@@ -46,8 +48,10 @@ for name, dists in m.packages_distributions().items():
 paths = sysconfig.get_paths()
 libs = sorted({paths["stdlib"], paths["platstdlib"], paths["purelib"], paths["platlib"], *site.getsitepackages()})
 if site.ENABLE_USER_SITE: libs.append(site.getusersitepackages())
-print(json.dumps({"version": sys.version + " " + platform.platform(), "prefixes": libs + [p for p in sys.path if p.endswith(".zip")],
-    "watch": libs, "modules": mods, "ipykernel": importlib.util.find_spec("ipykernel") is not None}))
+machine = [platform.system(), platform.machine(), sys.byteorder, *platform.libc_ver(), str(sysconfig.get_config_var("SOABI"))]
+libc = [l.split()[-1] for l in open("/proc/self/maps") if "/libc.so." in l or "/libc-" in l or "/ld-musl" in l][:1]
+print(json.dumps({"version": " ".join([sys.version, *machine]), "prefixes": libs + [p for p in sys.path if p.endswith(".zip")],
+    "watch": libs + libc, "modules": mods, "ipykernel": importlib.util.find_spec("ipykernel") is not None}))
 `
 
 // findEnvironment says what a notebook runs in: the Python of --python, or the
@@ -95,7 +99,7 @@ func describeKernel(ctx context.Context, store *snapshotter.Store, command, args
 // describe asks an interpreter about itself. The answer is remembered for as
 // long as none of the folders it imports from has changed.
 func describe(ctx context.Context, store *snapshotter.Store, command []string) (*environment, error) {
-	const kind = "environment"
+	const kind = "machine environment"
 	path, key := command[0], cellgraph.Combine(command...)
 	e := &environment{}
 	if data, ok, err := store.Memo(ctx, kind, key); err == nil && ok {

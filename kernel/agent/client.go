@@ -104,6 +104,7 @@ type Captured struct {
 	Ambient        []AmbientState         `json:"ambient"`
 	AmbientAfter   map[string]string      `json:"ambient_after"`
 	Env            []EnvRead              `json:"env"`
+	Facts          []string               `json:"facts"`  // of the machine that it asked for, beyond those on record; "kept …" if a module may keep them
 	Search         []string               `json:"search"` // sys.path, as absolute folders
 	Missing        Missing                `json:"missing"`
 	Distributions  []string               `json:"distributions"` // folders in which installed distributions were looked for

@@ -44,6 +44,7 @@ type Access struct {
 	Connect []string // outside of the process tree
 	Escaped []string // calls after which paths may mean something else
 	Env     []string // variables that native code and child processes read; "*" stands for all
+	Facts   []string // of the machine that were asked for, see [Fact]
 
 	Programs  []string // files that were run, and the interpreters of scripts; as named, links and all
 	Searched  []string // files that were to be run and are not there
@@ -94,7 +95,7 @@ type summary struct {
 	programs *programs
 	peers    *peers
 
-	read, missing, stat, listed, written, deleted, moved, torn, special, escaped set
+	read, missing, stat, listed, written, deleted, moved, torn, special, escaped, facts set
 
 	made   set // paths whose state is the cell's own doing
 	opened map[string]Ident
@@ -104,7 +105,7 @@ type summary struct {
 func newSummary(opt Options) *summary {
 	s := &summary{opt: opt, links: newLinks(), programs: newPrograms(opt.KernelPID), peers: newPeers(opt.IgnoreConnect),
 		read: set{}, missing: set{}, stat: set{}, listed: set{}, written: set{}, deleted: set{}, moved: set{}, torn: set{},
-		special: set{}, escaped: set{}, made: set{}, opened: map[string]Ident{}}
+		special: set{}, escaped: set{}, facts: set{}, made: set{}, opened: map[string]Ident{}}
 	for _, folder := range opt.Library {
 		s.library = append(s.library, folder)
 		if real := s.links.follow(folder).path; real != folder {
@@ -117,7 +118,7 @@ func newSummary(opt Options) *summary {
 func (s *summary) access() Access {
 	a := Access{Read: s.read.sorted(), Missing: s.missing.sorted(), Stat: s.stat.sorted(), Listed: s.listed.sorted(),
 		Written: s.written.sorted(), Deleted: s.deleted.sorted(), Moved: s.moved.sorted(), Torn: s.torn.sorted(),
-		Special: s.special.sorted(), Escaped: s.escaped.sorted(), Connect: s.peers.outside(), Opened: s.opened, Lost: s.lost}
+		Special: s.special.sorted(), Escaped: s.escaped.sorted(), Facts: s.facts.sorted(), Connect: s.peers.outside(), Opened: s.opened, Lost: s.lost}
 	s.programs.into(&a)
 	return a
 }
@@ -125,6 +126,16 @@ func (s *summary) access() Access {
 func (s *summary) add(r Record) {
 	if r.Op == OpEscape {
 		s.escaped[r.Path] = struct{}{}
+		return
+	}
+	fact := factOf(filepath.Clean(r.Path))
+	if r.Op == OpFact {
+		fact = r.Path
+	}
+	if fact != "" && !s.programs.sizing(r.PID) {
+		s.facts[fact] = struct{}{}
+	}
+	if r.Op == OpFact {
 		return
 	}
 	if s.ignored(filepath.Clean(r.Path)) && r.Op != OpRename && r.Op != OpLink {

@@ -152,6 +152,20 @@ var kindsOfAccess = []kindOfAccess{
 	{"Datagram", `socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b"x", ("127.0.0.1", 9))`, "connect", "inet:127.0.0.1:9"},
 	{"HostName", `quiet(socket.getaddrinfo, "nowhere.invalid", 80)`, "connect", "name:nowhere.invalid"},
 	{"VariableOfC", `libc.getenv(b"KEDGE_TEST_VARIABLE")`, "env", "KEDGE_TEST_VARIABLE"},
+	{"Uname", `os.uname()`, "fact", "system"},
+	{"UnameByNumber", `libc.syscall(63 if os.uname().machine == "x86_64" else 160, ctypes.create_string_buffer(400))`, "fact", "system"},
+	{"UnameOfAChild", `subprocess.run(["uname", "-r"], stdout=-3)`, "fact", "system"},
+	{"NameOfTheHost", `socket.gethostname()`, "fact", "system"},
+	{"ReleaseInProc", `open("/proc/sys/kernel/osrelease").read()`, "fact", "system"},
+	{"KernelInProc", `open("/proc/version").read()`, "fact", "system"},
+	{"UserByNumber", `os.getuid()`, "fact", "ids"},
+	{"UserByName", `import pwd; pwd.getpwuid(0)`, "fact", "user"},
+	{"UserOfAChild", `subprocess.run(["id", "-un"], stdout=-3)`, "fact", "user"},
+	{"Users", `open("/etc/passwd").read()`, "fact", "/etc/passwd"},
+	{"Zone", `import time; time.localtime(0)`, "fact", "zone"},
+	{"ZoneOfADate", `import datetime; datetime.datetime.fromtimestamp(0)`, "fact", "zone"},
+	{"ZoneInEtc", `os.path.realpath("/etc/localtime")`, "fact", "zone"},
+	{"Distribution", `quiet(open, "/etc/os-release")`, "fact", "/etc/os-release"},
 	{"VariablesOfAShell", `os.system("true")`, "env", "*"},
 }
 
@@ -172,9 +186,9 @@ func TestEveryKindOfAccess(t *testing.T) {
 		t.Run(k.name, func(t *testing.T) {
 			a := Summarize(windows[i+1], Options{Volume: dir, KernelPID: kernel, Ignore: MachinePath})
 			list := map[string][]string{"read": a.Read, "missing": a.Missing, "stat": a.Stat, "listed": a.Listed, "written": a.Written,
-				"deleted": a.Deleted, "moved": a.Moved, "program": a.Programs, "connect": a.Connect, "env": a.Env}[k.kind]
+				"deleted": a.Deleted, "moved": a.Moved, "program": a.Programs, "connect": a.Connect, "env": a.Env, "fact": a.Facts}[k.kind]
 			want := k.what
-			if !strings.HasPrefix(want, "/") && k.kind != "connect" && k.kind != "env" {
+			if !strings.HasPrefix(want, "/") && k.kind != "connect" && k.kind != "env" && k.kind != "fact" {
 				want = filepath.Join(dir, want)
 			}
 			if !slices.ContainsFunc(list, func(got string) bool { ok, _ := filepath.Match(want, got); return ok || got == want }) {

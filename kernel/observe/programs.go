@@ -25,8 +25,9 @@ type programs struct {
 type proc struct {
 	runs   []string // programs that it became, in order
 	hellos int
-	forked bool // by the kernel's own code or by another program, which goes on in it
-	set    set  // variables that it changed
+	forked bool   // by the kernel's own code or by another program, which goes on in it
+	set    set    // variables that it changed
+	is     string // the program that it has become
 }
 
 func newPrograms(kernel int) *programs {
@@ -47,6 +48,7 @@ func (p *programs) add(r Record) bool {
 	switch r.Op {
 	case OpHello:
 		this.hellos++
+		this.is = r.Path
 		if r.PID != p.kernel {
 			p.start(r.Path)
 		}
@@ -118,6 +120,12 @@ func (p *programs) into(a *Access) {
 	}
 	a.Programs, a.Searched, a.Unseen = files.sorted(), p.absent.sorted(), p.unseen
 	a.Env = slices.DeleteFunc(slices.Sorted(maps.Keys(p.env)), func(name string) bool { return p.env.has("*") && name != "*" })
+}
+
+// sizing reports whether a process only tells libraries what there is on the
+// machine, so that who it asks about is of no account.
+func (p *programs) sizing(pid int) bool {
+	return p.procs[pid] != nil && MachineProgram(p.procs[pid].is) && filepath.Base(p.procs[pid].is) != "uname"
 }
 
 // readsByName reports whether a program asks for single variables only, by

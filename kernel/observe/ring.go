@@ -18,7 +18,7 @@ import (
 // The layout shared with preload/ring.c; change version with it.
 const (
 	magic       = 0x315642534f47444b
-	version     = 2
+	version     = 3
 	capacity    = 64 << 20
 	dataOffset  = 4096
 	atHead      = 64
@@ -62,6 +62,7 @@ const (
 	OpSetenv   Op = "setenv"  // Path is the variable
 	OpEscape   Op = "escape"  // Path is what was called: paths may mean something else from here on
 	OpFork     Op = "fork"    // by the new process
+	OpFact     Op = "fact"    // Path is one of the facts of a machine
 )
 
 // Blocked says why a program cannot be observed; 0 if it can.
@@ -90,7 +91,7 @@ func (b Blocked) String() string {
 func opOf(n uint32) (Op, bool) {
 	ops := [...]Op{1: OpHello, OpOpen, OpStat, OpAccess, OpList, OpReadlink, OpMkdir, OpRename, OpUnlink,
 		OpRmdir, OpLink, OpSymlink, OpTruncate, OpChmod, OpUtime, OpConnect, OpBind, OpAccept, OpExec, OpGetenv,
-		OpSetenv, OpEscape, OpFork}
+		OpSetenv, OpEscape, OpFork, OpFact}
 	if n == 0 || n >= uint32(len(ops)) {
 		return "", false
 	}

@@ -8,6 +8,7 @@
 #include <sys/mount.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/utsname.h>
 
 static void escaped(const char *how, long rc)
 {
@@ -61,6 +62,11 @@ static long by_number(long n, const long a[6], int *done)
 	case SYS_renameat2: return renameat2((int)a[0], q, (int)a[2], (const char *)a[3], (unsigned)a[4]);
 	case SYS_execve: return execve(p, (char *const *)a[1], (char *const *)a[2]);
 	case SYS_connect: return connect((int)a[0], (const struct sockaddr *)a[1], (socklen_t)a[2]);
+	case SYS_uname: return uname((struct utsname *)a[0]);
+	case SYS_getuid: return getuid();
+	case SYS_geteuid: return geteuid();
+	case SYS_getgid: return getgid();
+	case SYS_getegid: return getegid();
 	}
 	*done = 0;
 	return 0;

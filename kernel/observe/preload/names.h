@@ -21,7 +21,10 @@
 	X(glob) X(glob64) X(fts_open) X(fts64_open) X(ftw) X(ftw64) X(nftw) X(nftw64) \
 	X(getenv) X(secure_getenv) X(setenv) X(unsetenv) X(putenv) X(clearenv) \
 	X(mount) X(umount2) X(chroot) X(pivot_root) X(unshare) X(setns) X(open_tree) X(fsopen) X(move_mount) \
-	X(open_by_handle_at) X(name_to_handle_at) X(syscall)
+	X(open_by_handle_at) X(name_to_handle_at) X(syscall) \
+	X(uname) X(gethostname) X(getdomainname) X(gethostid) X(getuid) X(geteuid) X(getgid) X(getegid) X(getgroups) \
+	X(getresuid) X(getresgid) X(getlogin) X(getlogin_r) X(getpwuid) X(getpwnam) X(getpwent) X(getpwuid_r) X(getpwnam_r) \
+	X(getgrgid) X(getgrnam) X(getgrent) X(getgrgid_r) X(getgrnam_r) X(localtime) X(localtime_r) X(mktime)
 
 enum {
 #define X(f) F_##f,

@@ -21,7 +21,7 @@
 
 /* Operations; ring.go names them in the same order. */
 enum op { PAD, HELLO, OPEN, STAT, ACCESS, LIST, READLINK, MKDIR, RENAME, UNLINK, RMDIR, LINK, SYMLINK,
-	TRUNCATE, CHMOD, UTIME, CONNECT, BIND, ACCEPT, EXEC, GETENV, SETENV, ESCAPE, FORK };
+	TRUNCATE, CHMOD, UTIME, CONNECT, BIND, ACCEPT, EXEC, GETENV, SETENV, ESCAPE, FORK, FACT };
 
 /* Bits of a record's flags beside those of open. */
 #define EXISTED 0x80000000u /* OPEN: the file was there before O_CREAT */

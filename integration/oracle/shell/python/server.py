@@ -110,7 +110,7 @@ def describe() -> dict[str, Any]:
         modules[name] = " ".join(sorted(importlib.metadata.version(d) for d in set(dists)))
     paths = sysconfig.get_paths()
     libs = sorted({paths[k] for k in ("stdlib", "platstdlib", "purelib", "platlib")} | set(site.getsitepackages()))
-    return {"version": sys.version + " " + platform.platform(), "modules": modules,
+    return {"version": " ".join([sys.version, platform.system(), platform.machine(), *platform.libc_ver()]), "modules": modules,
             "prefixes": libs + [p for p in sys.path if p.endswith(".zip")]}
 
 
@@ -211,6 +211,8 @@ class Server:
         note = sys.modules["kedge_agent.noting"]
         for function, argument in sys.modules["kedge_agent.ambient.logs"].watched():
             note.compiled(function.__code__, function.__code__.co_filename, argument)
+        for function in (vars(platform)[name] for name in sys.modules["kedge_agent.machine"]._TOLD):
+            note.compiled(function.__code__, function.__code__.co_filename, "None")
         self.sent: list[tuple[str, dict[str, Any]]] = []
         self.stash, self.probe = load("stash"), load("probe")
         self.kernel = kernel(self.sent)

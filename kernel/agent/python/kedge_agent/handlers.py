@@ -26,6 +26,7 @@ from . import (
     linked,
     localmodules,
     lookups,
+    machine,
     natives,
     normalise,
     outside,
@@ -141,6 +142,7 @@ class Agent:
         environ.read.clear()
         importing.taken()
         importing.missing()
+        machine.begin(found.words(), True)
         self.lookups.begin()
         return {**found.reply(user, [], {}), "open": sorted(set(first.open.values()))}
 
@@ -194,6 +196,7 @@ class Agent:
             [beyond] if beyond else [])
         if found.same == sameness.TOGETHER:
             self._asks.append("asks whether equal values are one object")
+        machine.begin(found.words(), found.all)
         self.lookups.begin()
         return found.reply(user, binds, observed)
 
@@ -201,6 +204,7 @@ class Agent:
         """kedge_after."""
         self._caught_up()
         env, distributions, frames = environ.taken(), importing.taken(), self.lookups.frames
+        facts = machine.asked()
         held, lost = self.history.under(self._binds)
         user = self.user()
         succeeded = getattr(self.shell, "last_execution_succeeded", True)
@@ -248,7 +252,7 @@ class Agent:
                 m in again and localmodules.is_local(sys.modules[m]))],
                                      set(sys.modules) - old | self.outside.local.executed), env=env,
             ambient_after=digests, reached=left.reached, unused=unused,
-            search=importing.search(), missing=importing.missing(), frames=frames,
+            search=importing.search(), missing=importing.missing(), frames=frames, facts=facts,
             refused=refused, hidden=bool(hidden), texts=texts.taken(), folder=self._folder,
             placed=self._placed or self.lookups.placed,
             tied=tied, distributions=distributions, classes=sorted(classes), definitions=left.definitions,
@@ -533,7 +537,8 @@ def register(kernel: Any) -> Agent:
     agent = Agent(kernel)
     environ.install()
     importing.install()
-    importing.watch(agent.outside.imported, ambient.AT_ONCE)
+    machine.install()
+    importing.watch(agent.outside.imported, {**ambient.AT_ONCE, **machine.AT_ONCE})
 
     def handler(name: str, act: Callable[[dict[str, Any]], dict[str, Any]]) -> Any:
         async def handle(stream: Any, ident: Any, parent: dict[str, Any]) -> None:

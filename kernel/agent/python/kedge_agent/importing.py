@@ -21,6 +21,8 @@ from importlib import metadata
 from types import MappingProxyType
 from typing import Any
 
+from . import machine
+
 _depth = [0]  # calls within calls that are hidden
 filtering: set[str] = set()  # modules whose own code has changed the filters of warnings
 _missed: set[tuple[str, str]] = set()  # folders and names of modules that are not there, asked for since missing
@@ -94,9 +96,11 @@ def watch(imported: Callable[[types.ModuleType], None],
     def exec_module(self: Any, module: types.ModuleType) -> None:
         compare()
         running.append(module.__name__)
+        entered = machine.enter(module.__name__, self.path)
         try:
             plain(self, module)
         finally:
+            machine.leave(entered)
             compare()
             running.pop()
             done.append(module)

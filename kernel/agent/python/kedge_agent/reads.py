@@ -212,6 +212,10 @@ class Reads:
         """Whether the code may ask where on this machine the working folder lies."""
         return not _FOLDERS.isdisjoint(self.mentioned | self._texts)
 
+    def words(self) -> set[str]:
+        """All words of the code that is reached, of its strings, and of the text of magics."""
+        return self.mentioned | self.spelled | self._texts | self._loaded
+
     def placed(self) -> bool:
         """Whether the code may ask where in its file code stands."""
         return not _PLACES.isdisjoint(self.mentioned)
