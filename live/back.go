@@ -122,7 +122,7 @@ func (n *Notebook) swap(ctx context.Context, b *session.Back, c *kernel.Cell) (a
 // restored is what has become of the cells of b.
 func restored(b *session.Back, answers []session.Answer) (list []outcome) {
 	for i, cell := range b.Way() {
-		o := outcome{cell.ID, cell.Step, cell.Source, answers[i]}
+		o := outcome{cell.ID, cell.Step, cell.Source, answers[i], false}
 		o.answer.Outputs = nil
 		list = append(list, o)
 	}

@@ -107,6 +107,7 @@ type outcome struct {
 	id, step string
 	source   string
 	answer   session.Answer
+	saving   bool // what it left is not recorded yet
 }
 
 // New returns the notebook of a kernel that has not started yet. With a nil
@@ -336,7 +337,7 @@ func (n *Notebook) run(ctx context.Context, r *kernel.ShellRequest, a asked, c *
 		return err
 	}
 	if answer.Status == session.Restored {
-		n.note(outcome{cell.ID, cell.Step, cell.Source, answer})
+		n.note(outcome{cell.ID, cell.Step, cell.Source, answer, false})
 		return n.replay(ctx, a, answer, c)
 	}
 	n.desk.begins(cell.ID, answer.Why)
@@ -350,8 +351,9 @@ func (n *Notebook) run(ctx context.Context, r *kernel.ShellRequest, a asked, c *
 	answer.Snapshot, answer.Uncaptured, answer.Count = ended.Snapshot, ended.Uncaptured, ended.Count
 	n.desk.rests()
 	if !errors.Is(err, kernel.ErrInterrupted) {
-		n.note(outcome{cell.ID, cell.Step, cell.Source, answer})
-		n.amend(outcome{cell.ID, cell.Step, cell.Source, answer}, ended.Later)
+		o := outcome{cell.ID, cell.Step, cell.Source, answer, ended.Later != nil}
+		n.note(o)
+		n.amend(o, ended.Later)
 	}
 	return err
 }
@@ -362,11 +364,8 @@ func (n *Notebook) amend(o outcome, later <-chan session.Answer) {
 		return
 	}
 	n.writing.Go(func() error {
-		ended, ok := <-later
-		if !ok {
-			return nil
-		}
-		o.answer.Snapshot, o.answer.Uncaptured = ended.Snapshot, ended.Uncaptured
+		ended := <-later
+		o.answer.Snapshot, o.answer.Uncaptured, o.saving = ended.Snapshot, ended.Uncaptured, false
 		n.pastMu.Lock()
 		defer n.pastMu.Unlock()
 		for i := len(n.past) - 1; i >= 0; i-- {

@@ -12,6 +12,7 @@ import (
 	"kedge/kernel"
 	"kedge/kernel/observe"
 	"kedge/kernel/wire"
+	"kedge/notebook"
 	"kedge/session"
 )
 
@@ -153,5 +154,20 @@ func TestWantsOnlyWhatANotebookWithStepsRuns(t *testing.T) {
 		if got := n.Wants(request("comm_msg", "", "{}")); got != test.comm {
 			t.Errorf("%s: wants widgets' messages: %v", name, got)
 		}
+	}
+}
+
+func TestACellThatIsBeingSavedIsNotStale(t *testing.T) {
+	cell := notebook.CodeCell{Cell: notebook.Cell{ID: "a", Source: "x = 1"}, Step: "s"}
+	look := session.Outlook{Cells: map[string]session.Prospect{"a": {Runs: true, Why: "never run"}}}
+	o := outcome{id: "a", source: "x = 1", answer: session.Answer{Status: session.Ran}, saving: true}
+	for want, known := range map[string]outcome{"running": o, "stale": {id: "a", source: "x = 1", answer: o.answer}} {
+		if got := state(cell, look, standing{outcomes: map[string]outcome{"a": known}}); got.State != want {
+			t.Errorf("saving %v: %s (%s), want %s", known.saving, got.State, got.Why, want)
+		}
+	}
+	cell.Source = "x = 2"
+	if got := state(cell, look, standing{outcomes: map[string]outcome{"a": o}}); got.State != "stale" {
+		t.Errorf("edited while it is saved: %s", got.State)
 	}
 }

@@ -128,6 +128,8 @@ func state(cell notebook.CodeCell, look session.Outlook, known standing) cellSta
 	switch {
 	case c.State == "running", p.Skipped:
 		c.Runs = c.Runs && !p.Skipped
+	case p.Runs && asked && o.saving && same(o.source, cell.Source):
+		c.State, c.Why = "running", "what it left is being saved"
 	case p.Uncached:
 		c.State = "uncached"
 	case p.Runs:
