@@ -161,28 +161,49 @@ func (s *Session) load(ctx context.Context, g *cellgraph.Group) (agent.Load, err
 	if load.Stream, err = s.source(ctx, payload.Stream, false); err != nil {
 		return load, err
 	}
-	for _, b := range payload.Buffers {
+	taken := s.taken(ctx, payload, load.Stream.Length())
+	for i, b := range payload.Buffers {
 		src, err := s.source(ctx, b.Blob, b.ReadOnly)
 		if err != nil {
 			return load, err
 		}
+		src.Map = b.Length >= mapLeast && i < len(taken) && taken[i]
 		load.Buffers = append(load.Buffers, src)
 	}
 	return load, nil
 }
 
+const (
+	mapLeast = 1 << 20  // bytes of a buffer that is worth mapping
+	mapMost  = 16 << 20 // bytes of a stream in which it is looked for who gets the buffers
+)
+
+// taken says which of a payload's buffers may be mapped; nothing where none is large, or its stream is too long.
+func (s *Session) taken(ctx context.Context, p agent.Payload, length int64) []bool {
+	if length > mapMost || !slices.ContainsFunc(p.Buffers, func(b agent.PayloadBuffer) bool { return b.Length >= mapLeast }) {
+		return nil
+	}
+	stream, err := s.cfg.Store.Blob(ctx, p.Stream)
+	if err != nil {
+		return nil
+	}
+	taken, err := agent.Taken(stream)
+	if err != nil {
+		return nil // the kernel says what is wrong with it
+	}
+	return taken
+}
+
 // source checks a blob and finds its bytes: the kernel reads them as they are.
 func (s *Session) source(ctx context.Context, id cellgraph.Digest, readOnly bool) (agent.Source, error) {
-	if err := s.cfg.Store.CheckBlob(ctx, id); err != nil {
-		return agent.Source{}, fmt.Errorf("check blob %s: %w", id, err)
-	}
-	ranges, err := s.cfg.Store.BlobRanges(ctx, id)
+	ranges, err := s.cfg.Store.SoundRanges(ctx, id)
 	if err != nil {
-		return agent.Source{}, fmt.Errorf("find blob %s: %w", id, err)
+		return agent.Source{}, fmt.Errorf("check blob %s: %w", id, err)
 	}
 	src := agent.Source{Ranges: []agent.Range{}, ReadOnly: readOnly}
 	for _, r := range ranges {
-		src.Ranges = append(src.Ranges, agent.Range{r.Path, r.Offset, r.Length})
+		src.Ranges = append(src.Ranges, agent.Range(r))
+		s.watch.lent[r.Path] = true
 	}
 	return src, nil
 }

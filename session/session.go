@@ -37,8 +37,7 @@ type Store interface {
 	PutFile(ctx context.Context, r io.Reader) (cellgraph.Digest, error)
 	CopyBlob(ctx context.Context, id cellgraph.Digest, to *os.File) error
 	Blob(ctx context.Context, id cellgraph.Digest) ([]byte, error)
-	BlobRanges(ctx context.Context, id cellgraph.Digest) ([]snapshotter.Range, error)
-	CheckBlob(ctx context.Context, id cellgraph.Digest) error
+	SoundRanges(ctx context.Context, id cellgraph.Digest) ([]snapshotter.Range, error)
 	HasBlob(ctx context.Context, id cellgraph.Digest) (bool, error)
 	PutSaved(ctx context.Context, f snapshotter.SavedFile) error
 	Traces(ctx context.Context, code cellgraph.Digest) ([]cellgraph.Trace, error)

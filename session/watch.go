@@ -26,6 +26,7 @@ type watch struct {
 	last      int                        // place in Session.past of the last cell that ran; -1 if none did
 	library   []string                   // see Session.library
 	traffic   map[string]flow            // of connections that were open when the present cell began
+	lent      map[string]bool            // files of the store that the kernel was given to map
 }
 
 // flow is a connection and what had passed through it.
@@ -36,7 +37,7 @@ type flow struct {
 }
 
 func newWatch() *watch {
-	return &watch{started: map[int]int{}, mapped: map[string]bool{}, digests: map[entry]cellgraph.Digest{}, last: -1}
+	return &watch{started: map[int]int{}, mapped: map[string]bool{}, digests: map[entry]cellgraph.Digest{}, last: -1, lent: map[string]bool{}}
 }
 
 // watched runs a cell in the kernel and sees what its processes do. doubt says
@@ -129,7 +130,7 @@ func (s *Session) summary() observe.Options {
 
 // private reports whether path is one of ours, or of the sockets by which the kernel is reached.
 func (s *Session) private(path string) bool {
-	return within(path, s.cfg.Runtime) || s.cfg.Sockets != "" && within(path, s.cfg.Sockets)
+	return within(path, s.cfg.Runtime) || s.watch.lent[path] || s.cfg.Sockets != "" && within(path, s.cfg.Sockets)
 }
 
 // library is where the interpreter, its packages and those of the machine lie:

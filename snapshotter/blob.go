@@ -149,6 +149,7 @@ func (s *Store) addBlob(id cellgraph.Digest, l layout) error {
 		return err
 	}
 	s.pending.blobs[id] = l
+	s.noteOwn(id, l)
 	return nil
 }
 
@@ -266,6 +267,22 @@ func (s *Store) BlobRanges(ctx context.Context, id cellgraph.Digest) ([]Range, e
 	if err != nil {
 		return nil, err
 	}
+	return l.ranges(s), nil
+}
+
+// segments are those that l lies in.
+func (l layout) segments() []string {
+	var names []string
+	for _, e := range l.extents {
+		if len(names) == 0 || names[len(names)-1] != e.segment {
+			names = append(names, e.segment)
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
+func (l layout) ranges(s *Store) []Range {
 	var ranges []Range
 	for _, e := range l.extents {
 		path := s.segmentPath(e.segment)
@@ -275,7 +292,7 @@ func (s *Store) BlobRanges(ctx context.Context, id cellgraph.Digest) ([]Range, e
 		}
 		ranges = append(ranges, Range{path, e.offset, e.length})
 	}
-	return ranges, nil
+	return ranges
 }
 
 // heldLayout is where a blob's bytes are, raw, in files that stay.

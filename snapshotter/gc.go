@@ -203,8 +203,8 @@ func (g *collector) delete(ctx context.Context, tx *sql.Tx) error {
 		}
 	}
 	// Memos that only save time and come without end.
-	_, err := tx.ExecContext(ctx, `DELETE FROM memo WHERE kind IN ('file', 'parts') AND
-		(SELECT count(*) FROM memo WHERE kind IN ('file', 'parts')) > ?`, manyMemos)
+	_, err := tx.ExecContext(ctx, `DELETE FROM memo WHERE kind IN ('file', 'parts', 'sound') AND
+		(SELECT count(*) FROM memo WHERE kind IN ('file', 'parts', 'sound')) > ?`, manyMemos)
 	if err != nil {
 		return err
 	}

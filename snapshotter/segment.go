@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 
 	"github.com/google/uuid"
+	"golang.org/x/sys/unix"
 
 	"kedge/cellgraph"
 )
@@ -48,6 +49,7 @@ type segmentWriter struct {
 	file *os.File // nil until the first write
 	name string
 	end  int64
+	left map[string]stamp // segments of this writer as it left them, unless somebody else has changed one meanwhile
 
 	// broken is the first failed fsync: what it covered may be lost even if a
 	// later one succeeds, so that no later one may.
@@ -92,11 +94,26 @@ func (w *segmentWriter) write(data []byte, at int64) error {
 	if err := w.faults.before("write segment", func() { _, _ = w.file.WriteAt(data[:len(data)/2], at) }); err != nil {
 		return fmt.Errorf("append to segment %s: %w", w.name, err)
 	}
+	_, known := w.left[w.name]
+	ours := known && w.stamp() == w.left[w.name]
+	delete(w.left, w.name)
 	if _, err := w.file.WriteAt(data, at); err != nil {
 		return fmt.Errorf("append to segment %s: %w", w.name, err)
 	}
 	w.end = at + int64(len(data))
+	if ours {
+		w.left[w.name] = w.stamp()
+	}
 	return nil
+}
+
+// stamp is that of the segment now; the zero stamp if it cannot be told.
+func (w *segmentWriter) stamp() stamp {
+	var info unix.Stat_t
+	if err := unix.Fstat(int(w.file.Fd()), &info); err != nil {
+		return stamp{}
+	}
+	return stampOf(info)
 }
 
 // entry appends an entry of the journal, which says what a commit does, and
@@ -161,6 +178,10 @@ func (w *segmentWriter) create() error {
 		return errors.Join(err, f.Close())
 	}
 	w.file, w.name, w.end = f, id.String(), 0
+	if w.left == nil {
+		w.left = map[string]stamp{}
+	}
+	w.left[w.name] = w.stamp()
 	return nil
 }
 

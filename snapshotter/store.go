@@ -79,6 +79,7 @@ type Store struct {
 	pending pending
 	unowned int64        // bytes of extents committed since the last trace
 	unsaid  []journalRow // snapshots that the journal is to have with its next entry
+	own     map[cellgraph.Digest]ownBlob
 
 	untidy   int64 // bytes committed since the last look at the quota
 	tidying  bool
@@ -128,7 +129,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("open store %s: %w", dir, err), c.close())
 	}
-	s := &Store{dir: dir, log: cfg.Logger, now: cfg.Now, catalog: c, lease: l, pending: newPending(),
+	s := &Store{dir: dir, log: cfg.Logger, now: cfg.Now, catalog: c, lease: l, pending: newPending(), own: map[cellgraph.Digest]ownBlob{},
 		quota: cfg.Quota, background: cfg.Background}
 	s.segment = segmentWriter{folder: filepath.Join(dir, segmentFolder), limit: segmentBytes, lease: l, faults: cfg.faults}
 	if version < formatVersion {
@@ -336,6 +337,9 @@ func (s *Store) Close() error {
 	s.closed = true
 	s.pending = newPending()
 	err := s.sayRest()
+	if err := s.rememberOwn(); err != nil {
+		s.log.Warn("what was written is not known to be sound", "err", err) // it is checked when it is read
+	}
 	if s.stopTidy != nil {
 		s.stopTidy()
 	}

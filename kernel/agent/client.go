@@ -176,10 +176,25 @@ type Result struct {
 type Source struct {
 	Ranges   []Range `json:"ranges"`
 	ReadOnly bool    `json:"readonly,omitempty"`
+	Map      bool    `json:"map,omitempty"` // nobody can tell whether it is mapped from them
 }
 
-// Range is [path, offset, length].
-type Range [3]any
+// Length is that of the source in bytes.
+func (s Source) Length() (n int64) {
+	for _, r := range s.Ranges {
+		n += r.Length
+	}
+	return n
+}
+
+// Range is [path, offset, length] in JSON.
+type Range struct {
+	Path           string
+	Offset, Length int64 // bytes
+}
+
+// MarshalJSON implements [json.Marshaler].
+func (r Range) MarshalJSON() ([]byte, error) { return json.Marshal([3]any{r.Path, r.Offset, r.Length}) }
 
 // Load is one group to be restored. Only the names in Bind are bound.
 type Load struct {

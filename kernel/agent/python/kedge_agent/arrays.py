@@ -8,6 +8,7 @@ import sys
 from collections.abc import Hashable, Iterator
 from typing import Any
 
+from . import regions
 from .memory import EXPORTERS, address, mapped, owner, root
 from .tensors import raw
 
@@ -43,7 +44,7 @@ def _bytes(arr: Any) -> pickle.PickleBuffer:
 
 def same(x: Any) -> Any:
     """Identity, by name in the stream."""
-    return x
+    return regions.lend(x)
 
 
 _lent: list[bool] = []  # not empty while what is read is only looked at
@@ -64,8 +65,10 @@ def owned(buffer: Any, shape: tuple[int, ...], dtype: Any, order: Any, writeable
     import numpy as np
     arr = np.ndarray(shape, dtype, buffer=buffer, order=order)
     if not _lent:
-        made = np.empty(shape, dtype, order=order)  # filled byte by byte: numpy leaves out what lies between fields
-        made.reshape(-1, order="A").view("u1")[:] = arr.reshape(-1, order="A").view("u1")
+        made = regions.owned(buffer, shape, dtype, order)
+        if made is None:
+            made = np.empty(shape, dtype, order=order)  # filled byte by byte: numpy leaves out what is between fields
+            made.reshape(-1, order="A").view("u1")[:] = arr.reshape(-1, order="A").view("u1")
         arr = made
         if type(buffer) is bytearray:  # nobody else has it: do not hold the memory twice
             buffer.clear()

@@ -33,6 +33,7 @@ from . import (
     pickler,
     places,
     reads,
+    regions,
     running,
     sameness,
     saving,
@@ -478,10 +479,8 @@ class Agent:
             self.live.fresh = {}
 
     def _read(self, group: dict[str, Any]) -> dict[str, Any]:
-        stream = gather(group["stream"]["ranges"])
-        buffers = (bytes(gather(b["ranges"])) if b.get("readonly") else gather(b["ranges"])
-                   for b in group.get("buffers") or [])
-        return pickler.loads(stream, buffers, self.live)
+        return pickler.loads(regions.gather(group["stream"]["ranges"]), map(_buffer, group.get("buffers") or []),
+                             self.live)
 
     def execution(self, content: dict[str, Any]) -> dict[str, Any]:
         """kedge_execution: the last cell was number count."""
@@ -494,17 +493,14 @@ class Agent:
         return {}
 
 
-def gather(ranges: list[list[Any]]) -> bytearray:
-    """The bytes of [path, offset, length] ranges, in order; EOFError if one is short."""
-    data = bytearray()
-    for path, offset, length in ranges:
-        with open(path, "rb") as file:
-            file.seek(offset)
-            part = file.read(length)
-        if len(part) != length:
-            raise EOFError(f"{path} is shorter than {offset + length} bytes")
-        data += part
-    return data
+def _buffer(source: dict[str, Any]) -> Any:
+    """A buffer of a group that is restored."""
+    readonly = bool(source.get("readonly"))
+    made = regions.buffer(source["ranges"], readonly) if source.get("map") else None
+    if made is None:
+        made = regions.gather(source["ranges"])
+        return bytes(made) if readonly else made
+    return made
 
 
 def versions(modules: list[str], fresh: set[str]) -> dict[str, str]:

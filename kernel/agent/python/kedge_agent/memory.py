@@ -8,7 +8,7 @@ import sys
 from collections.abc import Hashable
 from typing import Any
 
-from . import tensors
+from . import regions, tensors
 
 EXPORTERS = (bytearray, array.array)
 
@@ -21,7 +21,7 @@ def numpy_arrays() -> Any:
 def root(arr: Any) -> Any:
     """The array at the bottom of arr's bases: arr itself, or what it is a view of."""
     kind = numpy_arrays()
-    while issubclass(type(arr.base), kind):
+    while issubclass(type(arr.base), kind) and not regions.lent(arr.base):
         arr = arr.base
     return arr
 

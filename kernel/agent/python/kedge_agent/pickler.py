@@ -276,7 +276,7 @@ def digest(cls: type, where: live.Live) -> str:
     return sink.hash.hexdigest()
 
 
-def load(file: Any, buffers: list[Any], where: live.Live, twins: Sequence[Any] = ()) -> dict[str, Any]:
+def load(file: Any, buffers: Iterable[Any], where: live.Live, twins: Sequence[Any] = ()) -> dict[str, Any]:
     """Unpickle through a trampoline in the namespace, which formulas look into."""
     hop = types.FunctionType((lambda f: f()).__code__, where.ns)
     live.push(where)
@@ -288,7 +288,7 @@ def load(file: Any, buffers: list[Any], where: live.Live, twins: Sequence[Any] =
         live.pop()
 
 
-def loads(stream: bytes, buffers: list[Any], where: live.Live) -> dict[str, Any]:
+def loads(stream: bytes | bytearray, buffers: Iterable[Any], where: live.Live) -> dict[str, Any]:
     """load from memory."""
     return load(io.BytesIO(stream), buffers, where)
 

@@ -21,7 +21,7 @@ import weakref
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from . import caches, frames, groups, live, localmodules, memory, places, proof, running, tensors
+from . import caches, frames, groups, live, localmodules, memory, places, proof, regions, running, tensors
 from .functions import by_name
 
 MOST = 20_000  # objects looked at; a fork does not stop the program for more
@@ -171,11 +171,16 @@ class Watch:
     def _array(self, arr: Any, kind: type, numpy: Any) -> bool:
         if proof.local(kind) or proof.local(type(memory._exporter(memory.root(arr)))):
             raise Needed
-        if kind is not numpy.ndarray or type(memory._exporter(memory.root(arr))) not in _EXPORTERS:
+        if kind is not numpy.ndarray or not _plain(memory._exporter(memory.root(arr))):
             return False
         if arr.dtype.metadata is not None or kind in copyreg.dispatch_table:
             return False
         return arr.dtype.kind in "biufcmMSU" or arr.dtype.kind == "O" and arr.size <= 1000
+
+
+def _plain(exporter: Any) -> bool:
+    """Whether what an array shows, if anything, is memory that nobody else has a say in."""
+    return type(exporter) in _EXPORTERS or regions.lent(exporter)
 
 
 def _class(cls: type) -> bool:
