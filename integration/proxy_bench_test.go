@@ -29,6 +29,13 @@ func BenchmarkProxyLive(b *testing.B) {
 	l.installed(nil, "testdata/proxy/measure_live.py", "kedge-python3", "python3")
 }
 
+// BenchmarkRestores measures how long large values take to be there again.
+func BenchmarkRestores(b *testing.B) {
+	l := newBench(b)
+	fmt.Printf("\n%s\nrestored in a live kernel (target: 50 ms + 5 ms/GB)\n", machine())
+	l.installed(nil, "testdata/proxy/measure_restores.py", "kedge-python3", "python3")
+}
+
 // installed runs a program, which has the rounds as its last argument, where Kedge is installed with these flags.
 func (b *bench) installed(flags []string, program ...string) {
 	b.Helper()

@@ -12,7 +12,7 @@ import sys
 import weakref
 from typing import Any
 
-PIECES = 64  # maps of one buffer; what lies in more places is read
+PIECES = 512  # maps of one buffer, at 4 µs each; what lies in more places is read
 LEAST = 64 << 10  # bytes that are worth a map
 _SET_HANDLER = 304  # in numpy's table of functions, from 1.22 on
 

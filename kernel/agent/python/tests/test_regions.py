@@ -133,6 +133,12 @@ def test_what_cannot_be_mapped_is_read(tmp_path):
     step = 1 << 14
     x = restored(ranges=[[path, 4096 + at, min(step, len(raw) - at)] for at in range(0, len(raw), step)])
     assert maps() == 0 and np.array_equal(x, data)
+    many, piece = regions.PIECES + 1, 1 << 16
+    ranges = segment(raw[:piece])
+    for n in (many, many - 1):
+        x = restored((n * piece // 8,), ranges=ranges * n)
+        assert maps() == (0 if n == many else n) and np.array_equal(x, np.tile(data[:piece // 8], n))
+    segment(raw)
     x = restored(ranges=[[path, 4096, half], [path, 4096 + half, 1 << 20], [path, 4096 + half + (1 << 20), 4000],
                          [path, 4096 + half + (1 << 20) + 4000, len(raw) - half - (1 << 20) - 4000]])
     assert np.array_equal(x, data)
