@@ -36,8 +36,7 @@ class _Regions:
         self.drop.argtypes, self.drop.restype = [address], None
         self.offer.argtypes, self.offer.restype = [address], None
         where = ctypes.addressof(ctypes.c_char.in_dll(library, "kedge_region_handler"))
-        capsule = ctypes.pythonapi.PyCapsule_New
-        capsule.restype, capsule.argtypes = ctypes.py_object, [address, ctypes.c_char_p, address]
+        capsule = _python("PyCapsule_New", ctypes.py_object, address, ctypes.c_char_p, address)
         self._name = b"mem_handler"  # a capsule does not keep it
         self._handler = capsule(where, self._name, None)
         function = ctypes.cast(table, ctypes.POINTER(address))[_SET_HANDLER]
@@ -56,6 +55,11 @@ class _Regions:
         return contextvars.copy_context().run(make)
 
 
+def _python(name: str, *types: Any) -> Any:
+    """A function of Python's by its type; the attributes of ctypes.pythonapi are everybody's."""
+    return ctypes.PYFUNCTYPE(*types)((name, ctypes.pythonapi))
+
+
 @functools.cache
 def _regions() -> _Regions | None:
     """None where the kernel does not carry the library, or numpy has no allocators. numpy is loaded."""
@@ -63,8 +67,7 @@ def _regions() -> _Regions | None:
     module = sys.modules.get("numpy._core._multiarray_umath") or sys.modules.get("numpy.core._multiarray_umath")
     if not hasattr(library, "kedge_region_handler") or not hasattr(module, "get_handler_name"):
         return None
-    get = ctypes.pythonapi.PyCapsule_GetPointer
-    get.restype, get.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
+    get = _python("PyCapsule_GetPointer", ctypes.c_void_p, ctypes.py_object, ctypes.c_char_p)
     return _Regions(library, get(module._ARRAY_API, None))  # type: ignore[union-attr]
 
 

@@ -62,6 +62,7 @@ def test_a_mapped_array_is_as_any_other(tmp_path):
     assert not any("alloc" in v.name for v in contextvars.copy_context())
     assert np.array_equal(x, y) and not memory.mapped(x)
     assert sys.getrefcount(x) == sys.getrefcount(y)
+    assert not vars(ctypes.pythonapi).keys() & {"PyCapsule_New", "PyCapsule_GetPointer"}
     """)
 
 
