@@ -10,11 +10,12 @@ typedef void audit_callback(const char *event, void *args); /* args is a borrowe
 
 static audit_callback *callback;
 
-/* The frames of others are looked at, or a class is looked up by a pickle: these go to callback. */
+/* Frames of others are looked at, a class is looked up by a pickle, text is compiled: these go to callback. */
 EXPORT int kedge_audit(const char *event, void *args, void *user_data)
 {
 	(void)user_data;
-	if (callback != NULL && (strcmp(event, "sys._getframe") == 0 || strcmp(event, "pickle.find_class") == 0))
+	if (callback != NULL && (strcmp(event, "sys._getframe") == 0 || strcmp(event, "pickle.find_class") == 0 ||
+				 strcmp(event, "compile") == 0))
 		callback(event, args);
 	return 0;
 }

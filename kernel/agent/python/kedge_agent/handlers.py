@@ -210,7 +210,8 @@ class Agent:
         user = self.user()
         succeeded = getattr(self.shell, "last_execution_succeeded", True)
         changed = {n for n, v in user.items() if self._ids.get(n) != id(v) or succeeded and n in self._sure}
-        classes = reads.reach(self.lookups.classes, self.ns, user)
+        looked = self.lookups.classes | (set(self._ids) if self.lookups.everything else set())
+        classes = reads.reach(looked & (user.keys() | self._ids.keys()), self.ns, user)
         near = (self._near | changed) & user.keys()
         shown = self._shows({n: user[n] for n in near}) if content.get("result") else None
         left = self.outside.after(not succeeded)

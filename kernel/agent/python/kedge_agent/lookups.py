@@ -1,12 +1,13 @@
-"""How a cell finds names past those in its code: by looking at frames, and by unpickling.
+"""How a cell finds names past those in its code: by looking at frames, by compiling text, and by unpickling.
 
-Both raise audit events. A hook in the preloaded library passes them on; without it every cell is taken to do both.
+All raise audit events. A hook in the preloaded library passes them on; without it every cell is taken to do both.
 """
 from __future__ import annotations
 
 import ctypes
 import logging
 import os
+import re
 import sys
 from typing import Any
 
@@ -26,6 +27,15 @@ _HARMLESS = tuple(p.replace("/", os.sep) for p in (
     "/traitlets/traitlets.py", "/typing_extensions.py"))
 
 
+# Code that looks names up in frames by texts which it reads itself: any of them. Others that do so (queries of pandas,
+# formulas of patsy, numexpr) compile the text, and its words are seen.
+_READERS = ((os.path.join("numpy", "matrixlib", "defmatrix.py"), "bmat"),
+            (os.path.join("polars", "_utils", "various.py"), "_get_stack_locals"))
+_TEXT = 100_000  # characters; of a longer text that is compiled all names are taken to be looked up
+_WORD = re.compile(r"\b[^\W\d]\w*")
+_OURS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "")  # which reads modules that are imported
+_QUERY = "__pd_eval_local_"  # what pandas makes of an @ before a name
+
 _LOGGING = os.sep + os.path.join("logging", "__init__.py")
 
 _SHOWN = ("lineno", "filename", "pathname", "module")  # fields of a record that say where the call stands
@@ -37,7 +47,8 @@ class Lookups:
     def __init__(self, ns: dict[str, Any]) -> None:
         self._ns = ns
         self.frames = True
-        self.classes: set[str] = set()
+        self.everything = False  # whether any name may have been looked up
+        self.classes: set[str] = set()  # names that were looked up, by unpickling and by compiling text
         self.placed = False  # whether a log record was shown with the place of the call
         self.heard = False  # whether the hook is in force
         self._inside = False
@@ -48,6 +59,7 @@ class Lookups:
         if self._callback is None:
             self._install()
         self.frames, self.classes, self.placed = not self.heard, set(), not self.heard
+        self.everything = False
 
     def _install(self) -> None:
         kind = ctypes.PYFUNCTYPE(None, ctypes.c_char_p, ctypes.py_object)
@@ -71,13 +83,34 @@ class Lookups:
                 module, name = args
                 if module == "__main__":
                     self.classes.add(str(name).split(".")[0])
+            elif event == b"compile":
+                self._compiled(args[0])
             else:
                 self.frames = self.frames or self._reads()
+                self.everything = self.everything or _reader()
                 self.placed = self.placed or _logs()
         except Exception:
             self.frames = True
         finally:
             self._inside = False
+
+    def _compiled(self, text: Any) -> None:
+        """Code of the notebook compiles text, or has it compiled, perhaps to look up what stands in it."""
+        if isinstance(text, bytes):
+            text = text.decode(errors="replace")
+        if not isinstance(text, str):
+            return  # a tree, which was a text before
+        frame: Any = sys._getframe(2)
+        if frame.f_code.co_filename.startswith("<frozen importlib"):
+            return  # a module that has not been compiled before
+        while frame is not None and frame.f_globals is not self._ns:
+            if frame.f_code.co_filename.startswith(_OURS):
+                return
+            frame = frame.f_back
+        if frame is not None and len(text) > _TEXT:
+            self.everything = True
+        elif frame is not None:
+            self.classes.update(word.removeprefix(_QUERY) for word in _WORD.findall(text))
 
     def _reads(self) -> bool:
         """Whether whoever asks for a frame now may read names of the notebook: from there its code is on the stack."""
@@ -89,6 +122,15 @@ class Lookups:
         while frame is not None and frame.f_globals is not self._ns:
             frame = frame.f_back
         return frame is not None
+
+
+def _reader() -> bool:
+    """Whether code looks at frames that takes names from texts which it does not compile."""
+    frame: Any = sys._getframe(2)
+    while frame is not None and frame.f_code.co_filename.endswith(os.sep + "inspect.py"):
+        frame = frame.f_back
+    return frame is not None and any(
+        frame.f_code.co_filename.endswith(os.sep + file) and frame.f_code.co_name == name for file, name in _READERS)
 
 
 def _logs() -> bool:

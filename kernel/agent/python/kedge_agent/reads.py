@@ -16,8 +16,11 @@ from .groups import _ATOMS, children, ours
 
 _EVERYTHING = {"eval", "exec", "globals", "locals", "vars", "dir", "_getframe", "currentframe", "__globals__",
                "__main__", "modules", "import_module", "__import__", "user_ns", "get_objects", "get_referrers",
-               "get_referents", "__subclasses__", "dill", "cloudpickle"}
-_SPELLED = {"__globals__", "__main__", "_getframe", "user_ns"}  # as strings too: getattr(f, "__globals__")
+               "get_referents", "__subclasses__", "dill", "cloudpickle", "f_globals", "f_locals", "tb_frame",
+               "gi_frame", "cr_frame", "ag_frame", "f_back", "_current_frames", "getmodule", "resolve_name",
+               "rlcompleter"}
+# As strings too: getattr(f, "__globals__").
+_SPELLED = {"__globals__", "__main__", "_getframe", "user_ns", "f_globals", "f_locals", "tb_frame", "gi_frame"}
 # What looks definitions up in the notebook by the names in a pickle: by itself, or with load and loads.
 _PICKLES = {"Unpickler", "read_pickle"}
 _LOADERS = {"pickle", "_pickle", "joblib", "torch", "shelve"}
@@ -149,7 +152,7 @@ class Reads:
             self.mentioned |= found
             if found & _PICKLES or found & {"load", "loads"} and found & _LOADERS or {"shelve", "open"} <= found:
                 self.unpickles = True
-            if found & _EVERYTHING or "get_ipython" in found and not magics:
+            if found & _EVERYTHING or {"unittest", "main"} <= found or "get_ipython" in found and not magics:
                 self.all = True
             for const in code.co_consts:
                 for text in strings(const):
@@ -281,6 +284,8 @@ class Reads:
             self.modules |= home(obj)
             if kind is types.FunctionType and obj.__globals__ is self.ns:
                 self.code(obj.__code__)
+                annotate = getattr(obj, "__annotate__", None)  # of Python 3.14, where they are made when asked for
+                self._work.append(obj.__annotations__ if annotate is None else annotate)
             elif issubclass(kind, type):
                 if live.local(obj):
                     self._work.extend([*vars(obj).values(), *obj.__bases__, type(obj)])
