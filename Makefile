@@ -3,7 +3,7 @@ ROOT := $(patsubst %/,%,$(dir $(abspath $(lastword $(MAKEFILE_LIST)))))
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := build
-.PHONY: demo build test lint bench corpus lab labextension fuzz fuzz-live soak setup browser screenshot lock
+.PHONY: demo build test lint bench bench-rivals corpus lab labextension fuzz fuzz-live soak setup browser screenshot lock
 
 STATICCHECK_VERSION := v0.7.0
 STATICCHECK := $(ROOT)/.cache/bin/staticcheck-$(STATICCHECK_VERSION)
@@ -61,13 +61,29 @@ screenshot: browser build
 	cp $(ROOT)/.cache/shots/share.png $(ROOT)/docs/share.png
 
 # Compares kedge run with jupyter execute on the examples, side by side, and
-# what the store saves with a plain write of the same bytes: some ten minutes
-# on a machine that does nothing else. KEDGE_BENCH_EXAMPLES=iris and
+# what the store saves with a plain write of the same bytes: some twenty minutes
+# on a machine that does nothing else, with bench-rivals. KEDGE_BENCH_EXAMPLES=iris and
 # KEDGE_BENCH_ROUNDS=1 make it shorter.
 bench: setup build
 	cd $(ROOT) && go test ./integration -run '^$$' -bench 'Examples|Proxy|Lab|Restores' -benchtime 1x -timeout 2h
 	cd $(ROOT) && go test ./snapshotter -run '^$$' -bench . -benchtime 5x
 	cd $(ROOT) && go test ./server -run '^$$' -bench . -benchtime 5x
+	$(MAKE) -C $(ROOT) bench-rivals
+
+# Compares Kedge with dill, cloudpickle, joblib, pickle and Kishu on states of
+# published shapes and on the examples, and writes docs/benchmarks.md and .svg.
+# The rivals live in .cache/rivals, from hash-locked requirements: the first run
+# needs the network. Under ten minutes; KEDGE_RIVALS_SECONDS, KEDGE_RIVALS_SCALE,
+# KEDGE_RIVALS_STATES=small,arrays and KEDGE_RIVALS_SYSTEMS=kedge,dill change that.
+RIVALS := $(ROOT)/.cache/rivals
+bench-rivals: setup build
+	lock="$(RIVALS)/.lock-$$(sha256sum $(ROOT)/integration/rivals/requirements.txt | cut -c1-16)"; \
+	if [[ ! -f "$$lock" ]]; then \
+	  $(PYTHON) -m venv --clear $(RIVALS); \
+	  $(RIVALS)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(ROOT)/integration/rivals/requirements.txt; \
+	  touch "$$lock"; \
+	fi
+	$(RIVALS)/bin/python $(ROOT)/integration/rivals/compare.py $(ROOT)/bin/kedge $(ROOT)/examples $(ROOT)/docs
 
 # Thirty notebooks as people write them, 205 edits of them: no cell runs that
 # need not, and all is as in a straight run. Some twenty minutes on two cores;
@@ -114,3 +130,5 @@ soak: setup build
 lock:
 	cd $(ROOT) && uv pip compile --quiet --generate-hashes --universal --no-header --no-annotate \
 	  --python-version 3.10 requirements.in --output-file requirements.txt
+	cd $(ROOT)/integration/rivals && uv pip compile --quiet --generate-hashes --universal --no-header --no-annotate \
+	  --python-version 3.11 requirements.in --output-file requirements.txt

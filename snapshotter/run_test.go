@@ -78,7 +78,7 @@ func TestABlobSharesItsListWithThatBefore(t *testing.T) {
 			check(t, s.Flush(t.Context()))
 			grown := dirty(t, s) - before
 			t.Logf("%d bytes", grown)
-			if grown > 64<<10 {
+			if grown > 96<<10 { // 53 KiB, and 12 more for each page of the catalog that splits
 				t.Errorf("%d bytes beside the extent", grown)
 			}
 			check(t, s.CheckBlob(t.Context(), id))
