@@ -4,7 +4,8 @@ usage: compare.py KEDGE EXAMPLES DOCS
 
 All run in ipykernel under one Python, the one that runs this, driven by jupyter_client, in turn, in as many rounds as
 fit in KEDGE_RIVALS_SECONDS (420), at least one. KEDGE_RIVALS_SCALE sizes the states (by the machine's memory),
-KEDGE_RIVALS_STATES and KEDGE_RIVALS_SYSTEMS name some of them. Prints the table and writes DOCS/benchmarks.md and .svg.
+KEDGE_RIVALS_STATES and KEDGE_RIVALS_SYSTEMS name some of them; KEDGE_RIVALS_EXAMPLES=iris,taxi adds the notebook that
+takes minutes for each system. Prints the table and writes DOCS/benchmarks.md and .svg.
 """
 
 from __future__ import annotations
@@ -343,7 +344,7 @@ def main() -> None:
                     if rounds == 0 or (state.name, name) not in failures:
                         note((state.name, name), measure, name, state, root)
             for path in sorted(Path(examples).glob("*.ipynb")) if not only else []:
-                if path.stem not in ("iris", "taxi"):
+                if path.stem not in (os.environ.get("KEDGE_RIVALS_EXAMPLES") or "iris").split(","):
                     continue
                 for name in ("plain", *systems):
                     if rounds == 0 or (path.stem, name) not in failures:
