@@ -79,7 +79,7 @@ func (n *Interactive) back(ctx context.Context, last int) (*Back, error) {
 		}
 		cellgraph.Settle(hit, s.world)
 		b.cells, b.hits = append(b.cells, cell), append(b.hits, *hit)
-		s.pass(cell, len(b.cells), *hit)
+		s.pass(cell, s.entered(cell), len(b.cells), *hit)
 	}
 	return b, nil
 }

@@ -104,7 +104,7 @@ func (n *Interactive) behind(caller context.Context, first hit, next func() (not
 	for caller.Err() == nil && bytes < maxReady && s.blind == "" {
 		last := hits[len(hits)-1]
 		cellgraph.Settle(last.trace, s.world)
-		s.pass(last.cell, 0, *last.trace)
+		s.pass(last.cell, s.entered(last.cell), 0, *last.trace)
 		cell, ok := next()
 		if !ok || slices.ContainsFunc(hits, func(h hit) bool { return h.cell.ID == cell.ID }) {
 			break
@@ -277,7 +277,7 @@ func (n *Interactive) enter(ctx context.Context, h hit, count int) Answer {
 	s := n.s
 	n.write(h.cell, h.outputs, count)
 	_ = s.showWidgets(kernel.WidgetState(h.models)) // that of the file is for its next readers
-	s.pass(h.cell, count, *h.trace)
+	s.pass(h.cell, s.entered(h.cell), count, *h.trace)
 	document, err := s.document(ctx)
 	if err == nil {
 		err = s.anchor(h.cell, *h.trace, Restored, document)

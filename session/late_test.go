@@ -170,6 +170,31 @@ func TestACellThatMayBeRestoredWaitsForTheCaptureBeforeIt(t *testing.T) {
 	d.sees("y", "print(a.v)  # again", "1")
 }
 
+func TestACellIsEditedWhileItIsCaptured(t *testing.T) {
+	d := newDesk(t)
+	d.run("s", d.slow())
+	d.shut()
+	d.run("a", "a = Slow(1)")
+	cell := notebook.CodeCell{Cell: notebook.Cell{ID: "a", Source: "a = 2"}, Step: "a"}
+	if a, err := d.nb.Begin(t.Context(), cell, nil); err != nil || a.Why != "code edited" && a.Why != "never run" {
+		t.Fatal(a, err)
+	}
+	res, err := d.kedge.Execute(t.Context(), kernel.Request{Code: cell.Source, StopOnError: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.open()
+	d.nb.End(t.Context(), res)
+	d.restart()
+	for source, want := range map[string]string{"a = Slow(1)": "Slow object", "a = 2": "2"} {
+		d.run("s", d.slow())
+		if a := d.run("a", source); a.Status != Restored {
+			t.Errorf("%s ran: %s", source, a.Why)
+		}
+		d.sees("x"+want, "print(a) # "+source, want)
+	}
+}
+
 func TestCodeOutsideTheStepsBesideACapture(t *testing.T) {
 	d := newDesk(t)
 	d.run("s", d.slow())

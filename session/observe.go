@@ -19,6 +19,7 @@ import (
 // seen is all that was seen of one run of a cell.
 type seen struct {
 	place    int               // of the cell in Session.past
+	cache    string            // of its step
 	alive    []observe.Process // below the kernel when the cell began
 	cell     notebook.CodeCell
 	before   map[string]entry            // the volume when the cell began

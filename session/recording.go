@@ -24,6 +24,8 @@ import (
 type recording struct {
 	o      *seen
 	count  int
+	code   cellgraph.Digest // what is known of cells by their ids is by then of what they were edited to
+	source cellgraph.Entered
 	effect cellgraph.Effect // without what is in values
 	spool  string
 	late   *os.File // where the copy tells what it found; nil if all is told already
@@ -196,6 +198,7 @@ func (s *Session) record(ctx context.Context, o *seen, count int, c *CellReport)
 		return err
 	}
 	r.count, r.report = count, c
+	r.code, r.source, o.cache = s.code(o.cell), s.entered(o.cell), s.step(o.cell.Step).Cache
 	r.outside, r.touched, r.hazard = s.outside(o), s.touchedPaths(o), s.hazard(o)
 	if r.document, err = s.document(ctx); err != nil {
 		r.hangUp()
@@ -271,7 +274,7 @@ func (s *Session) complete(ctx context.Context, r *recording) error {
 	if err != nil {
 		return err
 	}
-	t := cellgraph.Trace{Code: s.code(o.cell), Cell: o.cell.ID, Step: o.cell.Step, Seconds: o.seconds, Created: time.Now().UTC(),
+	t := cellgraph.Trace{Code: r.code, Cell: o.cell.ID, Step: o.cell.Step, Seconds: o.seconds, Created: time.Now().UTC(),
 		Bound: o.reads.Binds, Effect: effect, Observed: slices.Concat(s.names(o, &effect), r.outside, s.variables(o), r.touched),
 		Uncached: cmp.Or(s.uncached(o), r.hazard), Text: text(o), Hidden: o.captured.Hidden}
 	if s.varies(ctx, &t) {
@@ -279,7 +282,7 @@ func (s *Session) complete(ctx context.Context, r *recording) error {
 	}
 	c.leaves(&t)
 	s.executed[s.state.Passed()] = true
-	s.pass(o.cell, r.count, t)
+	s.pass(o.cell, r.source, r.count, t)
 	s.past[len(s.past)-1].shows = showsResult(o.result.Outputs)
 	s.live = s.state.Clone()
 	if err := s.anchor(o.cell, t, Ran, r.document); err != nil {
@@ -297,7 +300,7 @@ func (s *Session) complete(ctx context.Context, r *recording) error {
 // and nothing of the state is needed before it has run.
 func (s *Session) ahead(ctx context.Context, cell notebook.CodeCell) bool {
 	r := s.pending
-	if r == nil || s.blind != "" || leftRunning(r.o) != "" || s.code(r.o.cell) == s.code(cell) {
+	if r == nil || s.blind != "" || leftRunning(r.o) != "" || r.code == s.code(cell) {
 		return false
 	}
 	if traces, err := s.cfg.Store.Traces(ctx, s.code(cell)); err != nil || len(traces) > 0 {
@@ -380,12 +383,12 @@ func (s *Session) matesOf(names []string) []string {
 }
 
 // pass moves the state past a cell.
-func (s *Session) pass(cell notebook.CodeCell, count int, t cellgraph.Trace) {
+func (s *Session) pass(cell notebook.CodeCell, source cellgraph.Entered, count int, t cellgraph.Trace) {
 	p := passed{cell: cell, count: count, trace: t}
 	if !s.interactive { // cells are replayed only where nobody can look
 		p.pre = s.state.Clone()
 	}
 	s.past = append(s.past, p)
 	s.state.Apply(t)
-	s.state.Enter(s.entered(cell), t.Key(), t.Effect.Outputs)
+	s.state.Enter(source, t.Key(), t.Effect.Outputs)
 }

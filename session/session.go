@@ -444,7 +444,7 @@ func (s *Session) restore(ctx context.Context, cell notebook.CodeCell, count int
 		return err
 	}
 	s.show(cell.Index, displays)
-	s.pass(cell, count, t)
+	s.pass(cell, s.entered(cell), count, t)
 	s.restored = true
 	s.past[len(s.past)-1].shows = bytes.Contains(data, []byte(`"execute_result"`))
 	s.changed.add(&t.Effect)

@@ -55,7 +55,7 @@ func (s *Session) texts(o *seen) []cellgraph.Observation {
 		name := cellgraph.Everything // of a cell that the state does not know
 		for _, p := range s.past {
 			if p.cell.Source == source {
-				name = s.code(p.cell).String()
+				name = p.trace.Code.String()
 			}
 		}
 		list = append(list, s.state.ObserveText(name))

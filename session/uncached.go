@@ -40,7 +40,7 @@ func (s *Session) unseen(*seen) string {
 
 // forbidden is what the tags, the outputs or the process tree rule out.
 func (s *Session) forbidden(o *seen) string {
-	cache := s.step(o.cell.Step).Cache
+	cache := o.cache
 	switch {
 	case cache == "disabled":
 		return "cache:disabled"
