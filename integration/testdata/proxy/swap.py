@@ -2,6 +2,7 @@
 
 Each function is one test; run as: swap.py NAME KERNEL PLAIN.
 """
+import contextlib
 import os
 import signal
 import sys
@@ -299,7 +300,13 @@ def spare(kedge, plain):
     proxy = psutil.Process(d.kedge.km.provisioner.process.pid)
 
     def kernels():
-        return [p for p in proxy.children() if "kedge_launch" in " ".join(p.cmdline())]
+        """Those below the proxy, oldest first; a copy that captures what a cell left has the command of its kernel."""
+        found = {}
+        for p in sorted(proxy.children(), key=lambda p: p.pid):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                if "kedge_launch" in " ".join(command := p.cmdline()):
+                    found.setdefault(tuple(command), p)
+        return list(found.values())
 
     until = time.monotonic() + TIMEOUT
     while len(kernels()) < 2 or not any("pandas" in m.path for p in kernels()[1:] for m in p.memory_maps()):
