@@ -302,24 +302,28 @@ func shows(outputs []json.RawMessage, kind string) bool {
 // End records what the cell did that Begin let run. A cell that the kernel
 // never began ("aborted") has done nothing.
 func (n *Interactive) End(ctx context.Context, res kernel.Result) Answer {
+	ended := time.Now() // before it waits for the capture of the cell before
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.join(ctx)
 	s, o := n.s, n.open
 	n.open = nil
 	if o == nil {
 		return Answer{Status: Ran}
 	}
-	o.seconds, o.result = time.Since(n.began).Seconds(), res
+	o.seconds, o.result = ended.Sub(n.began).Seconds(), res
 	answer := Answer{Status: Ran, Count: res.ExecutionCount}
 	if s.blind != "" || res.Status == "aborted" {
+		return answer
+	}
+	err := s.endWatch(o)
+	n.join(ctx)
+	if s.blind != "" {
 		return answer
 	}
 	n.write(o.cell, res.Outputs, res.ExecutionCount)
 	n.made(res.Models)
 	c := CellReport{ID: o.cell.ID}
 	s.opaqueReads(o)
-	err := s.endWatch(o)
 	if err == nil {
 		s.sees(o)
 		err = s.record(ctx, o, res.ExecutionCount, &c)

@@ -116,23 +116,37 @@ func shown(t *testing.T, outputs []json.RawMessage, count int) string {
 	return fmt.Sprintf("[%d] %s", count, strings.Join(lines, " "))
 }
 
-// ask sends a cell of a step to both sides and compares. It returns how Kedge answered.
-func (d *desk) ask(id, source string) Answer {
+// begin asks for a cell of a step in the kernel with Kedge, which runs it if it is not restored.
+func (d *desk) begin(id, source string) (Answer, kernel.Result) {
 	d.Helper()
-	cell := notebook.CodeCell{Cell: notebook.Cell{ID: id, Source: source}, Step: id}
-	a, err := d.nb.Begin(d.Context(), cell, nil)
+	a, err := d.nb.Begin(d.Context(), notebook.CodeCell{Cell: notebook.Cell{ID: id, Source: source}, Step: id}, nil)
 	if err != nil {
 		d.Fatal(err)
 	}
-	if a.Status == Ran {
-		res, err := d.kedge.Execute(d.Context(), kernel.Request{Code: source, StopOnError: true})
-		if err != nil {
-			d.Fatal(err)
-		}
-		end := d.nb.End(d.Context(), res)
-		a.Outputs, a.Count = res.Outputs, res.ExecutionCount
-		a.Snapshot, a.Uncaptured = end.Snapshot, end.Uncaptured
+	if a.Status == Restored {
+		return a, kernel.Result{}
 	}
+	res, err := d.kedge.Execute(d.Context(), kernel.Request{Code: source, StopOnError: true})
+	if err != nil {
+		d.Fatal(err)
+	}
+	return a, res
+}
+
+// end ends what begin began, and says how Kedge answered.
+func (d *desk) end(a Answer, res kernel.Result) Answer {
+	if a.Status == Restored {
+		return a
+	}
+	end := d.nb.End(d.Context(), res)
+	end.Why, end.Outputs, end.Count = a.Why, res.Outputs, res.ExecutionCount
+	return end
+}
+
+// ask sends a cell of a step to both sides and compares. It returns how Kedge answered.
+func (d *desk) ask(id, source string) Answer {
+	d.Helper()
+	a := d.end(d.begin(id, source))
 	d.compare(id, source, a.Outputs, a.Count)
 	if f := d.nb.Faults(); len(f) > 0 {
 		d.Fatalf("faults: %v", f)
@@ -140,8 +154,8 @@ func (d *desk) ask(id, source string) Answer {
 	return a
 }
 
-// foreign runs code that is no cell of a step on both sides.
-func (d *desk) foreign(source string) {
+// aside runs code that is no cell of a step in the kernel with Kedge.
+func (d *desk) aside(source string) kernel.Result {
 	d.Helper()
 	d.nb.Foreign(d.Context(), source)
 	res, err := d.kedge.Execute(d.Context(), kernel.Request{Code: source})
@@ -149,6 +163,13 @@ func (d *desk) foreign(source string) {
 	if err != nil {
 		d.Fatal(err)
 	}
+	return res
+}
+
+// foreign runs code that is no cell of a step on both sides.
+func (d *desk) foreign(source string) {
+	d.Helper()
+	res := d.aside(source)
 	d.compare("foreign", source, res.Outputs, res.ExecutionCount)
 }
 

@@ -44,26 +44,14 @@ func (d *desk) open() {
 	}
 }
 
-// run runs a cell of a step in the kernel with Kedge, and says what it was answered.
+// run runs a cell of a step, which does not fail, in the kernel with Kedge, and says what it was answered.
 func (d *desk) run(id, source string) Answer {
 	d.Helper()
-	a, err := d.nb.Begin(d.Context(), notebook.CodeCell{Cell: notebook.Cell{ID: id, Source: source}, Step: id}, nil)
-	if err != nil {
-		d.Fatal(err)
-	}
-	if a.Status == Restored {
-		return a
-	}
-	res, err := d.kedge.Execute(d.Context(), kernel.Request{Code: source, StopOnError: true})
-	if err != nil {
-		d.Fatal(err)
-	}
-	if res.Status != "ok" {
+	a, res := d.begin(id, source)
+	if a.Status == Ran && res.Status != "ok" {
 		d.Fatalf("cell %s: %s: %s", id, res.EName, res.EValue)
 	}
-	end := d.nb.End(d.Context(), res)
-	end.Why, end.Outputs = a.Why, res.Outputs
-	return end
+	return d.end(a, res)
 }
 
 // recorded waits until a cell is in the store.
@@ -96,28 +84,14 @@ func (d *desk) sees(id, source, want string) {
 	}
 }
 
-// aside runs code that is no cell of a step in the kernel with Kedge.
-func (d *desk) aside(source string) {
-	d.Helper()
-	d.nb.Foreign(d.Context(), source)
-	if _, err := d.kedge.Execute(d.Context(), kernel.Request{Code: source}); err != nil {
-		d.Fatal(err)
-	}
-	d.nb.EndForeign()
-}
-
 func TestTheNextCellDoesNotWaitForACapture(t *testing.T) {
 	d := newDesk(t)
 	d.run("s", d.slow())
 	d.shut()
 	first := d.run("a", "import pathlib\npathlib.Path('f').write_text('one')\na = Slow(1)")
-	cell := notebook.CodeCell{Cell: notebook.Cell{ID: "b", Source: "pathlib.Path('f').write_text('two')\na.v = 2"}, Step: "b"}
-	if a, err := d.nb.Begin(t.Context(), cell, nil); err != nil || a.Status != Ran {
-		t.Fatal(a, err)
-	}
-	res, err := d.kedge.Execute(t.Context(), kernel.Request{Code: cell.Source, StopOnError: true})
-	if err != nil {
-		t.Fatal(err)
+	a, res := d.begin("b", "pathlib.Path('f').write_text('two')\na.v = 2")
+	if a.Status != Ran {
+		t.Fatal(a)
 	}
 	select {
 	case <-first.Later:
@@ -125,7 +99,7 @@ func TestTheNextCellDoesNotWaitForACapture(t *testing.T) {
 	default:
 	}
 	d.open()
-	second := d.nb.End(t.Context(), res)
+	second := d.end(a, res)
 	if second.Later == nil {
 		t.Fatal("the second cell was captured at once")
 	}
@@ -170,21 +144,34 @@ func TestACellThatMayBeRestoredWaitsForTheCaptureBeforeIt(t *testing.T) {
 	d.sees("y", "print(a.v)  # again", "1")
 }
 
+func TestTheSecondsOfACellAreItsOwn(t *testing.T) {
+	d := newDesk(t)
+	d.run("s", d.slow())
+	d.shut()
+	d.run("a", "a = Slow(1)")
+	began := time.Now()
+	a, res := d.begin("b", "b = Slow(2)")
+	ran := time.Since(began)
+	held := 2*ran + time.Second
+	time.AfterFunc(held, d.open)
+	d.recorded(d.end(a, res)) // which waits for the capture of a
+	got := d.nb.s.past[len(d.nb.s.past)-1].trace
+	if got.Cell != "b" || got.Seconds > (ran+held/2).Seconds() {
+		t.Errorf("cell %s took %.2f s on record; it ran for %v, and waited for %v", got.Cell, got.Seconds, ran, held)
+	}
+}
+
 func TestACellIsEditedWhileItIsCaptured(t *testing.T) {
 	d := newDesk(t)
 	d.run("s", d.slow())
 	d.shut()
 	d.run("a", "a = Slow(1)")
-	cell := notebook.CodeCell{Cell: notebook.Cell{ID: "a", Source: "a = 2"}, Step: "a"}
-	if a, err := d.nb.Begin(t.Context(), cell, nil); err != nil || a.Why != "code edited" && a.Why != "never run" {
-		t.Fatal(a, err)
-	}
-	res, err := d.kedge.Execute(t.Context(), kernel.Request{Code: cell.Source, StopOnError: true})
-	if err != nil {
-		t.Fatal(err)
+	a, res := d.begin("a", "a = 2")
+	if a.Why != "code edited" && a.Why != "never run" {
+		t.Fatal(a)
 	}
 	d.open()
-	d.nb.End(t.Context(), res)
+	d.end(a, res)
 	d.restart()
 	for source, want := range map[string]string{"a = Slow(1)": "Slow object", "a = 2": "2"} {
 		d.run("s", d.slow())
