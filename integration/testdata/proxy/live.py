@@ -2,6 +2,7 @@
 
 Each function is one test; run as: live.py NAME KERNEL PLAIN.
 """
+import contextlib
 import json
 import os
 import re
@@ -15,6 +16,16 @@ import psutil
 from jupyter_client.manager import start_new_kernel
 
 TIMEOUT = 60
+
+
+def kernels(proxy):
+    """The kernels below a proxy, oldest first; a copy that captures what a cell left has the command of its kernel."""
+    found = {}
+    for p in sorted(proxy.children(), key=lambda p: p.pid):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if "kedge_launch" in " ".join(command := p.cmdline()):
+                found.setdefault(tuple(command), p)
+    return list(found.values())
 
 
 class Kernel:
@@ -793,7 +804,7 @@ def fills(kedge, plain):
         d = Desk([(i, t, s.replace("{who}", repr(who.encode()))) for i, t, s in cells], kedge, plain)
         d.run("a", "ran" if who == "kernel" else "restored")
         proxy = psutil.Process(d.kedge.km.provisioner.process.pid)
-        full = proxy if who == "proxy" else next(p for p in proxy.children() if "kedge_launch" in " ".join(p.cmdline()))
+        full = proxy if who == "proxy" else kernels(proxy)[0]
         full.rlimit(psutil.RLIMIT_FSIZE, (100_000, psutil.RLIM_INFINITY))  # as a disk with as much room for each file
         d.run("b", "ran")
         d.run("c", "ran")

@@ -11,7 +11,7 @@ import sys
 import time
 
 import psutil
-from live import Desk
+from live import Desk, kernels
 
 CELLS = [("a", ["step:one"], "import pandas as pd\ndf = pd.DataFrame({'v': range(1000)})"), ("b", ["step:two"], "y = df.v.sum()\nprint(y)"),
          ("c", ["step:three"], "z = [y]")]
@@ -41,8 +41,7 @@ def back(d, ready):
     proxy = psutil.Process(d.kedge.km.provisioner.process.pid)
 
     def spares():
-        kernels = [p for p in proxy.children() if "kedge_launch" in " ".join(p.cmdline())]
-        return [p for p in kernels[1:] if any("pandas/_libs/tslibs" in m.path for m in p.memory_maps())]
+        return [p for p in kernels(proxy)[1:] if any("pandas/_libs/tslibs" in m.path for m in p.memory_maps())]
 
     if ready:
         until = time.monotonic() + 60

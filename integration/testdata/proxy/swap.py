@@ -2,7 +2,6 @@
 
 Each function is one test; run as: swap.py NAME KERNEL PLAIN.
 """
-import contextlib
 import os
 import signal
 import sys
@@ -11,7 +10,7 @@ import time
 
 import psutil
 from jupyter_client import BlockingKernelClient
-from live import TIMEOUT, Desk
+from live import TIMEOUT, Desk, kernels
 
 LOOK = """import os, sys, warnings, threading, math
 print([m for m in sys.modules if m in ('math', 'numpy', 'pandas', 'sqlite3', 'IPython')])
@@ -299,20 +298,11 @@ def spare(kedge, plain):
         d.run(cell, "ran")
     proxy = psutil.Process(d.kedge.km.provisioner.process.pid)
 
-    def kernels():
-        """Those below the proxy, oldest first; a copy that captures what a cell left has the command of its kernel."""
-        found = {}
-        for p in sorted(proxy.children(), key=lambda p: p.pid):
-            with contextlib.suppress(psutil.NoSuchProcess):
-                if "kedge_launch" in " ".join(command := p.cmdline()):
-                    found.setdefault(tuple(command), p)
-        return list(found.values())
-
     until = time.monotonic() + TIMEOUT
-    while len(kernels()) < 2 or not any("pandas" in m.path for p in kernels()[1:] for m in p.memory_maps()):
-        assert time.monotonic() < until, kernels()
+    while len(kernels(proxy)) < 2 or not any("pandas" in m.path for p in kernels(proxy)[1:] for m in p.memory_maps()):
+        assert time.monotonic() < until, kernels(proxy)
         time.sleep(0.05)
-    ready = kernels()[1].pid
+    ready = kernels(proxy)[1].pid
     assert "2 cells are restored" in say(d.kedge, "%kedge restore two")
     again(d, "ab")
     assert pid(d.kedge) == ready
@@ -326,10 +316,10 @@ def spare(kedge, plain):
         say(d.kedge, "%kedge restore two")
         texts.append("".join(c["text"] for kind, c in d.kedge.answer(d.kedge.send(seen, {}))[0] if kind == "stream"))
     assert texts[0] == texts[1]
-    while len(kernels()) < 2:
+    while len(kernels(proxy)) < 2:
         assert time.monotonic() < until + TIMEOUT
         time.sleep(0.05)
-    left = kernels()
+    left = kernels(proxy)
     proxy.kill()
     assert not psutil.wait_procs(left, timeout=TIMEOUT)[1]
     d.close()

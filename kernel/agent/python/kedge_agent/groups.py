@@ -28,8 +28,8 @@ _IMMUTABLE = {"datetime.datetime", "datetime.date", "datetime.time", "datetime.t
               "pandas._libs.tslibs.timestamps.Timestamp", "pandas._libs.tslibs.timedeltas.Timedelta",
               "pandas._libs.tslibs.period.Period"}
 # What objects hold for themselves: no program looks at it, pickling leaves it out, and the library makes it again.
-_CONTAINERS = {list, dict, set, frozenset, tuple}
 _INCIDENTAL = {"sympy.core.assumptions.StdFactKB"}
+_CONTAINERS = {list, dict, set, frozenset, tuple}
 _LIMIT = 20_000_000  # objects visited in one partition
 
 
@@ -58,16 +58,15 @@ def is_offset(kind: type) -> bool:
             and "calendar" not in getattr(kind, "_attributes", ("calendar",)))
 
 
-def alone(values: Iterable[Any]) -> bool:
-    """Whether values are such that only a name for the same object can share with one of them."""
-    return all(immutable(type(v)) and not (isinstance(v, float) and v != v) for v in values)
+def enough(wanted: Iterable[str], table: dict[str, Any]) -> dict[str, Any]:
+    """As much of table as it takes to know the groups of wanted names.
 
-
-def beside(wanted: Iterable[str], table: dict[str, Any]) -> dict[str, Any]:
-    """As much of table as it takes to know the groups of wanted names."""
-    if not alone(table[n] for n in wanted if n in table):
-        return table
-    return {n: v for n, v in table.items() if n in wanted or immutable(type(v))}
+    With what is immutable, other than a NaN, only a name for the same object shares.
+    """
+    values = (table[n] for n in wanted if n in table)
+    if all(immutable(type(v)) and not (isinstance(v, float) and v != v) for v in values):
+        return {n: v for n, v in table.items() if immutable(type(v))}
+    return table
 
 
 def _is_shared(kind: type) -> bool:

@@ -268,12 +268,12 @@ class Agent:
         What of a local module is captured with a variable is known only after it, and what later cells observe
         depends on that; and memory that is written to beside a copy is there twice.
         """
-        if self.outside.local.loaded() or not forked.roomy():
+        if self.outside.local.loaded():
             return save(True)
         try:
             return save(False)
         except unforked.Needed:
-            return None
+            return None if forked.roomy() else save(True)
 
     def _left(self, saved: dict[str, Any], shown: dict[str, Any] | None, unused: list[str]) -> dict[str, Any]:
         """What of the reply to kedge_after follows from what was saved."""

@@ -139,7 +139,7 @@ class Task:
 
     def fill(self, report: Report, file: Any) -> None:
         """Write the groups into file, which is the spool, and report them. Runs in a fork."""
-        parts = groups.partition(groups.beside(self._wanted, self._user), self._live.ns)
+        parts = groups.partition(groups.enough(self._wanted, self._user), self._live.ns)
         due, tokens, definitions = self._due(parts)
         report({"tokens": tokens, "definitions": definitions})
         for names in due:
@@ -161,7 +161,7 @@ class Task:
         """A result as a group: by itself, or with references to the variables with which it shares."""
         name, most = beside.name, 0 if watch is None else watch.longest
         others = {**self._user, **beside.others}
-        table = groups.beside([name], {**others, name: beside.value})
+        table = groups.enough([name], {**others, name: beside.value})
         parts = groups.partition(table, self._live.ns, watch)
         if watch is not None and name not in parts.here:
             raise unforked.Needed
@@ -188,7 +188,7 @@ class Task:
         with unforked.undisturbed(), self._live.attempt(), open(self._spool, "r+b") as file:
             file.seek(0, os.SEEK_END)
             watch = unforked.Watch(self._live.ns, beside)
-            parts = groups.partition(groups.beside(self._wanted, self._user), self._live.ns, watch)
+            parts = groups.partition(groups.enough(self._wanted, self._user), self._live.ns, watch)
             if not parts.here >= {n for names in parts.groups if not self._wanted.isdisjoint(names) for n in names}:
                 raise unforked.Needed
             with unforked.unmarked(cls for found in parts.classes.values() for cls in found.values()):
