@@ -42,14 +42,6 @@ type recording struct {
 	report *CellReport
 }
 
-// values are what a cell left in variables.
-type values struct {
-	groups []cellgraph.Group
-	result *cellgraph.Result
-	holds  []string // the folder and home, if a value holds their path
-	err    error
-}
-
 // patience is how long a run that is interrupted, or a kernel that ends, waits for the capture of its last cell.
 const patience = 30 * time.Second
 

@@ -306,7 +306,7 @@ func (s *Session) cell(ctx context.Context, cell notebook.CodeCell, count int, f
 	if cell.Step == "" {
 		why = "no step tags"
 	}
-	if cell.Step == "" || s.restored || !s.ahead(ctx, cell) {
+	if s.pending != nil && (cell.Step == "" || s.restored || !s.ahead(ctx, cell)) {
 		if err := s.catchUp(ctx); err != nil {
 			return nil, err
 		}

@@ -12,6 +12,14 @@ import (
 	"kedge/kernel/agent"
 )
 
+// values are what a cell left in variables.
+type values struct {
+	groups []cellgraph.Group
+	result *cellgraph.Result
+	holds  []string // the folder and home, if a value holds their path
+	err    error
+}
+
 // groups stores the captured groups and drops those that are as they were. A
 // group with a name that the cell binds stays: the trace does not observe what
 // that name was before, so it may hit where the name is something else.

@@ -49,27 +49,27 @@ func newPending() pending {
 // be read from this handle at once; it is durable after the next Flush or
 // PutTrace. It does not keep data.
 func (s *Store) PutBlob(ctx context.Context, data []byte) (cellgraph.Digest, error) {
+	return s.putPieces(ctx, data, func(left []byte) int { return min(len(left), extentBytes) }, len(data) < smallBytes)
+}
+
+// putPieces stores data, unless it is there, in pieces whose lengths next gives.
+func (s *Store) putPieces(ctx context.Context, data []byte, next func(left []byte) int, packed bool) (cellgraph.Digest, error) {
 	id := cellgraph.Sum(data)
 	has, err := s.HasBlob(ctx, id)
 	if has || err != nil {
 		return id, err
 	}
 	l := layout{size: int64(len(data))}
-	if len(data) > 0 && len(data) <= extentBytes {
-		e, err := s.putExtent(ctx, id, data, len(data) < smallBytes)
+	for left := data; len(left) > 0; {
+		size, part := next(left), id
+		if size < len(data) {
+			part = cellgraph.Sum(left[:size])
+		}
+		e, err := s.putExtent(ctx, part, left[:size], packed)
 		if err != nil {
 			return id, fmt.Errorf("put blob: %w", err)
 		}
-		l.extents = []extent{e}
-		return id, s.addBlob(id, l)
-	}
-	for at := 0; at < len(data); at += extentBytes {
-		piece := data[at:min(at+extentBytes, len(data))]
-		e, err := s.putExtent(ctx, cellgraph.Sum(piece), piece, false)
-		if err != nil {
-			return id, fmt.Errorf("put blob: %w", err)
-		}
-		l.extents = append(l.extents, e)
+		l.extents, left = append(l.extents, e), left[size:]
 	}
 	return id, s.addBlob(id, l)
 }

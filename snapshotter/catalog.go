@@ -284,18 +284,23 @@ func insertRecord(ctx context.Context, tx *sql.Tx, r *record, unique int64) erro
 	return nil
 }
 
-func (c *catalog) hasBlob(ctx context.Context, id cellgraph.Digest) (has bool, err error) {
-	err = c.db.QueryRowContext(ctx, "SELECT EXISTS (SELECT 1 FROM blob WHERE id = ?)", id[:]).Scan(&has)
-	if err != nil {
-		return false, fmt.Errorf("look up blob %s: %w", id, err)
-	}
-	return has, nil
+func (c *catalog) hasBlob(ctx context.Context, id cellgraph.Digest) (bool, error) {
+	return c.has(ctx, "blob", id)
 }
 
-func (c *catalog) hasTrace(ctx context.Context, id cellgraph.Digest) (has bool, err error) {
-	err = c.db.QueryRowContext(ctx, "SELECT EXISTS (SELECT 1 FROM trace WHERE id = ?)", id[:]).Scan(&has)
+func (c *catalog) hasTrace(ctx context.Context, id cellgraph.Digest) (bool, error) {
+	return c.has(ctx, "trace", id)
+}
+
+func (c *catalog) hasRun(ctx context.Context, id cellgraph.Digest) (bool, error) {
+	return c.has(ctx, "run", id)
+}
+
+// has reports whether a table has a row with this id.
+func (c *catalog) has(ctx context.Context, table string, id cellgraph.Digest) (has bool, err error) {
+	err = c.db.QueryRowContext(ctx, "SELECT EXISTS (SELECT 1 FROM "+table+" WHERE id = ?)", id[:]).Scan(&has)
 	if err != nil {
-		return false, fmt.Errorf("look up trace %s: %w", id, err)
+		return false, fmt.Errorf("look up %s %s: %w", table, id, err)
 	}
 	return has, nil
 }

@@ -111,21 +111,7 @@ func (s *Store) PutStream(ctx context.Context, data []byte) (cellgraph.Digest, e
 	if len(data) <= smallBytes {
 		return s.PutBlob(ctx, data)
 	}
-	id := cellgraph.Sum(data)
-	has, err := s.HasBlob(ctx, id)
-	if has || err != nil {
-		return id, err
-	}
-	l := layout{size: int64(len(data))}
-	for left := data; len(left) > 0; {
-		size := cut(left)
-		e, err := s.putExtent(ctx, cellgraph.Sum(left[:size]), left[:size], true)
-		if err != nil {
-			return id, fmt.Errorf("put stream: %w", err)
-		}
-		l.extents, left = append(l.extents, e), left[size:]
-	}
-	return id, s.addBlob(id, l)
+	return s.putPieces(ctx, data, cut, true)
 }
 
 // CopyBlob writes a blob to a file that is empty: [ErrNotFound], [ErrCorrupt].

@@ -5,7 +5,6 @@ import (
 	"database/sql"
 	"encoding/binary"
 	"errors"
-	"fmt"
 
 	"kedge/cellgraph"
 )
@@ -97,14 +96,6 @@ func (s *Store) noteBlobs(ctx context.Context, j *journal) error {
 		j.Blobs = append(j.Blobs, b)
 	}
 	return nil
-}
-
-func (c *catalog) hasRun(ctx context.Context, id cellgraph.Digest) (has bool, err error) {
-	err = c.db.QueryRowContext(ctx, "SELECT EXISTS (SELECT 1 FROM run WHERE id = ?)", id[:]).Scan(&has)
-	if err != nil {
-		return false, fmt.Errorf("look up run %s: %w", id, err)
-	}
-	return has, nil
 }
 
 // insertRuns writes the list of a blob as runs.

@@ -187,14 +187,7 @@ func TestDamageIsFound(t *testing.T) {
 				if cut {
 					check(t, os.Truncate(ranges[0].Path, at))
 				} else {
-					f, err := os.OpenFile(ranges[0].Path, os.O_RDWR, 0)
-					check(t, err)
-					b := make([]byte, 1)
-					_, err = f.ReadAt(b, at)
-					check(t, err)
-					b[0] ^= 1
-					_, err = f.WriteAt(b, at)
-					check(t, errors.Join(err, f.Close()))
+					flip(t, ranges[0].Path, at)
 				}
 				_, err = s.Blob(t.Context(), id)
 				wantErr(t, err, ErrCorrupt)
