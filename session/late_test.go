@@ -243,6 +243,39 @@ func TestACaptureOutlivesItsKernel(t *testing.T) {
 	}
 }
 
+// TestLargeValuesBesideTheNextCell writes to what the cell before left: what is saved is as it was, wherever it is read.
+func TestLargeValuesBesideTheNextCell(t *testing.T) {
+	const made = "import numpy as np\na = np.full(1 << 22, 7.0)\nb = a[1:]\nc = bytes(1 << 20)"
+	for _, lends := range []bool{true, false} {
+		t.Run(fmt.Sprintf("lent %v", lends), func(t *testing.T) {
+			d := newDesk(t)
+			d.run("s", "s = 1")
+			if !d.nb.s.lends() {
+				t.Fatal("the kernel's memory cannot be read")
+			}
+			d.nb.s.unreadable = !lends
+			first := d.run("a", made)
+			d.recorded(d.run("b", "a[:] = 0\ndel c"))
+			if first.Later == nil {
+				t.Fatal("captured at once")
+			}
+			if faults := d.nb.Faults(); len(faults) > 0 {
+				t.Error(faults)
+			}
+			d.restart()
+			d.run("s", "s = 1")
+			if a := d.run("a", made); a.Status != Restored {
+				t.Fatalf("a ran: %s", a.Why)
+			}
+			d.sees("x", "print(a.min(), a.max(), b.base is a, len(c))", "7.0 7.0 True 1048576")
+			if b := d.run("b", "a[:] = 0\ndel c"); b.Status != Restored {
+				t.Fatalf("b ran: %s", b.Why)
+			}
+			d.sees("y", "print(a.max(), b.max(), 'c' in globals())", "0.0 0.0 False")
+		})
+	}
+}
+
 // TestACaptureThatIsKilled kills whatever works on a capture.
 func TestACaptureThatIsKilled(t *testing.T) {
 	d := newDesk(t)

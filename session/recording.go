@@ -4,12 +4,12 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"os"
 	"path/filepath"
 	"slices"
-	"syscall"
 	"time"
 
 	"kedge/cellgraph"
@@ -28,7 +28,7 @@ type recording struct {
 	source cellgraph.Entered
 	effect cellgraph.Effect // without what is in values
 	spool  string
-	late   *os.File // where the copy tells what it found; nil if all is told already
+	late   *agent.Late // what a copy of the kernel tells; nil if all is told already
 	// holder is who held a name before the cell. It may be called beside the session.
 	holder func(name string) *cellgraph.Group
 
@@ -59,14 +59,12 @@ func (s *Session) capture(ctx context.Context, o *seen) (e cellgraph.Effect, err
 // come late.
 func (s *Session) take(ctx context.Context, o *seen, late bool) (r *recording, err error) {
 	r = &recording{o: o, spool: filepath.Join(s.cfg.Runtime, "spool"), holder: s.state.Group}
-	told := ""
 	if late {
-		if r.late, err = listen(r.spool + ".late"); err != nil {
+		if r.late, err = agent.Listen(r.spool + ".late"); err != nil {
 			return nil, err
 		}
-		told = r.late.Name()
 	}
-	if o.captured, err = s.agent.After(ctx, r.spool, s.mates(o), true, told); err != nil {
+	if o.captured, err = s.agent.After(ctx, r.spool, s.mates(o), true, r.late, s.lends()); err != nil {
 		r.hangUp()
 		return nil, err
 	}
@@ -90,24 +88,13 @@ func (s *Session) take(ctx context.Context, o *seen, late bool) (r *recording, e
 	return r, nil
 }
 
-// listen makes a pipe with a name and opens the end to read from.
-func listen(path string) (*os.File, error) {
-	_ = os.Remove(path) // of a capture that was given up
-	if err := syscall.Mkfifo(path, 0o600); err != nil {
-		return nil, fmt.Errorf("make %s: %w", path, err)
-	}
-	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
-	if err != nil {
-		return nil, fmt.Errorf("wait for the capture: %w", err)
-	}
-	return f, nil
-}
+// lends reports whether a copy of the kernel may leave large values in its memory, for us to read there.
+func (s *Session) lends() bool { return !s.unreadable && agent.Readable(s.kernel.PID()) }
 
-// hangUp ends waiting for the copy, which ends then. It may be called again, by any goroutine.
+// hangUp ends waiting for the copy. It may be called again, by any goroutine.
 func (r *recording) hangUp() {
 	if r.late != nil {
-		_ = os.Remove(r.late.Name())
-		_ = r.late.Close()
+		r.late.HangUp()
 	}
 }
 
@@ -146,15 +133,16 @@ func (s *Session) takeOutside(ctx context.Context, r *recording) (err error) {
 // run beside the session.
 func (s *Session) receive(ctx context.Context, r *recording) (v values) {
 	defer os.Remove(r.spool)
-	o := r.o
+	o, lent := r.o, false
 	if r.late != nil {
-		left, err := agent.ReadLeft(r.late)
-		r.hangUp()
+		defer r.late.Close()
+		left, err := r.late.Read()
 		if err != nil {
 			v.err = err
 			return v
 		}
 		o.captured.Take(left)
+		lent = left.Lent()
 	}
 	if v.holds, v.err = s.paths(o, r.spool); v.err != nil {
 		return v
@@ -162,7 +150,12 @@ func (s *Session) receive(ctx context.Context, r *recording) (v values) {
 	if v.groups, v.err = s.groups(ctx, o.captured.Groups, o.binds, r.holder, r.spool); v.err != nil {
 		return v
 	}
-	v.result, v.err = s.result(ctx, o.captured.Result, r.holder, r.spool)
+	if v.result, v.err = s.result(ctx, o.captured.Result, r.holder, r.spool); v.err != nil {
+		return v
+	}
+	if lent {
+		v.err = r.late.Ended()
+	}
 	return v
 }
 
@@ -264,6 +257,7 @@ func (s *Session) complete(ctx context.Context, r *recording) error {
 	o, c := r.o, r.report
 	effect, err := s.effect(r)
 	if err != nil {
+		s.unreadable = s.unreadable || errors.Is(err, agent.ErrMemory)
 		return err
 	}
 	t := cellgraph.Trace{Code: r.code, Cell: o.cell.ID, Step: o.cell.Step, Seconds: o.seconds, Created: time.Now().UTC(),

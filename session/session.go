@@ -97,18 +97,19 @@ type Session struct {
 	blind       string // why nothing may be looked up or recorded from here on; "" if it may
 	faults      []string
 
-	kernel   Kernel // nil until a cell really runs
-	agent    *agent.Client
-	ring     *observe.Ring
-	live     *cellgraph.State // what the kernel holds
-	counted  int              // the execution count that the kernel gave last; 0 before the first cell, or if it is not known
-	past     []passed
-	pending  *recording       // of the cell that ran last, if that is not recorded yet
-	told     map[int]bool     // which restored cells of the past the kernel's history has
-	retell   bool             // cells were run again since, which the history has at its end
-	spoken   int              // cells of the past whose text the agent knows
-	executed map[int]bool     // which cells of the past have run in the kernel
-	present  *cellgraph.State // while cells are replayed: what they are replayed for; else nil
+	kernel     Kernel // nil until a cell really runs
+	agent      *agent.Client
+	ring       *observe.Ring
+	live       *cellgraph.State // what the kernel holds
+	counted    int              // the execution count that the kernel gave last; 0 before the first cell, or if it is not known
+	past       []passed
+	unreadable bool             // nobody lets us read the memory of the kernel's copies
+	pending    *recording       // of the cell that ran last, if that is not recorded yet
+	told       map[int]bool     // which restored cells of the past the kernel's history has
+	retell     bool             // cells were run again since, which the history has at its end
+	spoken     int              // cells of the past whose text the agent knows
+	executed   map[int]bool     // which cells of the past have run in the kernel
+	present    *cellgraph.State // while cells are replayed: what they are replayed for; else nil
 }
 
 // Open prepares a run; nothing has run or changed when it returns.

@@ -66,7 +66,7 @@ func (s *Session) group(ctx context.Context, spool io.ReaderAt, c agent.Group, b
 	payload := agent.Payload{Previews: c.Previews}
 	var hashed []agent.HashedBuffer
 	for _, b := range c.Buffers {
-		id, err := s.cfg.Store.PutBlobFrom(ctx, io.NewSectionReader(spool, b.Offset, b.Length))
+		id, err := s.cfg.Store.PutBlobFrom(ctx, b.Reader(spool))
 		if err != nil {
 			return nil, err
 		}

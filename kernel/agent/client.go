@@ -3,7 +3,6 @@
 package agent
 
 import (
-	"bufio"
 	"context"
 	"embed"
 	"encoding/json"
@@ -13,7 +12,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"syscall"
+	"slices"
 
 	"kedge/cellgraph"
 )
@@ -52,15 +51,24 @@ type Reads struct {
 // Span is a piece of the spool file: offset and length in bytes.
 type Span [2]int64
 
-// Buffer is an out-of-band buffer in the spool file.
+// Buffer is an out-of-band buffer: in the spool file, or in the memory of the process that lends it.
 type Buffer struct {
-	Offset, Length int64
+	Offset, Length int64 // bytes; in memory the offset is the address
 	ReadOnly       bool
+	Lender         int // its process id; 0 if the buffer is in the spool file
 }
 
-// UnmarshalJSON reads [offset, length, readonly].
+// UnmarshalJSON reads [offset, length, readonly], and the lender if there is one.
 func (b *Buffer) UnmarshalJSON(data []byte) error {
-	return json.Unmarshal(data, &[]any{&b.Offset, &b.Length, &b.ReadOnly})
+	return json.Unmarshal(data, &[]any{&b.Offset, &b.Length, &b.ReadOnly, &b.Lender})
+}
+
+// Reader reads the buffer. What was lent holds only if [Late.Ended] says so afterwards.
+func (b *Buffer) Reader(spool io.ReaderAt) io.Reader {
+	if b.Lender != 0 {
+		spool = memory(b.Lender)
+	}
+	return io.NewSectionReader(spool, b.Offset, b.Length)
 }
 
 // Group is one group as the agent wrote it to the spool file.
@@ -133,34 +141,20 @@ type Left struct {
 	Result     *Result                `json:"result"`
 }
 
+// Lent reports whether part of it is in the memory of who tells it.
+func (l *Left) Lent() bool {
+	groups := l.Groups
+	if l.Result != nil && l.Result.Group != nil {
+		groups = append(slices.Clone(groups), *l.Result.Group)
+	}
+	return slices.ContainsFunc(groups, func(g Group) bool {
+		return slices.ContainsFunc(g.Buffers, func(b Buffer) bool { return b.Lender != 0 })
+	})
+}
+
 // Take adds what has been found out.
 func (c *Captured) Take(l Left) {
 	c.Groups, c.Uncaptured, c.Made, c.Result, c.Late = l.Groups, l.Uncaptured, l.Made, l.Result, false
-}
-
-// ReadLeft reads what the copy of the kernel's process tells that makes a
-// capture, until it ends, and waits for that. ErrAgent if it told nothing.
-func ReadLeft(r io.Reader) (l Left, err error) {
-	told := bufio.NewReader(r)
-	var pid int
-	if _, err := fmt.Fscanf(told, "%d\n", &pid); err != nil {
-		return l, fmt.Errorf("%w: the process that captured a cell died at its start: %w", ErrAgent, err)
-	}
-	data, err := io.ReadAll(told)
-	if err != nil {
-		_ = syscall.Kill(pid, syscall.SIGKILL)
-	}
-	_, _ = syscall.Wait4(pid, nil, 0, nil) // it is ours if its parent has ended and we adopt; else nobody's business
-	if err != nil {
-		return l, fmt.Errorf("wait for the capture: %w", err)
-	}
-	if len(data) == 0 {
-		return l, fmt.Errorf("%w: the process that captured a cell died", ErrAgent)
-	}
-	if err := json.Unmarshal(data, &l); err != nil {
-		return l, fmt.Errorf("%w: what the capture says: %w", ErrAgent, err)
-	}
-	return l, nil
 }
 
 // Result is what a cell showed as its result: the value of a name, or a group
@@ -300,12 +294,16 @@ func (c *Client) Past(ctx context.Context, codes []string) (reads Reads, open []
 
 // After captures what the cell announced by Before read or bound, and mates,
 // which shared with some of that before, into the file at spool, and the cell's
-// result if that is asked for. If late is the path of a pipe that somebody reads,
-// not "", and the capture takes a fork, Captured.Late is set and a copy of the
-// kernel's process goes on with it, and tells [ReadLeft] there.
-func (c *Client) After(ctx context.Context, spool string, mates []string, result bool, late string) (Captured, error) {
+// result if that is asked for. If late is not nil, and the capture takes a fork,
+// Captured.Late is set and a copy of the kernel's process goes on with it, and
+// tells late; it lends large buffers, instead of writing them, if lend is set.
+func (c *Client) After(ctx context.Context, spool string, mates []string, result bool, late *Late, lend bool) (Captured, error) {
+	pipe := ""
+	if late != nil {
+		pipe = late.Path()
+	}
 	var r Captured
-	return r, c.call(ctx, "kedge_after", map[string]any{"spool": spool, "mates": mates, "result": result, "later": late}, &r)
+	return r, c.call(ctx, "kedge_after", map[string]any{"spool": spool, "mates": mates, "result": result, "later": pipe, "lend": lend}, &r)
 }
 
 // Graft is a request to capture what groups would be after a cell of which it

@@ -13,7 +13,7 @@ import signal
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import Any, TypeVar
 
 _T = TypeVar("_T")
@@ -34,7 +34,9 @@ pulse = [0]  # counts steps of the work; whoever works adds to it
 _kept: list[Any] = []  # what was unpickled in a fork is never freed, so that no __del__ runs
 _inside = [False]  # whether this process is a fork of here
 _reader: list[int] = []  # in a copy that works beside this process: where its result goes, once
+_lending = [False]  # whether somebody may read what this fork keeps, or forks of this copy keep
 _os_fork = os.fork
+_SET_PTRACER, _ANY = 0x59616D61, ctypes.c_ulong(-1)  # prctl(2)
 _QUIET = ("ignore", None, DeprecationWarning, re.compile("kedge_agent"), 0)
 _openmp: dict[str, Any] = {}
 _scanned = [0]  # modules loaded when OpenMP was last looked for
@@ -54,6 +56,13 @@ def keep(*things: Any) -> None:
         _kept.append(things)
 
 
+def lend(*things: Any) -> int:
+    """Keep these, in a fork of a copy that works beside the program, until nobody waits for that: this process's id."""
+    keep(*things)
+    _lending[0] = True
+    return os.getpid()
+
+
 def inside() -> bool:
     """Whether this process is a fork of here."""
     return _inside[0]
@@ -64,26 +73,31 @@ def run(work: Callable[[Callable[[dict[str, Any]], None]], None]) -> Iterator[di
 
     The fork has one thread, no signals but its own, no open files but those that work opens for reading, and
     none of its own that it could write to but file descriptors opened since; OpenMP regions have one thread.
+    A fork that lends stays as long as this process.
     """
     _find_openmp()
     out, into = os.pipe()
     pid = _fork()
     if pid == 0:
         _child(work, into)
+    lends = False
     try:
         os.close(into)
-        yield from _messages(out)
+        lends = yield from _messages(out)
     finally:
         os.close(out)
-        _end(pid)
+        if lends:
+            _lending[0] = True
+        else:
+            _end(pid)
 
 
 def beside(work: Callable[[], bytes], into: int, meanwhile: Callable[[], _T]) -> _T:
-    """Write a process id in a line and then what work returns to the descriptor into, from a copy of this process.
+    """Write a process id and what work returns to the descriptor into, a line each, from a copy of this process.
 
-    The copy stays as this process is now. Nobody waits for it, and it outlives this process; it ends when nobody
-    reads any more. It is no child of this process. into is closed here. Returns what meanwhile does, which this
-    process does while the copy is made. Died if there can be no copy.
+    The copy stays as this process is now. Nobody waits for it, and it outlives this process. It ends once it has
+    written, or if a fork of it lends when nobody reads any more. It is no child of this process. into is closed here.
+    Returns what meanwhile does, which this process does while the copy is made. Died if there can be no copy.
     """
     _find_openmp()
     try:
@@ -111,9 +125,13 @@ def _copy(work: Callable[[], bytes], into: int) -> None:
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
         signal.alarm(int(_LAST))
         os.write(into, b"%d\n" % os.getpid())
-        data = memoryview(work())
+        data = memoryview(work() + b"\n")
         while data:
             data = data[os.write(into, data):]
+        if _lending[0]:
+            poll = select.poll()
+            poll.register(into, 0)  # an error is told in any case: nobody reads
+            poll.poll()
     except BaseException:
         os._exit(1)
     os._exit(0)
@@ -170,8 +188,8 @@ def _find_openmp() -> None:
                 continue
 
 
-def _messages(out: int) -> Iterator[dict[str, Any]]:
-    """The reports, each a line; an empty line is a sign of life."""
+def _messages(out: int) -> Generator[dict[str, Any], None, bool]:
+    """The reports, each a line; an empty line is a sign of life. Returns whether the fork lends."""
     end, rest = time.monotonic() + LONGEST, b""
     poll = select.poll()
     poll.register(out, select.POLLIN)
@@ -189,8 +207,8 @@ def _messages(out: int) -> Iterator[dict[str, Any]]:
         *lines, rest = (rest + data).split(b"\n")
         for line in filter(None, lines):
             message = json.loads(line)
-            if message is None:
-                return
+            if isinstance(message, bool):
+                return message
             yield message
 
 
@@ -204,19 +222,23 @@ def _end(pid: int) -> None:
 
 def _child(work: Callable[[Callable[[dict[str, Any]], None]], None], into: int) -> None:
     try:
-        _inside[0] = True
+        _inside[0], _lending[0] = True, False
         into = _settle(into)
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
         _watch(into)
 
-        def report(message: dict[str, Any] | None) -> None:
+        def report(message: dict[str, Any] | bool) -> None:
             data = json.dumps(message).encode() + b"\n"
             while data:
                 data = data[os.write(into, data):]
 
         work(report)
         signal.setitimer(signal.ITIMER_REAL, 0)
-        report(None)
+        if _lending[0]:
+            ctypes.CDLL(None).prctl(_SET_PTRACER, _ANY)  # where only ancestors may read, and the reader is none
+        report(_lending[0])
+        while _lending[0]:
+            signal.pause()
     except BaseException:
         os._exit(1)
     os._exit(0)

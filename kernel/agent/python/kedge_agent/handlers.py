@@ -222,8 +222,8 @@ class Agent:
         beside = [saving.Beside(n, v, near, self.history.others() if self._asked else {})
                   for n, v in self.history.result().items() if shown == {}]
 
-        def save(forks: bool = True) -> dict[str, Any]:
-            return self._saver.save(wanted & table.keys(), table, content["spool"], *beside, forks=forks)
+        def save(forks: bool = True, lend: bool = False) -> dict[str, Any]:
+            return self._saver.save(wanted & table.keys(), table, content["spool"], *beside, forks=forks, lend=lend)
 
         saved = self._at_once(save) if content.get("later") else save()
         if saved is not None:
@@ -231,7 +231,8 @@ class Agent:
                                + [u["name"] for u in saved["uncaptured"]])
         states, digests, hidden = self.outside.changes()
         unused = self.outside.unused(states)  # what the cell did not observe it has not left either
-        if saved is not None or not self._beside(lambda: self._left(save(), shown, unused), content):
+        lend = bool(content.get("lend"))
+        if saved is not None or not self._beside(lambda: self._left(save(lend=lend), shown, unused), content):
             reply = self._left(saved or save(), shown, unused)
         else:
             reply = {"groups": [], "uncaptured": [], "made": [], "result": None, "late": True}

@@ -248,7 +248,8 @@ def dump(values: dict[str, Any], where: live.Live, plain: set[Hashable], sink: A
             why = f"takes longer than {forked.PATIENCE:g} s to pickle"
         path = paths.locate(values, pickler.last)
         tight = isinstance(err, (Uncapturable, forked.Stalled))
-        raise Uncapturable(f"{path} {why}" if tight and path else f"{path}: {why}" if path else why) from err
+        told = f"{path} {why}" if tight and path else f"{path}: {why}" if path else why
+        raise Uncapturable(told, pickler.odd) from err
     return buffers, pickler.odd
 
 
@@ -318,7 +319,7 @@ def capture(values: dict[str, Any], where: live.Live, plain: set[Hashable], file
         buffers, odd = dump(values, where, plain, sink, True, interned)
         why = _differs(proof.Walk(where.ns), values, sink, _lent(buffers, most), where)
     if why:
-        raise Uncapturable(why)
+        raise Uncapturable(why, odd)
     file.seek(sink.start + sink.length)
     return sink.length, buffers, odd
 

@@ -26,7 +26,11 @@ _MEMORY = {("_io", "BytesIO"), ("_io", "StringIO")}
 
 
 class Uncapturable(Exception):
-    """A thing without a captured form, and why."""
+    """A thing without a captured form, and why. odd says whether code of the program ran on the way."""
+
+    def __init__(self, why: str = "", odd: bool = False) -> None:
+        super().__init__(why)
+        self.odd = odd
 
 
 def title(kind: type) -> str:

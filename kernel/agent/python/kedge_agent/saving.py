@@ -6,14 +6,20 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from . import forked, groups, live, named, openfiles, pickler, previews, proof, references, unforked
+from . import forked, groups, live, memory, named, openfiles, pickler, previews, proof, references, unforked
 from .namespace import describe
 
 PAGE = 4096
+_LENT = 64 << 10  # bytes; smaller buffers are written to the spool file, also by who may lend them
 Report = Callable[[dict[str, Any]], None]
+
+
+class _Recalled(Exception):
+    """What a fork lent may not be what it was when it was saved."""
 
 
 class Beside:
@@ -32,9 +38,10 @@ class Saver:
         self.live = where
 
     def save(self, wanted: set[str], user: dict[str, Any], spool: str, beside: Beside | None = None,
-             forks: bool = True) -> dict[str, Any]:
+             forks: bool = True, lend: bool = False) -> dict[str, Any]:
         """The groups of user that hold a wanted name, or an object of a class that has changed, in spool.
 
+        Large buffers stay in the memory of a fork if lend is set, which takes a copy that works beside the program.
         A result beside them is saved too, if it has a captured form. Returns groups and uncaptured of PROTOCOL.md,
         and the groups of results. Raises unforked.Needed if it takes a fork and there may be none, else nothing on
         account of what user holds.
@@ -46,7 +53,8 @@ class Saver:
         lost: dict[str, dict[str, Any]] = {}
         named.find()
         while wanted - set(lost) or beside is not None:
-            task = Task(self.live, wanted, user, spool, beside, {n for g in saved for n in g["names"]} | set(lost))
+            done = {n for g in saved for n in g["names"]} | set(lost)
+            task = Task(self.live, wanted, user, spool, beside, done, lend)
             names = sorted(wanted - set(lost))
             try:
                 for message in self._messages(task, forks):
@@ -54,12 +62,19 @@ class Saver:
                     self._note(message, extra if message.get("result") else saved)
                     if "lost" in message:
                         self._lose(lost, message["lost"], message["why"], user)
+                    if "recalled" in message:
+                        raise _Recalled
                 break
+            except _Recalled:
+                saved, extra, lend = [g for g in saved if not lent(g)], [], False
             except forked.Died as err:
-                if beside is not None and names == [beside.name]:
+                kept, extra, lend = [g for g in saved if not lent(g)], [], False
+                again, saved = len(kept) < len(saved), kept  # what it had lent went with it
+                if beside is None or names != [beside.name]:
+                    self._lose(lost, names, str(err), user)
+                elif not again:
                     break
                 beside = None
-                self._lose(lost, names, str(err), user)
         extra = [g for g in extra if not g.pop("odd")]
         for group in [g for g in saved if g.pop("odd")]:
             if not forks:
@@ -122,13 +137,20 @@ class Saver:
             return str(err)
 
 
+def lent(group: dict[str, Any]) -> bool:
+    """Whether buffers of a group are in the memory of a fork."""
+    return any(len(b) > 3 for b in group["buffers"])
+
+
 class Task:
     """One capture, in a fork or here."""
 
     def __init__(self, where: live.Live, wanted: set[str], user: dict[str, Any], spool: str, beside: Beside | None,
-                 done: set[str]) -> None:
+                 done: set[str], lend: bool = False) -> None:
         self._live, self._wanted, self._user, self._spool, self._done = where, wanted, user, spool, done
         self._beside, self._lost = beside, set(done)
+        self._lend = lend and "numpy" in sys.modules  # which tells addresses
+        self._lent = self._foreign = False  # whether a buffer was lent; whether code of the program has run
 
     def run(self, report: Report) -> None:
         """Report a message for each group, and for what was found of classes. Runs in a fork."""
@@ -147,6 +169,7 @@ class Task:
             try:
                 report({"group": self._group(file, names, parts, self._user)})
             except Exception as err:
+                self._foreign |= getattr(err, "odd", True)
                 file.seek(0, os.SEEK_END)
                 self._lost.update(names)
                 report({"lost": names, "why": str(err), "slow": sorted(self._live.slow)})
@@ -154,8 +177,11 @@ class Task:
             report({"begin": [self._beside.name]})
             try:
                 report({"result": True, "group": self._result(file, self._beside)})
-            except Exception:
+            except Exception as err:
+                self._foreign |= getattr(err, "odd", True)
                 file.seek(0, os.SEEK_END)
+        if self._lent and self._foreign:  # which may have written to what was lent before
+            report({"recalled": True})
 
     def _result(self, file: Any, beside: Beside, watch: unforked.Watch | None = None) -> dict[str, Any]:
         """A result as a group: by itself, or with references to the variables with which it shares."""
@@ -173,7 +199,8 @@ class Task:
                 if shared.any:
                     made = self._group(file, [name], parts, table, most, shared)
                     return {**made, "within": shared.names()}
-            except (pickler.Uncapturable, LookupError):
+            except (pickler.Uncapturable, LookupError) as err:
+                self._foreign |= getattr(err, "odd", True)
                 if watch is not None:  # a fork may do more
                     raise
                 file.seek(0, os.SEEK_END)
@@ -244,14 +271,20 @@ class Task:
         length, buffers, odd = pickler.capture(
             values, self._live, plain, file, not parts.special.isdisjoint(names), most,
             set().union(*(parts.interned[n] for n in names)), shared)
-        extents = []
-        for b in buffers:
-            file.write(bytes(-file.tell() % PAGE))
-            extents.append([file.tell(), b.nbytes, b.readonly])
-            file.write(b)
+        self._foreign |= odd
+        extents = [self._extent(file, b, self._lend and most == 0 and not self._foreign) for b in buffers]
         file.flush()
         return {"names": names, "stream": [at, length], "buffers": extents, "odd": odd,
-                "bytes": length + sum(size for _, size, _ in extents), "vars": [describe(n, values[n]) for n in names],
+                "bytes": length + sum(e[1] for e in extents), "vars": [describe(n, values[n]) for n in names],
                 "previews": {n: shown for n in names if (shown := previews.preview(values[n])) is not None}}
 
-
+    def _extent(self, file: Any, buffer: memoryview, lend: bool) -> list[Any]:
+        """Where a buffer is from now on: in the file, or in this process."""
+        size, readonly = buffer.nbytes, buffer.readonly
+        if lend and size >= _LENT:
+            self._lent = True
+            return [memory.address(sys.modules["numpy"].frombuffer(buffer, "u1")), size, readonly, forked.lend(buffer)]
+        file.write(bytes(-file.tell() % PAGE))
+        at = file.tell()
+        file.write(buffer)
+        return [at, size, readonly]

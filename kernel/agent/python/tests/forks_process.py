@@ -1,8 +1,6 @@
 """python forks_process.py FOLDER N: captures N cells of a program with models, threads and a loop beside the next."""
 import asyncio
-import json
 import os
-import signal
 import sys
 import threading
 import time
@@ -10,19 +8,9 @@ import time
 import lightgbm
 import numpy as np
 import xgboost
-from IPython.core.interactiveshell import InteractiveShell
+from beside import Beside, Kernel
 from kedge_agent import handlers
 from sklearn.ensemble import HistGradientBoostingRegressor
-
-PATIENCE = 60  # seconds until a capture counts as hanging
-
-
-class Kernel:
-    """As much of a kernel as the agent needs."""
-
-    def __init__(self):
-        self.shell = InteractiveShell.instance()
-        self.shell_handlers, self.control_handlers = {}, {}
 
 
 def spin():
@@ -57,31 +45,21 @@ def main(folder, forks):
         forest=HistGradientBoostingRegressor(max_iter=5).fit(x, y))
     for work in (spin, rest, tick):
         threading.Thread(target=work, daemon=True).start()
-    fifo, spool = os.path.join(folder, "late"), os.path.join(folder, "spool")
-    os.mkfifo(fifo)
+    beside = Beside(agent, folder)
     code = "big[:] = {}; (booster, light, forest)"
     for n in range(forks):
-        reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
         agent.before({"code": code.format(n)})
         kernel.shell.run_cell(f"big[:] = {n}; p = [m.predict(x)[0] for m in (booster, light, forest)]")
-        reply = agent.after({"spool": spool, "mates": [], "later": fifo})
-        assert reply.get("late"), "captured without a fork"
+        beside.capture(lend=n % 2 == 0)
         big[:] = -1  # the next cell
-        os.set_blocking(reader, True)
-        signal.alarm(PATIENCE)
-        told = b""
-        while part := os.read(reader, 1 << 20):
-            told += part
-        signal.alarm(0)
-        os.close(reader)
-        left = json.loads(told.partition(b"\n")[2])
+        left = beside.told()
         names = sorted(n for g in left["groups"] for n in g["names"])
         assert {"big", "booster", "forest", "light"} <= set(names), (n, names, left["uncaptured"])
-        group = next(g for g in left["groups"] if "big" in g["names"])
-        with open(spool, "rb") as file:
-            file.seek(group["buffers"][0][0])
-            held = np.frombuffer(file.read(group["buffers"][0][1]))
+        buffer = next(g for g in left["groups"] if "big" in g["names"])["buffers"][0]
+        assert (len(buffer) == 4) == (n % 2 == 0), f"capture {n}: {buffer}"
+        held = np.frombuffer(beside.read(buffer))
         assert (held == n).all(), f"capture {n} holds what the next cell wrote"
+        beside.close()
     try:
         os.waitpid(-1, os.WNOHANG)
     except ChildProcessError:
