@@ -8,15 +8,16 @@ import (
 
 // Edge says that step To depends on step From.
 type Edge struct {
-	From, To string
-	Declared bool     // by a prev: tag
-	Observed []string // names and files that From wrote and To read, sorted
+	From     string   `json:"from"`
+	To       string   `json:"to"`
+	Declared bool     `json:"declared,omitempty"` // by a prev: tag
+	Observed []string `json:"observed,omitempty"` // names and files that From wrote and To read, sorted
 }
 
 // Graph is the step graph: what people declared and what was seen.
 type Graph struct {
-	Steps []string // in order of first appearance
-	Edges []Edge   // ordered by To, then From
+	Steps []string `json:"steps"` // in order of first appearance
+	Edges []Edge   `json:"edges"` // ordered by To, then From
 }
 
 // StepRun is what the graph needs of one cell: its step, the steps it

@@ -17,15 +17,54 @@ const (
 	maxLabel  = 26 // letters of what an edge carries; all of it is in its title
 )
 
-// box is where a step is drawn.
-type box struct{ x, y, width float64 }
+// Drawing is where everything of a graph goes, in pixels.
+type Drawing struct {
+	Width  float64 `json:"width"`
+	Height float64 `json:"height"`
+	Boxes  []Box   `json:"boxes"` // in the order of the steps
+	Arrows []Arrow `json:"arrows"`
+}
 
-// SVG draws g from left to right: each step in the column after those that it
-// depends on. Declared edges without data are dashed. It needs no other file.
-func (g Graph) SVG() string {
+// Box is where a step is drawn.
+type Box struct {
+	Step   string  `json:"step"`
+	X      float64 `json:"x"`
+	Y      float64 `json:"y"`
+	Width  float64 `json:"width"`
+	Height float64 `json:"height"`
+}
+
+// Arrow is where an edge is drawn: a cubic curve, and what it says there.
+type Arrow struct {
+	From   string     `json:"from"`
+	To     string     `json:"to"`
+	Curve  [8]float64 `json:"curve"`  // x and y of the start, of two controls, and of the end
+	Dashed bool       `json:"dashed"` // declared only
+	Label  string     `json:"label"`  // cut to what fits; in the middle, above the curve
+	Title  string     `json:"title"`
+}
+
+// Draw lays g out from left to right: each step in the column after those that
+// it depends on.
+func (g Graph) Draw() Drawing {
 	boxes, width, height := g.place()
+	d := Drawing{width, height, []Box{}, []Arrow{}}
+	for _, e := range g.Edges {
+		if from, ok := boxes[e.From]; ok {
+			d.Arrows = append(d.Arrows, arrow(e, from, boxes[e.To]))
+		}
+	}
+	for _, step := range g.Steps {
+		d.Boxes = append(d.Boxes, boxes[step])
+	}
+	return d
+}
+
+// SVG draws g. Declared edges without data are dashed. It needs no other file.
+func (g Graph) SVG() string {
+	d := g.Draw()
 	var b strings.Builder
-	fmt.Fprintf(&b, `<svg xmlns="http://www.w3.org/2000/svg" width="%.0f" height="%.0f" viewBox="0 0 %.0f %.0f" font-family="system-ui, sans-serif" font-size="13">`+"\n", width, height, width, height)
+	fmt.Fprintf(&b, `<svg xmlns="http://www.w3.org/2000/svg" width="%.0f" height="%.0f" viewBox="0 0 %.0f %.0f" font-family="system-ui, sans-serif" font-size="13">`+"\n", d.Width, d.Height, d.Width, d.Height)
 	b.WriteString(`<title>Steps and what flows between them</title>
 <style>
 .step rect { fill: #f3f6fb; stroke: #4a6fa5; } .step text { fill: #1c2733; } .edge path { fill: none; stroke: #7a8794; }
@@ -35,22 +74,19 @@ func (g Graph) SVG() string {
 </style>
 <defs><marker id="tip" viewBox="0 0 8 8" refX="8" refY="4" markerWidth="7" markerHeight="7" orient="auto"><path d="M0 0 8 4 0 8z" fill="#7a8794"/></marker></defs>
 `)
-	for _, e := range g.Edges {
-		if from, ok := boxes[e.From]; ok {
-			drawEdge(&b, e, from, boxes[e.To])
-		}
+	for _, a := range d.Arrows {
+		drawArrow(&b, a)
 	}
-	for _, step := range g.Steps {
-		p := boxes[step]
-		fmt.Fprintf(&b, `<g class="step"><rect x="%.1f" y="%.1f" width="%.1f" height="%d" rx="7"/><text x="%.1f" y="%.1f" text-anchor="middle">%s</text></g>`+"\n",
-			p.x, p.y, p.width, boxHeight, p.x+p.width/2, p.y+boxHeight/2+4.5, escape(step))
+	for _, p := range d.Boxes {
+		fmt.Fprintf(&b, `<g class="step"><rect x="%.1f" y="%.1f" width="%.1f" height="%.0f" rx="7"/><text x="%.1f" y="%.1f" text-anchor="middle">%s</text></g>`+"\n",
+			p.X, p.Y, p.Width, p.Height, p.X+p.Width/2, p.Y+p.Height/2+4.5, escape(p.Step))
 	}
 	b.WriteString("</svg>\n")
 	return b.String()
 }
 
 // place puts every step in a column, and gives the size of the whole.
-func (g Graph) place() (boxes map[string]box, width, height float64) {
+func (g Graph) place() (boxes map[string]Box, width, height float64) {
 	column := map[string]int{}
 	var columns [][]string
 	for _, step := range g.Steps {
@@ -66,44 +102,49 @@ func (g Graph) place() (boxes map[string]box, width, height float64) {
 		}
 		columns[at] = append(columns[at], step)
 	}
-	boxes = map[string]box{}
+	boxes = map[string]Box{}
 	x := float64(margin)
 	for _, steps := range columns {
 		widest := 0.0
 		for row, step := range steps {
 			w := max(60, letter*float64(utf8.RuneCountInString(step))+24)
-			boxes[step] = box{x, float64(margin + row*(boxHeight+rowGap)), w}
+			boxes[step] = Box{step, x, float64(margin + row*(boxHeight+rowGap)), w, boxHeight}
 			widest = max(widest, w)
-			height = max(height, boxes[step].y+boxHeight+margin)
+			height = max(height, boxes[step].Y+boxHeight+margin)
 		}
 		x += widest + columnGap
 	}
 	return boxes, max(x-columnGap+margin, 2*margin), max(height, 2*margin)
 }
 
-func drawEdge(b *strings.Builder, e Edge, from, to box) {
-	x1, y1, x2, y2 := from.x+from.width, from.y+boxHeight/2, to.x, to.y+boxHeight/2
+func arrow(e Edge, from, to Box) Arrow {
+	x1, y1, x2, y2 := from.X+from.Width, from.Y+boxHeight/2, to.X, to.Y+boxHeight/2
 	bend := max(40, (x2-x1)/2)
 	if x2 < x1 { // back to an earlier column
 		bend = columnGap
-	}
-	dash := ""
-	if len(e.Observed) == 0 {
-		dash = ` stroke-dasharray="5 4"`
 	}
 	all := strings.Join(e.Observed, ", ")
 	label := all
 	if r := []rune(label); len(r) > maxLabel {
 		label = string(r[:maxLabel-1]) + "…"
 	}
-	why := all
-	if why == "" {
-		why = "declared"
+	if all == "" {
+		all = "declared"
 	}
-	fmt.Fprintf(b, `<g class="edge"><title>%s → %s: %s</title><path d="M%.1f %.1f C%.1f %.1f %.1f %.1f %.1f %.1f"%s marker-end="url(#tip)"/>`,
-		escape(e.From), escape(e.To), escape(why), x1, y1, x1+bend, y1, x2-bend, y2, x2, y2, dash)
-	if label != "" {
-		fmt.Fprintf(b, `<text x="%.1f" y="%.1f" text-anchor="middle">%s</text>`, (x1+x2)/2, (y1+y2)/2-5, escape(label))
+	return Arrow{From: e.From, To: e.To, Curve: [8]float64{x1, y1, x1 + bend, y1, x2 - bend, y2, x2, y2}, Dashed: len(e.Observed) == 0,
+		Label: label, Title: fmt.Sprintf("%s → %s: %s", e.From, e.To, all)}
+}
+
+func drawArrow(b *strings.Builder, a Arrow) {
+	dash := ""
+	if a.Dashed {
+		dash = ` stroke-dasharray="5 4"`
+	}
+	c := a.Curve
+	fmt.Fprintf(b, `<g class="edge"><title>%s</title><path d="M%.1f %.1f C%.1f %.1f %.1f %.1f %.1f %.1f"%s marker-end="url(#tip)"/>`,
+		escape(a.Title), c[0], c[1], c[2], c[3], c[4], c[5], c[6], c[7], dash)
+	if a.Label != "" {
+		fmt.Fprintf(b, `<text x="%.1f" y="%.1f" text-anchor="middle">%s</text>`, (c[0]+c[6])/2, (c[1]+c[7])/2-5, escape(a.Label))
 	}
 	b.WriteString("</g>\n")
 }

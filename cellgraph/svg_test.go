@@ -44,7 +44,7 @@ func TestSVGIsWellFormedAndHasEverything(t *testing.T) {
 		}
 	}
 	boxes, _, _ := g.place()
-	if !(boxes["load"].x < boxes["train"].x && boxes["train"].x <= boxes["späte Stufe"].x) {
+	if !(boxes["load"].X < boxes["train"].X && boxes["train"].X <= boxes["späte Stufe"].X) {
 		t.Errorf("%v", boxes)
 	}
 }

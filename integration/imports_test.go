@@ -32,7 +32,7 @@ var mayImport = map[string][]string{
 	"session": {"notebook", "cellgraph", "snapshotter", "kernel/wire", "kernel/agent",
 		"kernel/observe", "kernel"},
 	"live":                     {"notebook", "kernel", "kernel/wire", "kernel/agent", "kernel/observe", "session"},
-	"share":                    {"snapshotter", "cellgraph", "kernel/agent"},
+	"share":                    {"snapshotter", "cellgraph", "notebook", "kernel/agent"},
 	"server":                   {"snapshotter", "cellgraph", "notebook", "share", "web"},
 	"web":                      {},
 	"cmd/kedge":                {anything},

@@ -68,6 +68,8 @@ type collection struct {
 	left   []Left
 	blobs  map[cellgraph.Digest]bool
 	pieces map[cellgraph.Digest]int // number in the manifest
+	home   string                   // the folder of the notebook
+	looked int                      // bytes of previews so far
 }
 
 func (c *collection) all(ctx context.Context) error {
@@ -78,7 +80,7 @@ func (c *collection) all(ctx context.Context) error {
 	slices.Reverse(line)
 	for _, p := range line {
 		s := p.Snapshot
-		c.m.Cells = append(c.m.Cells, Cell{s.Cell, s.Step, s.Status, s.Created.UTC(), s.Seconds})
+		c.m.Cells = append(c.m.Cells, Cell{ID: s.Cell, Step: s.Step, Status: s.Status, Created: s.Created.UTC(), Seconds: s.Seconds})
 	}
 	traces, needs, err := c.traces(line)
 	if err != nil {
@@ -91,8 +93,11 @@ func (c *collection) all(ctx context.Context) error {
 		if err := c.state(ctx, traces, needs); err != nil {
 			return err
 		}
-		c.variables()
+		c.variables(ctx)
+		c.changes(ctx, line)
 	}
+	c.graph(ctx, line)
+	c.sizes(ctx, line)
 	return c.m.check()
 }
 
@@ -131,10 +136,11 @@ func (c *collection) files(ctx context.Context, traces []cellgraph.Trace) error 
 	if err != nil {
 		return err
 	}
-	home, err := c.home(inputs)
+	home, err := c.folder(inputs)
 	if err != nil {
 		return err
 	}
+	c.home = home
 	c.m.Notebook = path.Join(home, filepath.Base(c.Snapshot.Notebook))
 	size, err := c.blob(ctx, c.Snapshot.Document)
 	if err != nil {
@@ -160,15 +166,7 @@ func (c *collection) files(ctx context.Context, traces []cellgraph.Trace) error 
 
 // file adds a file to the manifest, or says why not.
 func (c *collection) file(ctx context.Context, home string, f cellgraph.FileChange, read bool) error {
-	one := File{Path: path.Join(home, f.Path), Mode: f.Mode & 0o777, Read: read}
-	switch {
-	case f.Dir:
-		one.Type = typeFolder
-	case f.Link != "":
-		one.Type, one.Target, one.Mode = typeLink, f.Link, 0
-	default:
-		one.Type, one.Content, one.Size = typeFile, f.Content, f.Size
-	}
+	one := described(home, f, read)
 	if one.Path == "." || one.Path == c.m.Notebook {
 		return nil
 	}
@@ -186,9 +184,23 @@ func (c *collection) file(ctx context.Context, home string, f cellgraph.FileChan
 	return nil
 }
 
-// home is where the notebook's folder goes in the folder opened into: it keeps
+// described is a file as a manifest has it.
+func described(home string, f cellgraph.FileChange, read bool) File {
+	one := File{Path: path.Join(home, f.Path), Mode: f.Mode & 0o777, Read: read}
+	switch {
+	case f.Dir:
+		one.Type = typeFolder
+	case f.Link != "":
+		one.Type, one.Target, one.Mode = typeLink, f.Link, 0
+	default:
+		one.Type, one.Content, one.Size = typeFile, f.Content, f.Size
+	}
+	return one
+}
+
+// folder is where the notebook's folder goes in the folder opened into: it keeps
 // as many of its parents as the paths of files go up.
-func (c *collection) home(inputs []cellgraph.FileChange) (string, error) {
+func (c *collection) folder(inputs []cellgraph.FileChange) (string, error) {
 	up := 0
 	for _, f := range slices.Concat(c.Snapshot.Files, inputs) {
 		n := 0
@@ -322,23 +334,6 @@ func (c *collection) blob(ctx context.Context, id cellgraph.Digest) (int64, erro
 	}
 	c.m.Blobs = append(c.m.Blobs, b)
 	return size, nil
-}
-
-// variables lists what people can see of the values.
-func (c *collection) variables() {
-	opaque := map[string]bool{}
-	for _, u := range c.Snapshot.Opaque {
-		opaque[u.Name] = true
-		c.m.Variables = append(c.m.Variables, Variable{Variable: cellgraph.Variable{Name: u.Name}, Reason: u.Reason})
-	}
-	for _, g := range c.Snapshot.Groups {
-		for _, v := range g.Vars {
-			if !opaque[v.Name] {
-				c.m.Variables = append(c.m.Variables, Variable{Variable: v, Digest: g.ID})
-			}
-		}
-	}
-	slices.SortFunc(c.m.Variables, func(a, b Variable) int { return cmp.Compare(a.Name, b.Name) })
 }
 
 // Imports lists what the values of traces name, as module.name, sorted. It

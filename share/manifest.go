@@ -11,11 +11,12 @@ import (
 	"time"
 
 	"kedge/cellgraph"
+	"kedge/kernel/agent"
 	"kedge/snapshotter"
 )
 
 const (
-	manifestFormat = 1
+	manifestFormat = 2 // 1 has no graph, sizes, previews and changes
 	manifestType   = "application/vnd.kedge.snapshot+json"
 	maxManifest    = 64 << 20 // bytes, unpacked
 	maxPiece       = 1 << 20
@@ -33,6 +34,8 @@ type Manifest struct {
 	Expires  time.Time        `json:"expires,omitzero"` // when it may no longer be opened
 
 	Cells       []Cell            `json:"cells"` // what ran and what was restored, in order
+	Graph       *cellgraph.Graph  `json:"graph,omitempty"`
+	Sizes       *Sizes            `json:"sizes,omitempty"`
 	Variables   []Variable        `json:"variables"`
 	Environment map[string]string `json:"environment"`
 	Files       []File            `json:"files"`
@@ -61,13 +64,33 @@ type Cell struct {
 	Status  string    `json:"status"` // ran or restored
 	Created time.Time `json:"created"`
 	Seconds float64   `json:"seconds"` // that it took when it ran
+	Changed *Changed  `json:"changed,omitempty"`
+}
+
+// Changed is what is otherwise after a cell than before it. The first of the
+// cells has all that there is.
+type Changed struct {
+	Variables []Variable `json:"variables,omitempty"` // with an outline of their previews
+	Deleted   []string   `json:"deleted,omitempty"`
+	Files     []File     `json:"files,omitempty"` // that cells wrote
+	Removed   []string   `json:"removed,omitempty"`
+}
+
+// Sizes are bytes of the values and files of a snapshot, and its notebook.
+type Sizes struct {
+	Logical int64 `json:"logical"`
+	// Own are those of the pieces that the snapshot before it does not need.
+	Own int64 `json:"own"`
 }
 
 // Variable is one name, as it was described when it was captured.
 type Variable struct {
 	cellgraph.Variable
-	Digest cellgraph.Digest `json:"digest,omitzero"` // of its group
-	Reason string           `json:"reason,omitempty"`
+	Digest  cellgraph.Digest `json:"digest,omitzero"` // of its group
+	Bytes   int64            `json:"bytes,omitempty"` // of its group
+	Own     int64            `json:"own,omitempty"`   // of its group, that the snapshot before does not need
+	Reason  string           `json:"reason,omitempty"`
+	Preview *agent.Preview   `json:"preview,omitempty"`
 }
 
 // Types of a [File].
@@ -179,10 +202,13 @@ func (s Sealed) Open() (*Manifest, error) {
 // check refuses a manifest that contradicts itself: its author may be anybody.
 func (m *Manifest) check() error {
 	damaged := func(format string, args ...any) error {
-		return fmt.Errorf("the manifest: %s: %w", fmt.Sprintf(format, args...), ErrDamaged)
+		return fmt.Errorf("the manifest: %w: %w", fmt.Errorf(format, args...), ErrDamaged)
 	}
-	if m.Format != manifestFormat || m.Snapshot.IsZero() {
+	if m.Format < 1 || m.Format > manifestFormat || m.Snapshot.IsZero() {
 		return damaged("format %d", m.Format)
+	}
+	if err := m.checkShown(); err != nil {
+		return damaged("%w", err)
 	}
 	known := map[cellgraph.Digest]int64{}
 	for _, p := range m.Pieces {
