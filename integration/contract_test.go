@@ -125,11 +125,39 @@ func TestUsageErrors(t *testing.T) {
 		{}, {"nosuch"}, {"run"}, {"run", "nb.ipynb", "other.ipynb"}, {"run", "--nosuch", "nb.ipynb"}, {"run", "nb.ipynb", "-p", "x=1"},
 		{"run", "nb.ipynb", "-o", "out.ipynb", "-p", "no value"}, {"run", "nb.ipynb", "--from", "zz"}, {"run", "nb.ipynb", "--to", "zz"},
 		{"run", "nb.ipynb", "--python", "a", "--kernel", "b"}, {"plan"}, {"plan", "nb.ipynb", "--to", "zz"}, {"graph", "nb.ipynb", "--python", l.python, "--format", "png"},
-		{"show"}, {"show", "abc"}, {"restore", "12345678"}, {"store"}, {"log", "a", "b"},
+		{"show"}, {"show", "abc"}, {"diff"}, {"diff", "abc"}, {"diff", "12345678", "12345678", "12345678"}, {"restore", "12345678"}, {"store"}, {"log", "a", "b"},
 	} {
 		if o := l.call(args...); o.code != 2 || o.stderr == "" {
 			t.Errorf("kedge %v: exit %d: %s", args, o.code, o.stderr)
 		}
+	}
+}
+
+func TestSnapshotsAreCompared(t *testing.T) {
+	l := plainLab(t, cells("x = 1", "open('o.txt', 'w').write('one')"))
+	l.runTo().report(t)
+	var log []struct{ Snapshot string }
+	if err := json.Unmarshal([]byte(l.call("log", "nb.ipynb", "--json").stdout), &log); err != nil {
+		t.Fatal(err)
+	}
+	l.write(cells("x = [1, 2]", "open('o.txt', 'w').write('two')"))
+	l.runTo().report(t)
+	out := l.call("diff", log[0].Snapshot, "nb.ipynb")
+	for _, line := range []string{"  - x = 1\n  + x = [1, 2]\n", "variable x changed: 1 → list 2\n", "file o.txt changed: 3 B → 3 B\n  - one\n  + two\n"} {
+		if out.code != 0 || !strings.Contains(out.stdout, line) {
+			t.Errorf("%q is not in %d %s%s", line, out.code, out.stdout, out.stderr)
+		}
+	}
+	var d struct {
+		Was, Is   string
+		Variables []struct{ Name, What string }
+		Files     []any
+	}
+	if err := json.Unmarshal([]byte(l.call("diff", "nb.ipynb", "--json").stdout), &d); err != nil || d.Was == "" || len(d.Files) != 1 || len(d.Variables) != 0 {
+		t.Error(d, err)
+	}
+	if out := l.call("diff", "nb.ipynb", "nb.ipynb"); out.stdout != "nothing differs\n" {
+		t.Error(out.stdout)
 	}
 }
 

@@ -51,6 +51,7 @@ type Server struct {
 	hosts     map[string]bool // by which it may be called
 	prefix    string          // path under which a reverse proxy offers it
 	transfers chan struct{}
+	compares  chan struct{}
 	closing   chan struct{}
 
 	mu    sync.Mutex // guards what follows
@@ -59,7 +60,7 @@ type Server struct {
 
 // New returns a server for a listener at addr.
 func New(cfg Config, addr net.Addr) *Server {
-	s := &Server{cfg: cfg, hosts: map[string]bool{"localhost": true}, transfers: make(chan struct{}, maxTransfers),
+	s := &Server{cfg: cfg, hosts: map[string]bool{"localhost": true}, transfers: make(chan struct{}, maxTransfers), compares: make(chan struct{}, maxCompares),
 		closing: make(chan struct{}), heads: map[string]*head{}}
 	if name, err := os.Hostname(); err == nil && !isLoopback(addr) {
 		s.hosts[strings.ToLower(name)] = true
@@ -122,6 +123,8 @@ func (s *Server) Handler() http.Handler {
 	r.Get("/api/v1/shares/{share}/pieces", s.pieces)
 	r.Get("/api/v1/shares/{share}/view", s.view)
 	r.Get("/api/v1/shares/{share}/content", s.content)
+	r.Get("/api/v1/shares/{share}/preview", s.preview)
+	r.Get("/api/v1/shares/{share}/diff", s.difference)
 	r.Get("/s/{share}", s.page)
 	r.Get("/assets/page.js", func(w http.ResponseWriter, _ *http.Request) { s.asset(w, "page.js", "text/javascript; charset=utf-8") })
 	r.Get("/assets/page.css", func(w http.ResponseWriter, _ *http.Request) { s.asset(w, "page.css", "text/css; charset=utf-8") })

@@ -63,7 +63,7 @@ func newSite(t testing.TB, size int, public string) *site {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := &share.Manifest{Format: 1, Snapshot: cellgraph.Sum([]byte("s")), Notebook: "nb.ipynb", Created: time.Now(), Expires: time.Now().Add(time.Hour),
+	m := &share.Manifest{Format: 2, Cells: []share.Cell{{ID: "a", Step: "one", Changed: &share.Changed{}}}, Snapshot: cellgraph.Sum([]byte("s")), Notebook: "nb.ipynb", Created: time.Now(), Expires: time.Now().Add(time.Hour),
 		Files: []share.File{{Path: "nb.ipynb", Type: "file", Content: id, Size: total}}, Blobs: []share.Blob{{ID: id, Size: total}}}
 	for i, p := range pieces {
 		m.Pieces = append(m.Pieces, share.Piece{ID: p.ID, Length: p.Length})
@@ -379,8 +379,11 @@ func TestTheDescriptionHolds(t *testing.T) {
 				continue
 			}
 			query := ""
-			if i == 1 {
-				query = "?path=nb.ipynb"
+			switch i {
+			case 1:
+				query = "?path=nb.ipynb&after=0"
+			case 3:
+				query = "?path=none&after=99"
 			}
 			status, h, body := w.ask(t, method, path+query, header...)
 			code := fmt.Sprint(status)

@@ -166,7 +166,7 @@ func (c *collection) files(ctx context.Context, traces []cellgraph.Trace) error 
 
 // file adds a file to the manifest, or says why not.
 func (c *collection) file(ctx context.Context, home string, f cellgraph.FileChange, read bool) error {
-	one := described(home, f, read)
+	one := DescribeFile(home, f, read)
 	if one.Path == "." || one.Path == c.m.Notebook {
 		return nil
 	}
@@ -184,8 +184,8 @@ func (c *collection) file(ctx context.Context, home string, f cellgraph.FileChan
 	return nil
 }
 
-// described is a file as a manifest has it.
-func described(home string, f cellgraph.FileChange, read bool) File {
+// DescribeFile is a file as a manifest has it; home is the folder of its notebook.
+func DescribeFile(home string, f cellgraph.FileChange, read bool) File {
 	one := File{Path: path.Join(home, f.Path), Mode: f.Mode & 0o777, Read: read}
 	switch {
 	case f.Dir:

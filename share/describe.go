@@ -95,10 +95,10 @@ func (c *collection) changed(ctx context.Context, before, now snapshotter.Snapsh
 	}
 	old := map[string]File{}
 	for _, f := range before.Files {
-		old[f.Path] = described(c.home, f, false)
+		old[f.Path] = DescribeFile(c.home, f, false)
 	}
 	for _, f := range now.Files {
-		file, known := described(c.home, f, false), old[f.Path] != File{}
+		file, known := DescribeFile(c.home, f, false), old[f.Path] != File{}
 		switch {
 		case checkFiles([]File{file}) != nil:
 		case f.Deleted && known:

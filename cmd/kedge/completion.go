@@ -50,7 +50,7 @@ func completions() []completed {
 			one.verbs = append(slices.Sorted(maps.Keys(storeVerbs())), "rebuild")
 		case "completion":
 			one.verbs = []string{"bash", "fish", "zsh"}
-		case "run", "plan", "graph", "log", "show", "restore", "share":
+		case "run", "plan", "graph", "log", "show", "diff", "restore", "share":
 			one.files = ".ipynb"
 		case "open":
 			one.files = ".kedge"

@@ -47,7 +47,7 @@ type command struct {
 }
 
 func commands() []command {
-	return []command{runCommand(), planCommand(), graphCommand(), logCommand(), showCommand(), restoreCommand(),
+	return []command{runCommand(), planCommand(), graphCommand(), logCommand(), showCommand(), diffCommand(), restoreCommand(),
 		shareCommand(), openCommand(), trustCommand(), sharesCommand(), revokeCommand(), serveCommand(),
 		storeCommand(), kernelCommand(), installCommand(), uninstallCommand(), doctorCommand(), completionCommand(), versionCommand()}
 }
