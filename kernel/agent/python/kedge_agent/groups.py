@@ -82,7 +82,7 @@ def _is_shared(kind: type) -> bool:
     return False
 
 
-def _plain(kind: type) -> bool:
+def ordinary(kind: type) -> bool:
     """Whether objects of a class are what gc says that they hold: it and its bases are classes of the notebook."""
     bases = type.mro(kind)
     return type(kind) is type and len(bases) > 1 and bool(kind.__dictoffset__) and all(
@@ -187,7 +187,7 @@ class Reach:
     def _walk(self, stack: list[Any]) -> None:
         visited: set[int] = set()
         leaves: dict[type, bool] = {}
-        plain = functools.cache(_plain)
+        bare = functools.cache(lambda kind: kind in _CONTAINERS or ordinary(kind))
         numbers: set[type] = set()
         ns, watch = self._ns, self._watch
         while stack:
@@ -217,6 +217,16 @@ class Reach:
                 continue
             if watch is not None:
                 self.here = watch.object(obj, kind) and self.here
+            if bare(kind):
+                self._met(obj, visited)
+                if kind is dict:
+                    self._keys(obj)
+                elif kind not in _CONTAINERS:
+                    self._attributes(obj, kind)
+                if kind is not tuple and kind is not frozenset:
+                    self.seen.add(id(obj))
+                stack.extend(gc.get_referents(obj))
+                continue
             if issubclass(kind, type):
                 if live.local(obj):
                     self.classes[id(obj)] = obj
@@ -227,19 +237,7 @@ class Reach:
                 if kind is types.BuiltinFunctionType:  # a method of an object, such as items.append
                     stack.append(obj.__self__)
                 continue
-            self._keep.append(obj)
-            forked.pulse[0] += 1
-            if len(visited) > _LIMIT:
-                raise TooLarge(f"more than {_LIMIT} objects")
-            if kind in _CONTAINERS or plain(kind):
-                if kind is dict:
-                    self._keys(obj)
-                elif kind not in _CONTAINERS:
-                    self._attributes(obj, kind)
-                if kind is not tuple and kind is not frozenset:
-                    self.seen.add(id(obj))
-                stack.extend(gc.get_referents(obj))
-                continue
+            self._met(obj, visited)
             if kind is types.FunctionType and obj.__globals__ is not ns and functions.by_name(obj):
                 continue
             if issubclass(kind, dict):
@@ -256,10 +254,16 @@ class Reach:
             stack.extend(known[0])
             stack.extend(self._own(list(known[1])))
 
+    def _met(self, obj: Any, visited: set[int]) -> None:
+        self._keep.append(obj)
+        forked.pulse[0] += 1
+        if len(visited) > _LIMIT:
+            raise TooLarge(f"more than {_LIMIT} objects")
+
     def _keys(self, obj: dict[Any, Any]) -> None:
         """Note the keys of a dict, which gc leaves out if all of them are strings."""
         for key in dict.__iter__(obj):
-            if type(key) is str:
+            if type(key) is str and key not in self.interned:
                 self._text(key)
 
     def _memory(self, obj: Any) -> None:

@@ -1,6 +1,7 @@
 """The pickler of groups, and the proof that what it wrote can be read back."""
 from __future__ import annotations
 
+import functools
 import hashlib
 import io
 import mmap
@@ -52,6 +53,7 @@ class Pickler(pickle.Pickler):
         self._owners = frames.Owners(plain, where)
         self._memories: arrow.Memories = getattr(plain, "memories", arrow.Memories(()))
         self._spaces: dict[int, functions.Globals] = {}
+        self._simple = functools.cache(proof.simple)
         self.last: Any = None  # what was being pickled, if that fails
         self.odd = False  # whether a class of the program pickles its objects in its own way
 
@@ -60,6 +62,9 @@ class Pickler(pickle.Pickler):
         forked.pulse[0] += 1
         self.last = obj
         kind = type(obj)
+        if self._simple(kind) and not self._live.slow:
+            found = named.name(obj)
+            return NotImplemented if found is None else (named.get, found)
         if issubclass(kind, type):
             return classes.reduce_class(obj, self._live)
         if kind is types.FunctionType:

@@ -3,18 +3,34 @@ from __future__ import annotations
 
 import collections
 import copyreg
+import functools
 import pickle
 import sys
 import types
 from typing import Any
 
-from . import builtin, caches, classes, figures, forked, frames, functions, learning, libraries, live, memory, tensors
+from . import (
+    builtin,
+    caches,
+    classes,
+    figures,
+    forked,
+    frames,
+    functions,
+    groups,
+    learning,
+    libraries,
+    live,
+    memory,
+    tensors,
+)
 from .ambient import log_handlers
-from .paths import LONGEST, attributes, inner_path, key_path
+from .paths import LONGEST, attributes, inner_path, key_path, own_dict, quiet
 
 _ATOMS = (str, bytes, int, float, complex, bool, type(None), type(Ellipsis), range)
 _SKIPPED = {"_parents", "_cid_gen"}  # of matplotlib: addresses and counters that no program looks at
 _CONTAINERS = (list, tuple, dict, set, frozenset)
+_EXACT = (str, int, bytes, bool)  # whose equality says all, as that of numbers other than 0 does
 
 
 class Differs(Exception):
@@ -40,6 +56,13 @@ def plain(cls: type) -> bool:
             and not hasattr(cls, "__setstate__") and cls not in copyreg.dispatch_table)
 
 
+def simple(cls: type) -> bool:
+    """Whether objects of cls are what their dict holds: a class of the notebook with no pickling of its own."""
+    return (groups.ordinary(cls) and plain(cls) and quiet(cls)
+            and not any(vars(c).get("__slots__") for c in type.mro(cls)[:-1])
+            and not hasattr(cls, "__getnewargs__") and not hasattr(cls, "__getnewargs_ex__"))
+
+
 def equal(a: Any, b: Any, ns: dict[str, Any]) -> bool:
     """Whether b is what a capture of a would give back."""
     try:
@@ -61,6 +84,8 @@ class Walk:
         self._compared: set[int] = set()  # addresses of the memory of tensors
         self._keep: list[Any] = []
         self._stack: list[tuple[Any, Any, str, bool]] = []
+        self._simple = functools.cache(simple)
+        self._kinds: dict[type, type] = {}  # what comes back in place of a type; they are compared, or will be
 
     def compare(self, values: dict[str, Any], back: dict[str, Any]) -> None:
         """Raise Differs unless every name in values has an equal value in back."""
@@ -82,10 +107,11 @@ class Walk:
         if a is b or a is self.ns:
             return
         kind = type(a)
-        if kind is not type(b):
+        if kind is not type(b) and self._kinds.get(kind) is not type(b):
             self._need(_name(kind) == _name(type(b)), path,
                        f"is a {kind.__qualname__} and comes back as {type(b).__qualname__}")
             self._push(kind, type(b), path)
+            self._kinds[kind] = type(b)
         if kind in (str, bytes, int, bool):
             self._need(a == b, path, "changes")
             return
@@ -105,7 +131,22 @@ class Walk:
         self._there[id(a)] = id(b)
         self._back[id(b)] = id(a)
         self._keep.append((a, b))
-        self._visit(a, b, path, owned)
+        if self._simple(kind) and self._simple(type(b)):
+            self._held(a, b, path)
+        else:
+            self._visit(a, b, path, owned)
+
+    def _held(self, a: Any, b: Any, path: str) -> None:
+        """What two objects of a simple class hold."""
+        have, got = own_dict(a), own_dict(b)
+        for key, value in have.items():
+            if key not in got:
+                raise Differs(f"{path}.{key} is not kept by the pickling of {type(a).__qualname__}")
+            other = got[key]
+            if not _equal_atoms(value, other):
+                self._push(value, other, f"{path}.{key}")
+        for key in got.keys() - have.keys():
+            raise Differs(f"{path} comes back with an attribute {key}")
 
     def _push(self, a: Any, b: Any, path: str, owned: bool = False) -> None:
         if a is not b:
@@ -334,7 +375,8 @@ def _same(x: Any, y: Any) -> bool:
 
 def _equal_atoms(x: Any, y: Any) -> bool:
     """Whether both are one and the same, or equal and of a kind whose equality says all."""
-    return x is y or type(x) in (str, int, bytes, bool) and type(x) is type(y) and x == y
+    kind = type(x)
+    return x is y or kind is type(y) and (kind in _EXACT or kind is float and x != 0) and x == y
 
 
 def _reducer(obj: Any) -> Any:

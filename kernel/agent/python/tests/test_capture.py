@@ -11,7 +11,7 @@ import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
 
-from kedge_agent import forked, live, natives, pickler, reads, saving  # noqa: E402
+from kedge_agent import forked, live, natives, pickler, proof, reads, saving  # noqa: E402
 
 
 class Notebook:
@@ -551,3 +551,41 @@ def test_bytes_between_fields_come_back(book, fresh):
     other = fresh()
     book.load(other)
     other.run("assert x.tobytes() == bytes(range(8)) and x.flags.owndata")
+
+
+def test_simple_classes():
+    """Those whose objects are compared and pickled by their dict alone: nothing of theirs may have a say."""
+    space = {"__name__": "__main__"}
+    exec("""
+class Plain: pass
+class Below(Plain): at = 1
+class Slots: __slots__ = ('x', '__dict__')
+class Reduces:
+    def __reduce__(self): return Plain, ()
+class State:
+    def __getstate__(self): return {}
+class Sets:
+    def __setstate__(self, state): pass
+class New:
+    def __getnewargs__(self): return ()
+class Hides:
+    @property
+    def __dict__(self): return {}
+class Many(list): pass
+class Meta(type): pass
+class Made(metaclass=Meta): pass
+class Over(Reduces): pass
+""", space)
+    assert {n for n, c in space.items() if isinstance(c, type) and proof.simple(c)} == {"Plain", "Below"}
+    assert not proof.simple(proof.Walk)
+
+
+@pytest.mark.parametrize("change", ["b.y = 1", "del b.x", "b.x = 1.5", "b.x = True", "b.z[0] = -0.0", "b.z = [0.0, 2]",
+                                    "b.z = (0.0, 1)", "b.x = float('nan')", "other = b.z; b.w = other"])
+def test_what_a_simple_object_holds_is_compared(change):
+    """Values, their types, and that there are no more."""
+    space = {"__name__": "__main__"}
+    exec("class A: pass\na, b = A(), A()\na.x = b.x = 1\na.z, b.z = [0.0, 1], [0.0, 1]", space)
+    assert proof.equal(space["a"], space["b"], space)
+    exec(change, space)
+    assert not proof.equal(space["a"], space["b"], space)
