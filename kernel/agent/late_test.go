@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"bufio"
 	"bytes"
 	"errors"
 	"fmt"
@@ -44,9 +45,10 @@ func TestMemoryThatIsLent(t *testing.T) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
+	lines := bufio.NewReader(said)
 	awaits := func() {
 		t.Helper()
-		if _, err := said.Read(make([]byte, 10)); err != nil {
+		if _, err := lines.ReadString('\n'); err != nil {
 			t.Fatal(err)
 		}
 	}
