@@ -62,7 +62,13 @@ func needsBrowser(t *testing.T) {
 // browse runs a program of testdata/browser, which exits 0 if all is well.
 func (f *front) browse(program string) {
 	f.t.Helper()
-	args := []string{filepath.Join("testdata", "browser", program), filepath.Join(f.t.TempDir(), "lab")}
+	f.browseIn(program, filepath.Join(f.t.TempDir(), "lab"))
+}
+
+// browseIn is browse with a folder of the caller's, which the program makes.
+func (f *front) browseIn(program, folder string) {
+	f.t.Helper()
+	args := []string{filepath.Join("testdata", "browser", program), folder}
 	if shots := os.Getenv("KEDGE_TEST_SHOTS"); shots != "" { // make screenshot
 		args = append(args, shots)
 	}

@@ -127,6 +127,62 @@ func TestALinkGoesOnInAnotherHome(t *testing.T) {
 	bob.must(&got, "open", second.Link, "--into", filepath.Join(bob.dir, "kept"), "--json")
 }
 
+// key is this home's public key.
+func (s sharer) key() string {
+	s.t.Helper()
+	var doctor struct{ Key string }
+	out, _, _ := s.do("doctor", "--json")
+	if err := json.Unmarshal([]byte(out), &doctor); err != nil || len(doctor.Key) != 64 {
+		s.t.Fatal(err, out)
+	}
+	return doctor.Key
+}
+
+func TestALinkForOnePerson(t *testing.T) {
+	ada := newSharer(t, newLab(t, "../examples/plain.ipynb"))
+	ada.write(shareNotebook("20"))
+	ada.file("in.csv", "a,1\n")
+	ada.file("helper.py", "def twice(x):\n    return 2 * x\n")
+	ada.runs(ada.path)
+	bob := newSharer(t, &lab{t: t, kedge: ada.kedge, python: ada.python, dir: t.TempDir()})
+	eve := newSharer(t, &lab{t: t, kedge: ada.kedge, python: ada.python, dir: t.TempDir()})
+	link := ada.shareByLink(ada.path, "--for", bob.key()).Link
+	bob.must(nil, "trust", ada.key(), "--yes")
+	eve.must(nil, "trust", ada.key(), "--yes")
+	var got openedJSON
+	bob.must(&got, "open", link, "--into", filepath.Join(bob.dir, "one"), "--json")
+	if status, _ := bob.runs(got.Notebook); !all(status, "restored") {
+		t.Error(status)
+	}
+	into := filepath.Join(eve.dir, "one")
+	for _, who := range []sharer{eve, ada} {
+		if _, stderr, code := who.do("open", link, "--into", into, "--no-state"); code != 6 || !strings.Contains(stderr, bob.key()) {
+			t.Error(code, stderr)
+		}
+	}
+	if _, err := os.Stat(into); err == nil {
+		t.Error("the folder was made")
+	}
+	if out := ada.shown("shares"); !strings.Contains(out, bob.key()[:12]) {
+		t.Error(out)
+	}
+	for _, args := range [][]string{{"--for", bob.key(), "--file", filepath.Join(ada.dir, "x.kedge")}, {"--for", "bob"}} {
+		if _, stderr, code := ada.do(append([]string{"share", ada.path, "--yes"}, args...)...); code != 2 {
+			t.Error(args, code, stderr)
+		}
+	}
+}
+
+// shown is what a command prints.
+func (s sharer) shown(args ...string) string {
+	s.t.Helper()
+	out, stderr, code := s.do(args...)
+	if code != 0 {
+		s.t.Fatal(code, stderr)
+	}
+	return out
+}
+
 // hostileCell shows what must not run where the notebook is looked at.
 const hostileCell = `, {"cell_type": "markdown", "id": "text", "metadata": {}, "source": "# A heading\n\n<img src=x onerror='window.owned=1'> [link](javascript:owned=1)"},
  {"cell_type": "code", "id": "hostile", "metadata": {"tags": ["step:</div><script>owned=1</script>"]}, "execution_count": 1, "source": "'</pre><script>window.owned=1</script>'", "outputs": [
@@ -169,4 +225,54 @@ func repository(t *testing.T) string {
 		t.Fatal(err)
 	}
 	return root
+}
+
+// What is shared from a page is what kedge share shares.
+func TestSharingFromJupyterLab(t *testing.T) {
+	needsBrowser(t)
+	f := newFront(t)
+	f.install("--python", f.python, "--as", "python3")
+	t.Cleanup(func() { f.command(time.Minute, f.kedge, "serve", "--stop") })
+	bob := newSharer(t, &lab{t: t, kedge: f.kedge, python: f.python, dir: t.TempDir()})
+	f.env = append(f.env, "KEDGE_TEST_READER="+bob.key())
+	folder := filepath.Join(t.TempDir(), "lab")
+	f.browseIn("sharing.py", folder)
+	var links map[string]struct{ Whole, Stateless, Addressed string }
+	data, err := os.ReadFile(filepath.Join(folder, "links.json"))
+	if err == nil {
+		err = json.Unmarshal(data, &links)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	var doctor struct{ Key string }
+	out, _ := f.command(time.Minute, f.kedge, "doctor", "--json")
+	if err := json.Unmarshal([]byte(out), &doctor); err != nil {
+		t.Fatal(err, out)
+	}
+	eve := newSharer(t, &lab{t: t, kedge: f.kedge, python: f.python, dir: t.TempDir()})
+	bob.must(nil, "trust", doctor.Key, "--yes")
+	for name, link := range links {
+		var got openedJSON
+		bob.must(&got, "open", link.Stateless, "--into", filepath.Join(bob.dir, name+"-stateless"), "--json")
+		if got.State {
+			t.Error("variables were shared", got)
+		}
+		bob.must(&got, "open", link.Whole, "--into", filepath.Join(bob.dir, name), "--json")
+		if status, _ := bob.runs(got.Notebook); status["a"] != "restored" || status["b"] != "restored" {
+			t.Error(name, status)
+		}
+		if text := outputOf(t, got.Notebook, "b"); !strings.Contains(text, "'total': 42") {
+			t.Error(text)
+		}
+	}
+	for name, link := range links {
+		if _, stderr, code := eve.do("open", link.Addressed, "--no-state", "--into", filepath.Join(eve.dir, name)); code != 6 || !strings.Contains(stderr, bob.key()) {
+			t.Error(code, stderr)
+		}
+		bob.must(nil, "open", link.Addressed, "--into", filepath.Join(bob.dir, name+"-addressed"))
+	}
+	if len(links) != 2 {
+		t.Error(links)
+	}
 }

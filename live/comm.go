@@ -15,7 +15,7 @@ import (
 // changed of its cells since its last message; "look", that files or the store
 // may have changed; and errands, which wait until the kernel has done what it was
 // asked before: "back", "again", "branch" and "copy"; and "log", "show" and "delete",
-// which are about what is recorded, and do not wait. To a page: "hello"; "states",
+// which are about what is recorded, and "offer" and "publish", by which it is shared, and do not wait. To a page: "hello"; "states",
 // whenever they may have changed; "became", as soon as a cell has begun or ended;
 // "output" and "done", which answer an errand, or what was asked, by its number.
 const target = "kedge"
@@ -47,8 +47,13 @@ type said struct {
 	// Of an errand.
 	ID   int    `json:"id"`
 	Cell string `json:"cell"` // "" in a "back": as far as nothing has changed
-	// Of a show, a copy and a delete.
+	// Of a show, a copy, a delete and an offer.
 	Snapshot string `json:"snapshot"`
+	NoState  bool   `json:"no_state"` // of an offer
+	// Of a publish.
+	Offer   int    `json:"offer"`
+	Expires string `json:"expires"`
+	Reader  string `json:"reader"`
 }
 
 // pageCell is a code cell as a page has it, saved or not.

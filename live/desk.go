@@ -7,6 +7,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"kedge/kernel"
 	"kedge/kernel/agent"
 	"kedge/session"
@@ -22,16 +24,17 @@ type desk struct {
 	version string
 	wake    chan struct{}
 
-	mu       sync.Mutex
-	pages    map[string]*page // by the id of their comm
-	order    []string         // their ids, oldest first
-	became   []became         // what pages have not been told yet
-	ended    time.Time        // when a cell last ended, or something was recorded; zero if all pages know
-	outcomes map[string]outcome
-	running  string // the cell that really runs, "" if none
-	notice   string // what is to be said of the notebook as a whole
-	asks     []question
-	archive  Archive
+	mu        sync.Mutex
+	pages     map[string]*page // by the id of their comm
+	order     []string         // their ids, oldest first
+	became    []became         // what pages have not been told yet
+	ended     time.Time        // when a cell last ended, or something was recorded; zero if all pages know
+	outcomes  map[string]outcome
+	running   string // the cell that really runs, "" if none
+	notice    string // what is to be said of the notebook as a whole
+	asks      []question
+	archive   Archive
+	publisher Publisher
 
 	glance     *session.Glance // the desk's own goroutine's, as what follows
 	normaliser *agent.Normaliser
@@ -48,7 +51,9 @@ type page struct {
 	ids     []string
 	cells   map[string]pageCell
 	auto    bool
-	changed bool // since it was last told
+	changed bool  // since it was last told
+	offered int   // the number of the offer that it was shown last
+	offer   Offer // that, until it is published
 }
 
 // became is what has just become of a cell.
@@ -120,7 +125,7 @@ func (d *desk) hear(comm string, s said) kernel.Fate {
 		return kernel.Waits
 	case s.Type == "cells":
 		p.take(s)
-	case recalls[s.Type] && len(d.asks) < maxAsks:
+	case (recalls[s.Type] || offers[s.Type]) && len(d.asks) < maxAsks:
 		d.asks = append(d.asks, question{comm, s})
 	case s.Type == "look":
 		p.changed = true
@@ -245,7 +250,10 @@ func (p *page) send(data any) {
 
 // run tells the pages until ctx ends.
 func (d *desk) run(ctx context.Context) {
+	var beside errgroup.Group
+	beside.SetLimit(maxOffers)
 	defer func() {
+		_ = beside.Wait() // what it does answers for itself
 		if d.normaliser != nil {
 			d.normaliser.Close()
 		}
@@ -258,14 +266,14 @@ func (d *desk) run(ctx context.Context) {
 		case <-d.wake:
 		case <-timer.C:
 		}
-		if again := d.turn(ctx); again > 0 {
+		if again := d.turn(ctx, &beside); again > 0 {
 			timer.Reset(again)
 		}
 	}
 }
 
 // turn tells the pages what is new. It returns when there is more to tell, 0 if there is not.
-func (d *desk) turn(ctx context.Context) (again time.Duration) {
+func (d *desk) turn(ctx context.Context, beside *errgroup.Group) (again time.Duration) {
 	d.mu.Lock()
 	news, asks := d.became, d.asks
 	d.became, d.asks = nil, nil
@@ -309,6 +317,10 @@ func (d *desk) turn(ctx context.Context) (again time.Duration) {
 		p.send(d.states(ctx, p, known))
 	}
 	for _, q := range asks {
+		if offers[q.said.Type] {
+			d.offering(ctx, beside, q)
+			continue
+		}
 		d.answer(q.comm, d.recall(ctx, q.said))
 	}
 	return again

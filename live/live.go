@@ -44,7 +44,9 @@ type Config struct {
 	Spawn   Spawn
 	Version string  // of this kedge, for people
 	Archive Archive // nil: pages are not shown what is recorded
-	Logger  *slog.Logger
+	// Publisher is nil if pages cannot share.
+	Publisher Publisher
+	Logger    *slog.Logger
 }
 
 // Archive is what pages see, and do, of what is recorded of the notebook at path in a store that Open has opened.
@@ -119,7 +121,7 @@ func New(cfg Config) *Notebook {
 	}
 	n.opening = &opening{open: cfg.Open}
 	n.desk = newDesk(n.opening, n.path, cfg.Version)
-	n.desk.archive = cfg.Archive
+	n.desk.archive, n.desk.publisher = cfg.Archive, cfg.Publisher
 	n.opening.told = n.desk.recorded
 	n.desk.notice = n.notice()
 	n.quiet, n.hush = context.WithCancel(context.Background())

@@ -24,7 +24,7 @@ func BenchmarkPull(b *testing.B) {
 			b.Fatal(err)
 		}
 		b.StartTimer()
-		r, err := share.OpenLink(context.Background(), share.Link{Base: w.base, Share: w.one.ID, Token: w.token})
+		r, err := share.OpenLink(context.Background(), share.Link{Base: w.base, Share: w.one.ID, Token: w.token}, share.Signer{})
 		if err != nil {
 			b.Fatal(err)
 		}

@@ -53,7 +53,10 @@ func (s *Server) head(id string) (*head, error) {
 
 // admitted is the share, and its manifest, that a request may read; else it has been answered.
 func (s *Server) admitted(w http.ResponseWriter, q *http.Request) (share.Shared, *head, bool) {
-	one, err := s.admit(chi.URLParam(q, "share"), bearer(q))
+	one, err := s.open(chi.URLParam(q, "share"), bearer(q))
+	if err == nil {
+		err = s.proven(w, q, one)
+	}
 	var h *head
 	if err == nil {
 		h, err = s.head(one.ID)
@@ -127,7 +130,7 @@ func (s *Server) send(w http.ResponseWriter, q *http.Request, id string, h *head
 			w.Header().Set("Content-Length", strconv.FormatInt(to-from, 10))
 			w.Header().Set("Content-Range", fmt.Sprintf("bytes %d-%d/%d", from, to-1, h.at[len(h.at)-1]))
 			w.WriteHeader(http.StatusPartialContent)
-		} else if _, err := s.admit(id, bearer(q)); err != nil { // revoked meanwhile
+		} else if _, err := s.open(id, bearer(q)); err != nil { // revoked meanwhile
 			panic(http.ErrAbortHandler)
 		}
 		buffer = data

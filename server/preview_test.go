@@ -54,7 +54,7 @@ func (w *site) added(t *testing.T, change func(m *share.Manifest), files map[str
 	if err != nil {
 		t.Fatal(err)
 	}
-	one, err := w.registry.Add(ctx, w.store, sealed, m)
+	one, err := w.registry.Add(ctx, w.store, sealed, m, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -34,7 +34,7 @@ const (
 	stopTime     = 10 * time.Second // that requests have to end after Run's context has
 )
 
-// Config says what is served. All fields but Public and Name are required.
+// Config says what is served. All fields but Public, Base and Name are required.
 type Config struct {
 	Store    *snapshotter.Store
 	Registry share.Registry
@@ -42,17 +42,19 @@ type Config struct {
 	Logger   *slog.Logger
 	Now      func() time.Time
 	Public   *url.URL // where people reach it, if that is not where it listens
+	Base     string   // what links to it begin with; proofs of a key have to name it
 	Name     string   // what an answer to a health check says, so that it can be told from another's
 }
 
 // Server is one HTTP server.
 type Server struct {
-	cfg       Config
-	hosts     map[string]bool // by which it may be called
-	prefix    string          // path under which a reverse proxy offers it
-	transfers chan struct{}
-	compares  chan struct{}
-	closing   chan struct{}
+	cfg        Config
+	hosts      map[string]bool // by which it may be called
+	prefix     string          // path under which a reverse proxy offers it
+	transfers  chan struct{}
+	compares   chan struct{}
+	closing    chan struct{}
+	challenges *challenges
 
 	mu    sync.Mutex // guards what follows
 	heads map[string]*head
@@ -61,7 +63,7 @@ type Server struct {
 // New returns a server for a listener at addr.
 func New(cfg Config, addr net.Addr) *Server {
 	s := &Server{cfg: cfg, hosts: map[string]bool{"localhost": true}, transfers: make(chan struct{}, maxTransfers), compares: make(chan struct{}, maxCompares),
-		closing: make(chan struct{}), heads: map[string]*head{}}
+		closing: make(chan struct{}), challenges: newChallenges(), heads: map[string]*head{}}
 	if name, err := os.Hostname(); err == nil && !isLoopback(addr) {
 		s.hosts[strings.ToLower(name)] = true
 	}
@@ -160,11 +162,15 @@ func (s *Server) fail(w http.ResponseWriter, status int, message string, err err
 func (s *Server) refuse(w http.ResponseWriter, err error) {
 	switch {
 	case errors.Is(err, errRevoked):
-		w.Header().Set("Kedge-Error", "revoked")
+		w.Header().Set(share.HeaderError, "revoked")
 		s.fail(w, http.StatusGone, "it was revoked", nil)
 	case errors.Is(err, share.ErrExpired):
-		w.Header().Set("Kedge-Error", "expired")
+		w.Header().Set(share.HeaderError, "expired")
 		s.fail(w, http.StatusGone, "it has expired", nil)
+	case errors.Is(err, share.ErrAudience):
+		w.Header().Set("WWW-Authenticate", "Bearer")
+		w.Header().Set(share.HeaderError, "audience")
+		s.fail(w, http.StatusUnauthorized, "this link is for one person: it opens in her home, by kedge open and her key, not in a browser", nil)
 	case errors.Is(err, share.ErrRefused):
 		w.Header().Set("WWW-Authenticate", "Bearer")
 		s.fail(w, http.StatusUnauthorized, "the link does not let you in", nil)
@@ -177,16 +183,30 @@ func (s *Server) refuse(w http.ResponseWriter, err error) {
 
 var errRevoked = errors.New("revoked")
 
-// admit is the share that a request may read. That there is none is said like
-// that its token is wrong.
+// admit is the share that who holds a token may read: none that is for one key,
+// for which she would have to prove that she has that ([Server.proven]).
 func (s *Server) admit(id, token string) (share.Shared, error) {
+	one, err := s.open(id, token)
+	if err == nil && one.For != "" {
+		return share.Shared{}, share.ErrAudience
+	}
+	return one, err
+}
+
+// open is the share that a token is of. That there is none is said like that
+// its token is wrong.
+func (s *Server) open(id, token string) (share.Shared, error) {
 	now := s.cfg.Now()
-	if _, err := share.ReadToken(token, s.cfg.Home, id, now); err != nil {
+	c, err := share.ReadToken(token, s.cfg.Home, id, now)
+	if err != nil {
 		return share.Shared{}, err
 	}
 	one, err := s.cfg.Registry.Get(id)
 	if err != nil {
 		return one, err
+	}
+	if c.For != one.For {
+		return one, fmt.Errorf("its token is for another reader: %w", share.ErrRefused)
 	}
 	if !one.Revoked.IsZero() {
 		return one, errRevoked

@@ -29,6 +29,7 @@ import (
 
 // site is a server with one share, whose pieces are all.
 type site struct {
+	open share.Shared // of a site with a share for one key: the one for everybody
 	*Server
 	store    *snapshotter.Store
 	registry share.Registry
@@ -73,7 +74,7 @@ func newSite(t testing.TB, size int, public string) *site {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if w.one, err = w.registry.Add(ctx, store, sealed, m); err != nil {
+	if w.one, err = w.registry.Add(ctx, store, sealed, m, nil); err != nil {
 		t.Fatal(err)
 	}
 	if w.token, err = w.signer.Token(w.one.Capability()); err != nil {
@@ -89,7 +90,9 @@ func newSite(t testing.TB, size int, public string) *site {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.Server, w.base = New(cfg, l.Addr()), "http://"+l.Addr().String()
+	w.base = "http://" + l.Addr().String()
+	cfg.Base = w.base
+	w.Server = New(cfg, l.Addr())
 	ctx, cancel := context.WithCancel(ctx)
 	ended := make(chan error, 1)
 	go func() { ended <- w.Run(ctx, l, "", "") }()
@@ -444,7 +447,7 @@ func (w *site) expired(t *testing.T) string {
 func TestALinkIsPulled(t *testing.T) {
 	w := newSite(t, 40<<20, "")
 	ctx := context.Background()
-	r, err := share.OpenLink(ctx, share.Link{Base: w.base, Share: w.one.ID, Token: w.token})
+	r, err := share.OpenLink(ctx, share.Link{Base: w.base, Share: w.one.ID, Token: w.token}, share.Signer{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -462,7 +465,7 @@ func TestALinkIsPulled(t *testing.T) {
 		t.Fatal(err)
 	}
 	for token, want := range map[string]error{w.token[1:]: share.ErrRefused, w.expired(t): share.ErrExpired, "": share.ErrRefused} {
-		if _, err := share.OpenLink(ctx, share.Link{Base: w.base, Share: w.one.ID, Token: token}); !errors.Is(err, want) {
+		if _, err := share.OpenLink(ctx, share.Link{Base: w.base, Share: w.one.ID, Token: token}, share.Signer{}); !errors.Is(err, want) {
 			t.Error(err)
 		}
 	}

@@ -31,6 +31,7 @@ type Capability struct {
 	Snapshot cellgraph.Digest `json:"snapshot"`
 	Ops      []string         `json:"ops"` // "read"
 	Expires  time.Time        `json:"expires"`
+	For      string           `json:"for,omitempty"` // the key of who may read; "": whoever has the link
 }
 
 // Token is a capability with its signature, as it stands in a link.

@@ -101,7 +101,12 @@ func makeKey(path string) error {
 }
 
 // Public is the key by which others know what this one has signed.
-func (s Signer) Public() Key { return Key(s.key.Public().(ed25519.PublicKey)) }
+func (s Signer) Public() (k Key) {
+	if s.key != nil {
+		k = Key(s.key.Public().(ed25519.PublicKey))
+	}
+	return k
+}
 
 // sign signs a message of one type, so that it cannot be taken for another's.
 func (s Signer) sign(kind string, message []byte) []byte {

@@ -28,6 +28,7 @@ type Shared struct {
 	Revoked  time.Time        `json:"revoked,omitzero"`
 	State    bool             `json:"state"` // values are in it
 	Bytes    int64            `json:"bytes"`
+	For      string           `json:"for,omitempty"` // the key of who may read it; "": whoever has the link
 }
 
 // Open says why a share may not be read now: [ErrRefused], [ErrExpired].
@@ -43,7 +44,7 @@ func (s Shared) Open(now time.Time) error {
 
 // Capability is what a link to s holds.
 func (s Shared) Capability() Capability {
-	return Capability{Share: s.ID, Snapshot: s.Snapshot, Expires: s.Expires}
+	return Capability{Share: s.ID, Snapshot: s.Snapshot, Expires: s.Expires, For: s.For}
 }
 
 // Registry is the folder that says what is shared by links: for each share its
@@ -53,10 +54,14 @@ type Registry struct{ Dir string }
 func (r Registry) path(id, ext string) string { return filepath.Join(r.Dir, id+ext) }
 
 // Add registers a manifest under a new id; store keeps what it names from gc.
-func (r Registry) Add(ctx context.Context, store *snapshotter.Store, sealed Sealed, m *Manifest) (Shared, error) {
+// With an audience only who has that key reads it.
+func (r Registry) Add(ctx context.Context, store *snapshotter.Store, sealed Sealed, m *Manifest, audience *Key) (Shared, error) {
 	id := make([]byte, 8)
 	rand.Read(id)
 	s := Shared{ID: hex.EncodeToString(id), Snapshot: m.Snapshot, Notebook: m.Notebook, Created: m.Created, Expires: m.Expires, State: m.State != nil, Bytes: m.Bytes()}
+	if audience != nil {
+		s.For = KeyText(*audience)
+	}
 	blobs := make([]cellgraph.Digest, len(m.Blobs))
 	for i, b := range m.Blobs {
 		blobs[i] = b.ID

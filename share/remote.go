@@ -30,12 +30,20 @@ type Remote struct {
 	client   *http.Client
 	at       []int64       // where each piece begins in all of them
 	patience time.Duration // for a piece, and for the manifest
+	prover   *prover       // nil if the link is for whoever has it
 }
 
 // OpenLink asks for the manifest of a link and checks it: [ErrRefused],
-// [ErrExpired], [ErrDamaged], [ErrHostile], [ErrNewer], [ErrPeer].
-func OpenLink(ctx context.Context, link Link) (*Remote, error) {
+// [ErrExpired], [ErrDamaged], [ErrHostile], [ErrNewer], [ErrPeer]. A link that
+// is for one key opens only to its signer: [ErrAudience].
+func OpenLink(ctx context.Context, link Link, signer Signer) (*Remote, error) {
 	r := newRemote(link)
+	if audience, ok := link.Audience(); ok {
+		if audience != signer.Public() {
+			return nil, fmt.Errorf("the key %s may open it, yours is %s: %w", KeyText(audience), KeyText(signer.Public()), ErrAudience)
+		}
+		r.prover = &prover{signer: signer, link: link}
+	}
 	if err := r.open(ctx); err != nil {
 		return nil, fmt.Errorf("open the link to %s: %w", link.Base, err)
 	}
@@ -82,6 +90,14 @@ func cause(ctx context.Context, err error) error {
 
 // get asks for something of the share. The body of what it returns is the caller's to close.
 func (r *Remote) get(ctx context.Context, what, bytes string, status int) (*http.Response, error) {
+	response, err := r.ask(ctx, what, bytes, status)
+	if r.prover != nil && errors.Is(err, ErrAudience) { // with the challenge that came with the refusal
+		response, err = r.ask(ctx, what, bytes, status)
+	}
+	return response, err
+}
+
+func (r *Remote) ask(ctx context.Context, what, bytes string, status int) (*http.Response, error) {
 	q, err := http.NewRequestWithContext(ctx, http.MethodGet, r.link.Base+"/api/v1/shares/"+r.link.Share+"/"+what, nil)
 	if err != nil {
 		return nil, err
@@ -91,9 +107,21 @@ func (r *Remote) get(ctx context.Context, what, bytes string, status int) (*http
 	if bytes != "" {
 		q.Header.Set("Range", "bytes="+bytes)
 	}
+	if r.prover != nil {
+		proof, err := r.prover.proof(what, q.Header.Get("Range"))
+		if err != nil {
+			return nil, err
+		}
+		if proof != "" {
+			q.Header.Set(HeaderProof, proof)
+		}
+	}
 	response, err := r.client.Do(q)
 	if err != nil {
 		return nil, cause(ctx, err)
+	}
+	if r.prover != nil {
+		r.prover.heard(response.Header.Get(HeaderChallenge))
 	}
 	if response.StatusCode == status {
 		return response, nil
@@ -101,9 +129,12 @@ func (r *Remote) get(ctx context.Context, what, bytes string, status int) (*http
 	response.Body.Close()
 	switch response.StatusCode {
 	case http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound:
+		if response.Header.Get(HeaderError) == "audience" {
+			return nil, ErrAudience
+		}
 		return nil, ErrRefused
 	case http.StatusGone:
-		if response.Header.Get("Kedge-Error") == "expired" {
+		if response.Header.Get(HeaderError) == "expired" {
 			return nil, ErrExpired
 		}
 		return nil, fmt.Errorf("it was revoked: %w", ErrRefused)

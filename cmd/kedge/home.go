@@ -33,6 +33,20 @@ func openHome(ctx context.Context) (*home, error) {
 	return &home{c, signer, trustOf(dir)}, nil
 }
 
+// homeOn is the home of a store that is open, and stays so: it is not to be closed.
+func homeOn(store *snapshotter.Store) (*home, error) {
+	dir := snapshotter.DefaultDir()
+	signer, err := share.LoadSigner(keyPath(dir))
+	if err != nil {
+		return nil, err
+	}
+	key, err := secret(filepath.Join(dir, "secret"))
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", errUnusable, err)
+	}
+	return &home{&cache{store: store, dir: dir, secret: key}, signer, trustOf(dir)}, nil
+}
+
 func (h *home) close() error { return h.cache.close() }
 
 // vouched reports whether state of an author may be restored here.

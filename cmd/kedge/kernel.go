@@ -166,7 +166,7 @@ func child(spec kernel.Spec, guard *kernel.Guard, logger *slog.Logger) (cfg kern
 	}
 	cfg.Argv = slices.Concat(command, []string{launcher}, args)
 	cfg.Env = append(cfg.Env, hashSeed(env)...)
-	nb := live.Config{Path: live.Find(os.LookupEnv, os.Getppid()), Agent: true, Version: thisBuild().Version, Archive: archive{}, Logger: logger}
+	nb := live.Config{Path: live.Find(os.LookupEnv, os.Getppid()), Agent: true, Version: thisBuild().Version, Archive: archive{}, Publisher: archive{}, Logger: logger}
 	if os.Getenv("JPY_SESSION_NAME") != "" {
 		nb.StreamRate = serverRate
 	}

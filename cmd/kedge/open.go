@@ -15,6 +15,7 @@ import (
 
 	"kedge/cellgraph"
 	"kedge/share"
+	"kedge/snapshotter"
 )
 
 const openUsage = `usage: kedge open LINK|FILE.kedge [--into DIR] [--no-state] [--lab] [--dry-run] [--yes] [--json]
@@ -122,7 +123,13 @@ func (o *opening) find(ctx context.Context, arg string) (closing func() error, e
 		if err != nil {
 			return nil, fmt.Errorf("%w: %w", errUsage, err)
 		}
-		r, err := share.OpenLink(ctx, link)
+		var signer share.Signer // only a link for one key asks for ours
+		if _, ok := link.Audience(); ok {
+			if signer, err = share.LoadSigner(keyPath(snapshotter.DefaultDir())); err != nil {
+				return nil, err
+			}
+		}
+		r, err := share.OpenLink(ctx, link, signer)
 		if err != nil {
 			return nil, err
 		}

@@ -109,7 +109,7 @@ func serve(ctx context.Context, errOut io.Writer, dir string, now serving) (err 
 		return err
 	}
 	log := slog.New(slog.NewJSONHandler(errOut, nil))
-	s := server.New(server.Config{Store: h.cache.store, Registry: registryOf(dir), Home: h.signer.Public(), Logger: log, Now: time.Now, Public: public, Name: now.Name}, l.Addr())
+	s := server.New(server.Config{Store: h.cache.store, Registry: registryOf(dir), Home: h.signer.Public(), Logger: log, Now: time.Now, Public: public, Base: now.Base, Name: now.Name}, l.Addr())
 	if err := registryOf(dir).Tidy(ctx, h.cache.store, time.Now()); err != nil {
 		return err
 	}
@@ -260,29 +260,29 @@ func healthy(ctx context.Context, s serving) bool {
 }
 
 // ensureServer is the server of this home, which it starts where none runs.
-func ensureServer(ctx context.Context, errOut io.Writer, dir string) (serving, error) {
+func ensureServer(ctx context.Context, dir string) (at serving, started bool, err error) {
 	if lock, err := lockServer(dir); err == nil {
 		if err := lock.Close(); err != nil {
-			return serving{}, err
+			return serving{}, false, err
 		}
 		if err := startServer(dir); err != nil {
-			return serving{}, err
+			return serving{}, false, err
 		}
-		fmt.Fprintln(errOut, "kedge: a server was started for the link; kedge serve --stop ends it")
+		started = true
 	} else if !errors.Is(err, errServing) {
-		return serving{}, err
+		return serving{}, false, err
 	}
 	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); {
 		if at, err := readServing(dir); err == nil && healthy(ctx, at) {
-			return at, nil
+			return at, started, nil
 		}
 		select {
 		case <-ctx.Done():
-			return serving{}, context.Cause(ctx)
+			return serving{}, started, context.Cause(ctx)
 		case <-time.After(30 * time.Millisecond):
 		}
 	}
-	return serving{}, fmt.Errorf("%w: the server does not answer; %s says why", errUnusable, filepath.Join(dir, "serve.log"))
+	return serving{}, started, fmt.Errorf("%w: the server does not answer; %s says why", errUnusable, filepath.Join(dir, "serve.log"))
 }
 
 // startServer starts kedge serve beside us; it goes on when we end.

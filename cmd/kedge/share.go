@@ -15,7 +15,7 @@ import (
 	"kedge/snapshotter"
 )
 
-const shareUsage = `usage: kedge share SNAPSHOT|NB.ipynb[@STEP] [--file OUT.kedge] [--expires TIME] [--no-state] [--yes] [--json]
+const shareUsage = `usage: kedge share SNAPSHOT|NB.ipynb[@STEP] [--file OUT.kedge] [--expires TIME] [--for KEY] [--no-state] [--yes] [--json]
 
 Prints a link, or writes one file, with which a teammate opens a snapshot (kedge
 open) and goes on from there: the notebook with its outputs, the files that its
@@ -28,6 +28,7 @@ kedge revoke), where this machine can be reached (kedge serve).
 
   --file OUT      write a bundle there that mail or a shared folder can carry
   --expires TIME  it cannot be opened after that time from now, such as 12h; a link by default 7d, a file never
+  --for KEY       the link opens only to whoever has that key (hers is in kedge doctor --json), by kedge open, not in a browser
   --no-state      the notebook, its outputs and the files only
   --yes           do not ask
   --json          print one JSON object
@@ -35,6 +36,7 @@ kedge revoke), where this machine can be reached (kedge serve).
 examples:
   kedge share analysis.ipynb
   kedge share analysis.ipynb@train --file trained.kedge
+  kedge share analysis.ipynb --for 9c1f…e2 --expires 1d
   kedge share 3f2a9c01 --file look.kedge --no-state --expires 7d --yes
 `
 
@@ -54,7 +56,7 @@ func shareCommand() command {
 }
 
 type shareFlags struct {
-	file, expires      string
+	file, expires, to  string
 	noState, yes, json bool
 }
 
@@ -63,6 +65,7 @@ func runShare(ctx context.Context, out, errOut io.Writer, args []string) error {
 	fs := flag.NewFlagSet("share", flag.ContinueOnError)
 	fs.StringVar(&f.file, "file", "", "")
 	fs.StringVar(&f.expires, "expires", "", "")
+	fs.StringVar(&f.to, "for", "", "")
 	fs.BoolVar(&f.noState, "no-state", false, "")
 	fs.BoolVar(&f.yes, "yes", false, "")
 	fs.BoolVar(&f.json, "json", false, "")
@@ -76,14 +79,17 @@ func runShare(ctx context.Context, out, errOut io.Writer, args []string) error {
 	if f.expires == "" && f.file == "" {
 		f.expires = "7d"
 	}
-	now := time.Now()
 	var expires time.Time
 	if f.expires != "" {
 		d, err := parseLifetime(f.expires)
 		if err != nil {
 			return fmt.Errorf("%w: --expires: %w", errUsage, err)
 		}
-		expires = now.Add(d)
+		expires = time.Now().Add(d)
+	}
+	reader, err := f.reader()
+	if err != nil {
+		return err
 	}
 	h, err := openHome(ctx)
 	if err != nil {
@@ -94,69 +100,71 @@ func runShare(ctx context.Context, out, errOut io.Writer, args []string) error {
 	if err != nil {
 		return err
 	}
-	m, left, err := share.Collect(ctx, share.Offer{Store: h.cache.store, Snapshot: snapshot, NoState: f.noState, Author: authorName(), Created: now, Expires: expires, Env: h})
+	p, err := consider(ctx, h, snapshot, f.noState)
 	if err != nil {
 		return err
 	}
-	secrets, err := share.Secrets(ctx, h.cache.store, m)
-	if err != nil {
+	p.until(expires)
+	p.reader = reader
+	if err := agree(errOut, p, f.yes); err != nil {
 		return err
 	}
-	if err := agree(errOut, m, left, secrets, f.yes); err != nil {
-		return err
-	}
-	said := shared{Snapshot: m.Snapshot.String(), Bytes: m.Bytes(), Left: append([]share.Left{}, left...), Secrets: secrets}
-	if !m.Expires.IsZero() {
-		said.Expires = &m.Expires
+	said := shared{Snapshot: p.m.Snapshot.String(), Bytes: p.m.Bytes(), Left: append([]share.Left{}, p.left...), Secrets: p.secrets}
+	if !p.m.Expires.IsZero() {
+		said.Expires = &p.m.Expires
 	}
 	if f.file == "" {
-		return linkShared(ctx, out, errOut, h, m, said, f)
+		return linkShared(ctx, out, errOut, p, said, f)
 	}
-	return writeShared(ctx, out, errOut, h, m, said, f)
+	return writeShared(ctx, out, errOut, p, said, f)
 }
 
-// linkShared registers a share and prints the link to it.
-func linkShared(ctx context.Context, out, errOut io.Writer, h *home, m *share.Manifest, said shared, f shareFlags) error {
-	sealed, err := h.signer.Seal(m)
+// reader is the key of --for, nil without it.
+func (f shareFlags) reader() (*share.Key, error) {
+	if f.to == "" {
+		return nil, nil
+	}
+	if f.file != "" {
+		return nil, fmt.Errorf("%w: a file cannot be for one key, for it is not encrypted: whoever has it can read it; leave --for out, or make a link", errUsage)
+	}
+	k, err := share.ParseKey(f.to)
+	if err != nil {
+		return nil, fmt.Errorf("%w: --for: %w", errUsage, err)
+	}
+	return &k, nil
+}
+
+// linkShared prints the link to what is published.
+func linkShared(ctx context.Context, out, errOut io.Writer, p *publication, said shared, f shareFlags) error {
+	link, err := p.link(ctx)
 	if err != nil {
 		return err
 	}
-	dir := snapshotter.DefaultDir()
-	at, err := ensureServer(ctx, errOut, dir)
-	if err != nil {
-		return err
+	if link.started {
+		fmt.Fprintln(errOut, "kedge: a server was started for the link; kedge serve --stop ends it")
 	}
-	one, err := registryOf(dir).Add(ctx, h.cache.store, sealed, m)
-	if err != nil {
-		return err
-	}
-	token, err := h.signer.Token(one.Capability())
-	if err != nil {
-		return err
-	}
-	link := share.Link{Base: at.Base, Share: one.ID, Token: token}
 	if link.Local() {
 		fmt.Fprintln(errOut, "kedge: the link can be reached from this machine only; kedge serve --addr or --public-url changes that, --file needs no network")
 	}
 	if f.json {
-		said.Link, said.ID = link.String(), one.ID
+		said.Link, said.ID = link.String(), link.one.ID
 		return writeJSON(out, said)
 	}
 	_, err = fmt.Fprintln(out, link)
 	return err
 }
 
-func writeShared(ctx context.Context, out, errOut io.Writer, h *home, m *share.Manifest, said shared, f shareFlags) error {
+func writeShared(ctx context.Context, out, errOut io.Writer, p *publication, said shared, f shareFlags) error {
 	to, err := filepath.Abs(f.file)
 	if err != nil {
 		return fmt.Errorf("%w: %w", errUnusable, err)
 	}
-	sealed, err := h.signer.Seal(m)
+	sealed, err := p.home.signer.Seal(p.m)
 	if err != nil {
 		return err
 	}
 	bar := newBar(errOut, "sharing")
-	n, err := share.WriteBundle(ctx, h.cache.store, sealed, m, to, func(done, total int64) { bar.update(int(done), int(total)) })
+	n, err := share.WriteBundle(ctx, p.home.cache.store, sealed, p.m, to, func(done, total int64) { bar.update(int(done), int(total)) })
 	bar.close()
 	if err != nil {
 		return err
@@ -190,8 +198,12 @@ func findShared(ctx context.Context, store *snapshotter.Store, arg string) (snap
 }
 
 // agree says what will leave the machine, and asks.
-func agree(errOut io.Writer, m *share.Manifest, left []share.Left, secrets []share.Secret, yes bool) error {
+func agree(errOut io.Writer, p *publication, yes bool) error {
+	m, left, secrets := p.m, p.left, p.secrets
 	fmt.Fprintf(errOut, "kedge: this will leave the machine: %s of %s\n", formatBytes(m.Bytes()), m.Notebook)
+	if p.reader != nil {
+		fmt.Fprintf(errOut, "  for the key %s only\n", share.KeyText(*p.reader))
+	}
 	if m.State != nil {
 		fmt.Fprintf(errOut, "  %d variables: %s\n", len(m.Variables), listed(len(m.Variables), func(i int) string { return m.Variables[i].Name }))
 	} else {

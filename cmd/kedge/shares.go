@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -83,10 +84,10 @@ func runShares(_ context.Context, out, _ io.Writer, args []string) error {
 	}
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	if len(list) > 0 {
-		fmt.Fprintln(w, "ID\tNOTEBOOK\tSNAPSHOT\tSTATUS\tEXPIRES\tSIZE")
+		fmt.Fprintln(w, "ID\tNOTEBOOK\tSNAPSHOT\tSTATUS\tEXPIRES\tSIZE\tFOR")
 	}
 	for _, s := range list {
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", s.ID, filepath.Base(s.Notebook), s.Snapshot.String()[:shownDigits], s.Status, s.Expires.Format(time.RFC3339), formatBytes(s.Bytes))
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", s.ID, filepath.Base(s.Notebook), s.Snapshot.String()[:shownDigits], s.Status, s.Expires.Format(time.RFC3339), formatBytes(s.Bytes), cmp.Or(s.For[:min(len(s.For), shownDigits)], "anyone"))
 	}
 	return w.Flush()
 }

@@ -12,6 +12,7 @@ import { Page } from './page';
 import { Panel } from './panel';
 import { VERSION } from './protocol';
 import { branchHere, copySnapshot, deleteSnapshot, recompute, rerun, restoreHere } from './rerun';
+import { shareSnapshot } from './share';
 
 const ID = 'kedge-lab:plugin';
 
@@ -24,6 +25,7 @@ const icon = (name: string, path: string) =>
     svgstr: `<svg xmlns="http://www.w3.org/2000/svg" width="16" viewBox="0 0 24 24"><path class="jp-icon3" fill="none" stroke="#616161" stroke-width="2" stroke-linecap="round" stroke-linejoin="round" d="${path}"/></svg>`
   });
 const anchor = icon('rerun', 'M12 8v13M5 13c0 5 3 8 7 8s7-3 7-8M3 15l2-2 2 2M17 15l2-2 2 2M9 11h6M12 8a2.5 2.5 0 1 0 0-5 2.5 2.5 0 0 0 0 5Z');
+const send = icon('share', 'M12 15V3M8 7l4-4 4 4M5 12v8h14v-8');
 const label = icon('tag', 'M3 12V4a1 1 0 0 1 1-1h8l9 9-9 9ZM8 8h.01');
 
 const plugin: JupyterFrontEndPlugin<void> = {
@@ -87,6 +89,8 @@ const plugin: JupyterFrontEndPlugin<void> = {
       (current, cell) => restoreHere(current, runner, cell), { label: 'Restore to here' });
     command('branch-here', 'Open a copy of the notebook that goes on from this cell in its own kernel and folder', true,
       async (current, cell) => goOn(await branchHere(current, cell), cell), { label: 'Branch here' });
+    command('share', 'Make a link to this cell’s snapshot, with which others look at it and go on from there', true,
+      (current, cell) => shareSnapshot(current, { cell }), { label: 'Share this cell’s snapshot…', icon: send });
     command('tag-cell', 'Say which step this cell is in', true,
       async current => {
         const cell = active();
@@ -111,6 +115,7 @@ const plugin: JupyterFrontEndPlugin<void> = {
     const panel = new Panel(anchor, {
       restore: (of, cell) => void restoreHere(of, runner, cell),
       copy: (of, snapshot, cell) => void copySnapshot(of, snapshot).then(path => goOn(path, cell)),
+      share: (of, snapshot) => void shareSnapshot(of, { snapshot }),
       remove: deleteSnapshot
     });
 

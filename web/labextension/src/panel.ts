@@ -55,6 +55,7 @@ export class Panel extends Widget {
     private act: {
       restore: (page: Page, cell: string) => void;
       copy: (page: Page, snapshot: string, cell: string) => void;
+      share: (page: Page, snapshot: string) => void;
       remove: (page: Page, snapshot: string, of: string) => Promise<void>;
     }
   ) {
@@ -244,6 +245,7 @@ export class Panel extends Widget {
       button('Open a copy', 'The notebook and its files as they were then, in a folder of their own, with a kernel of its own', () =>
         this.act.copy(page, record.snapshot, record.cell)
       );
+      button('Share', 'Make a link to this snapshot, with which others look at it and go on from there', () => this.act.share(page, record.snapshot));
       button('Delete', 'Forget this snapshot: what nothing else that is stored can restore runs again', () =>
         void this.act.remove(page, record.snapshot, `${record.step || 'cell'} of ${when.toLocaleString()}`).then(() => this.list())
       );

@@ -97,6 +97,34 @@ export interface IDone {
   restored?: string[];
   folder?: string;
   notebook?: string;
+  offer?: IOffer;
+  link?: ILinked;
+}
+
+/** What sharing a snapshot would publish. */
+export interface IOffer {
+  snapshot: string;
+  step: string;
+  created: string;
+  notebook: string;
+  bytes: number;
+  state: boolean;
+  variables: string[];
+  files: string[];
+  left: { path: string; why: string }[];
+  secrets: { rule: string; where: string }[];
+}
+
+/** A link that was made. */
+export interface ILinked {
+  link: string;
+  id: string;
+  expires: string;
+  bytes: number;
+  /** Only this machine can reach it. */
+  local: boolean;
+  /** A server was started for it. */
+  started: boolean;
 }
 
 export type Told = IHello | IStates | IBecame | IOutput | IDone;

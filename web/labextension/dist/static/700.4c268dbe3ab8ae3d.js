@@ -1,4 +1,4 @@
-"use strict";(self.rspackChunkkedge_lab=self.rspackChunkkedge_lab||[]).push([[700],{646(e,t,r){var a=r(601),o=r.n(a),n=r(314),i=(r.n(n))()(o());i.push([e.id,`/* Every state has a shape and a word besides its colour. The colours are dark enough on light themes, and light enough on dark ones, to be read. */
+"use strict";(self.rspackChunkkedge_lab=self.rspackChunkkedge_lab||[]).push([[700],{339(e,t,r){var a=r(966),o=r.n(a),n=r(463),i=(r.n(n))()(o());i.push([e.id,`/* Every state has a shape and a word besides its colour. The colours are dark enough on light themes, and light enough on dark ones, to be read. */
 :root {
   --kedge-fresh: #1b7742;
   --kedge-restored: #0b63b8;
@@ -294,4 +294,40 @@ body[data-jp-theme-light='false'] {
   margin-left: 14px;
   overflow-wrap: anywhere;
 }
-`,""]),r.d(t,{},{A:i})},314(e){e.exports=function(e){var t=[];return t.toString=function(){return this.map(function(t){var r="",a=void 0!==t[5];return t[4]&&(r+="@supports (".concat(t[4],") {")),t[2]&&(r+="@media ".concat(t[2]," {")),a&&(r+="@layer".concat(t[5].length>0?" ".concat(t[5]):""," {")),r+=e(t),a&&(r+="}"),t[2]&&(r+="}"),t[4]&&(r+="}"),r}).join("")},t.i=function(e,r,a,o,n){"string"==typeof e&&(e=[[null,e,void 0]]);var i={};if(a)for(var d=0;d<this.length;d++){var l=this[d][0];null!=l&&(i[l]=!0)}for(var s=0;s<e.length;s++){var p=[].concat(e[s]);a&&i[p[0]]||(void 0!==n&&(void 0===p[5]||(p[1]="@layer".concat(p[5].length>0?" ".concat(p[5]):""," {").concat(p[1],"}")),p[5]=n),r&&(p[2]&&(p[1]="@media ".concat(p[2]," {").concat(p[1],"}")),p[2]=r),o&&(p[4]?(p[1]="@supports (".concat(p[4],") {").concat(p[1],"}"),p[4]=o):p[4]="".concat(o)),t.push(p))}},t}},601(e){e.exports=function(e){return e[1]}},72(e){var t=[];function r(e){for(var r=-1,a=0;a<t.length;a++)if(t[a].identifier===e){r=a;break}return r}function a(e,a){for(var o={},n=[],i=0;i<e.length;i++){var d=e[i],l=a.base?d[0]+a.base:d[0],s=o[l]||0,p="".concat(l," ").concat(s);o[l]=s+1;var g=r(p),c={css:d[1],media:d[2],sourceMap:d[3],supports:d[4],layer:d[5]};if(-1!==g)t[g].references++,t[g].updater(c);else{var f=function(e,t){var r=t.domAPI(t);return r.update(e),function(t){t?(t.css!==e.css||t.media!==e.media||t.sourceMap!==e.sourceMap||t.supports!==e.supports||t.layer!==e.layer)&&r.update(e=t):r.remove()}}(c,a);a.byIndex=i,t.splice(i,0,{identifier:p,updater:f,references:1})}n.push(p)}return n}e.exports=function(e,o){var n=a(e=e||[],o=o||{});return function(e){e=e||[];for(var i=0;i<n.length;i++){var d=r(n[i]);t[d].references--}for(var l=a(e,o),s=0;s<n.length;s++){var p=r(n[s]);0===t[p].references&&(t[p].updater(),t.splice(p,1))}n=l}}},659(e){var t={};e.exports=function(e,r){var a=function(e){if(void 0===t[e]){var r=document.querySelector(e);if(window.HTMLIFrameElement&&r instanceof window.HTMLIFrameElement)try{r=r.contentDocument.head}catch(e){r=null}t[e]=r}return t[e]}(e);if(!a)throw Error("Couldn't find a style target. This probably means that the value for the 'insert' parameter is invalid.");a.appendChild(r)}},540(e){e.exports=function(e){var t=document.createElement("style");return e.setAttributes(t,e.attributes),e.insert(t,e.options),t}},56(e,t,r){e.exports=function(e){var t=r.nc;t&&e.setAttribute("nonce",t)}},825(e){e.exports=function(e){if("u"<typeof document)return{update:function(){},remove:function(){}};var t=e.insertStyleElement(e);return{update:function(r){var a,o,n;a="",r.supports&&(a+="@supports (".concat(r.supports,") {")),r.media&&(a+="@media ".concat(r.media," {")),(o=void 0!==r.layer)&&(a+="@layer".concat(r.layer.length>0?" ".concat(r.layer):""," {")),a+=r.css,o&&(a+="}"),r.media&&(a+="}"),r.supports&&(a+="}"),(n=r.sourceMap)&&"u">typeof btoa&&(a+="\n/*# sourceMappingURL=data:application/json;base64,".concat(btoa(unescape(encodeURIComponent(JSON.stringify(n))))," */")),e.styleTagTransform(a,t,e.options)},remove:function(){var e;null===(e=t).parentNode||e.parentNode.removeChild(e)}}}},113(e){e.exports=function(e,t){if(t.styleSheet)t.styleSheet.cssText=e;else{for(;t.firstChild;)t.removeChild(t.firstChild);t.appendChild(document.createTextNode(e))}}},959(e,t,r){var a=r(72),o=r.n(a),n=r(825),i=r.n(n),d=r(659),l=r.n(d),s=r(56),p=r.n(s),g=r(540),c=r.n(g),f=r(113),u=r.n(f),h=r(646),k={};k.styleTagTransform=u(),k.setAttributes=p(),k.insert=l().bind(null,"head"),k.domAPI=i(),k.insertStyleElement=c(),o()(h.A,k),h.A&&h.A.locals&&h.A.locals}}]);
+
+.kedge-Share {
+  display: flex;
+  flex-direction: column;
+  gap: 8px;
+  max-width: 560px;
+  overflow-wrap: anywhere;
+}
+
+.kedge-Share [hidden] {
+  display: none;
+}
+
+.kedge-Dialog.kedge-Share td {
+  padding-right: 12px;
+  text-align: left;
+  vertical-align: top;
+}
+
+.kedge-Dialog.kedge-Share td:first-child {
+  white-space: nowrap;
+}
+
+.kedge-Share .kedge-Link {
+  font-family: var(--jp-code-font-family);
+  width: 100%;
+}
+
+.kedge-Warning {
+  color: var(--jp-warn-color0);
+}
+
+.kedge-mod-lacks {
+  outline: 2px solid var(--jp-error-color1);
+  outline-offset: 2px;
+}
+`,""]),r.d(t,{},{A:i})},463(e){e.exports=function(e){var t=[];return t.toString=function(){return this.map(function(t){var r="",a=void 0!==t[5];return t[4]&&(r+="@supports (".concat(t[4],") {")),t[2]&&(r+="@media ".concat(t[2]," {")),a&&(r+="@layer".concat(t[5].length>0?" ".concat(t[5]):""," {")),r+=e(t),a&&(r+="}"),t[2]&&(r+="}"),t[4]&&(r+="}"),r}).join("")},t.i=function(e,r,a,o,n){"string"==typeof e&&(e=[[null,e,void 0]]);var i={};if(a)for(var d=0;d<this.length;d++){var l=this[d][0];null!=l&&(i[l]=!0)}for(var s=0;s<e.length;s++){var p=[].concat(e[s]);a&&i[p[0]]||(void 0!==n&&(void 0===p[5]||(p[1]="@layer".concat(p[5].length>0?" ".concat(p[5]):""," {").concat(p[1],"}")),p[5]=n),r&&(p[2]&&(p[1]="@media ".concat(p[2]," {").concat(p[1],"}")),p[2]=r),o&&(p[4]?(p[1]="@supports (".concat(p[4],") {").concat(p[1],"}"),p[4]=o):p[4]="".concat(o)),t.push(p))}},t}},966(e){e.exports=function(e){return e[1]}},71(e){var t=[];function r(e){for(var r=-1,a=0;a<t.length;a++)if(t[a].identifier===e){r=a;break}return r}function a(e,a){for(var o={},n=[],i=0;i<e.length;i++){var d=e[i],l=a.base?d[0]+a.base:d[0],s=o[l]||0,p="".concat(l," ").concat(s);o[l]=s+1;var g=r(p),c={css:d[1],media:d[2],sourceMap:d[3],supports:d[4],layer:d[5]};if(-1!==g)t[g].references++,t[g].updater(c);else{var f=function(e,t){var r=t.domAPI(t);return r.update(e),function(t){t?(t.css!==e.css||t.media!==e.media||t.sourceMap!==e.sourceMap||t.supports!==e.supports||t.layer!==e.layer)&&r.update(e=t):r.remove()}}(c,a);a.byIndex=i,t.splice(i,0,{identifier:p,updater:f,references:1})}n.push(p)}return n}e.exports=function(e,o){var n=a(e=e||[],o=o||{});return function(e){e=e||[];for(var i=0;i<n.length;i++){var d=r(n[i]);t[d].references--}for(var l=a(e,o),s=0;s<n.length;s++){var p=r(n[s]);0===t[p].references&&(t[p].updater(),t.splice(p,1))}n=l}}},600(e){var t={};e.exports=function(e,r){var a=function(e){if(void 0===t[e]){var r=document.querySelector(e);if(window.HTMLIFrameElement&&r instanceof window.HTMLIFrameElement)try{r=r.contentDocument.head}catch(e){r=null}t[e]=r}return t[e]}(e);if(!a)throw Error("Couldn't find a style target. This probably means that the value for the 'insert' parameter is invalid.");a.appendChild(r)}},91(e){e.exports=function(e){var t=document.createElement("style");return e.setAttributes(t,e.attributes),e.insert(t,e.options),t}},791(e,t,r){e.exports=function(e){var t=r.nc;t&&e.setAttribute("nonce",t)}},932(e){e.exports=function(e){if("u"<typeof document)return{update:function(){},remove:function(){}};var t=e.insertStyleElement(e);return{update:function(r){var a,o,n;a="",r.supports&&(a+="@supports (".concat(r.supports,") {")),r.media&&(a+="@media ".concat(r.media," {")),(o=void 0!==r.layer)&&(a+="@layer".concat(r.layer.length>0?" ".concat(r.layer):""," {")),a+=r.css,o&&(a+="}"),r.media&&(a+="}"),r.supports&&(a+="}"),(n=r.sourceMap)&&"u">typeof btoa&&(a+="\n/*# sourceMappingURL=data:application/json;base64,".concat(btoa(unescape(encodeURIComponent(JSON.stringify(n))))," */")),e.styleTagTransform(a,t,e.options)},remove:function(){var e;null===(e=t).parentNode||e.parentNode.removeChild(e)}}}},496(e){e.exports=function(e,t){if(t.styleSheet)t.styleSheet.cssText=e;else{for(;t.firstChild;)t.removeChild(t.firstChild);t.appendChild(document.createTextNode(e))}}},959(e,t,r){var a=r(71),o=r.n(a),n=r(932),i=r.n(n),d=r(600),l=r.n(d),s=r(791),p=r.n(s),g=r(91),c=r.n(g),f=r(496),h=r.n(f),u=r(339),k={};k.styleTagTransform=h(),k.setAttributes=p(),k.insert=l().bind(null,"head"),k.domAPI=i(),k.insertStyleElement=c(),o()(u.A,k),u.A&&u.A.locals&&u.A.locals}}]);
