@@ -14,9 +14,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Generator, Iterator
-from typing import Any, TypeVar
-
-_T = TypeVar("_T")
+from typing import Any
 
 PATIENCE = 10.0  # seconds that one step of the work may take, not counting the wait for a processor
 LONGEST = 300.0  # seconds that all of it may take, likewise
@@ -92,12 +90,12 @@ def run(work: Callable[[Callable[[dict[str, Any]], None]], None]) -> Iterator[di
             _end(pid)
 
 
-def beside(work: Callable[[], bytes], into: int, meanwhile: Callable[[], _T]) -> _T:
+def beside(work: Callable[[], bytes], into: int) -> None:
     """Write a process id and what work returns to the descriptor into, a line each, from a copy of this process.
 
     The copy stays as this process is now. Nobody waits for it, and it outlives this process. It ends once it has
     written, or if a fork of it lends when nobody reads any more. It is no child of this process. into is closed here.
-    Returns what meanwhile does, which this process does while the copy is made. Died if there can be no copy.
+    Died if there can be no copy.
     """
     _find_openmp()
     try:
@@ -106,12 +104,10 @@ def beside(work: Callable[[], bytes], into: int, meanwhile: Callable[[], _T]) ->
             _copy(work, into)
     finally:
         os.close(into)
-    done = meanwhile()
     try:
         os.waitpid(pid, 0)
     except ChildProcessError:  # a thread of the program has waited for it
         pass
-    return done
 
 
 def _copy(work: Callable[[], bytes], into: int) -> None:

@@ -295,13 +295,13 @@ class Agent:
                            "slow": sorted(self.live.slow)}, file)
             return told
 
-        def classes() -> dict[int, weakref.ref[type]]:
-            return {id(c): weakref.ref(c) for c in subclasses() if local(c)}
-
+        # Before there is a copy: after that, whatever is counted as referred to is a page that has to be copied.
+        classes = {id(c): weakref.ref(c) for c in subclasses() if local(c)}
         try:
             into = os.open(content["later"], os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
             os.set_blocking(into, True)
-            self._late = Late(learned, forked.beside(work, into, classes))
+            forked.beside(work, into)
+            self._late = Late(learned, classes)
         except (OSError, forked.Died):
             return False
         return True
