@@ -103,15 +103,21 @@ func (l *lab) check(e edit) {
 	}
 	got, cells := l.run(l.dir, l.home, v)
 	var needless, why []string
+	wider := 0
 	missing := slices.Clone(e.Runs)
 	for _, c := range cells {
+		if slices.Contains(e.Wider, c.id) {
+			t.Logf("%s: %s: wider: %s: %s", l.name, e.Name, c.id, c.why)
+			wider++
+			continue
+		}
 		if i := slices.Index(missing, c.id); i >= 0 {
 			missing = slices.Delete(missing, i, i+1)
 			continue
 		}
 		needless, why = append(needless, c.id), append(why, c.id+": "+c.why)
 	}
-	t.Logf("%-14s %-50s ran %d of %d, needless %d", l.name, e.Name, len(cells), len(e.Runs), len(needless))
+	t.Logf("%-14s %-50s ran %d of %d, needless %d, wider %d", l.name, e.Name, len(cells), len(e.Runs), len(needless), wider)
 	if len(needless) > 0 {
 		t.Errorf("%s: %s: needless runs: %s", l.name, e.Name, strings.Join(why, "; "))
 	}

@@ -102,6 +102,8 @@ type edit struct {
 	Name string
 	Do   []change
 	Runs []string // the cells that must run, by id; a cell that injects parameters is "injected"
+	// Wider are cells that need not run as a person sees it, and do, for the rule observes more: docs/soundness.md has each.
+	Wider []string
 }
 
 // change is one step of an edit; exactly one of the groups of fields is set.
