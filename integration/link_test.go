@@ -193,25 +193,27 @@ const hostileCell = `, {"cell_type": "markdown", "id": "text", "metadata": {}, "
   {"output_type": "error", "ename": "E", "evalue": "<img src=x onerror=owned=1>", "traceback": []},
   {"output_type": 7}, {"output_type": "display_data", "data": {"image/png": "\" onerror=\"window.owned=1"}}]}`
 
+// hostileFrame leaves names, columns, texts and files that must not run either.
+const hostileFrame = `, {"cell_type": "code", "id": "frame", "metadata": {"tags": ["step:frame"]}, "execution_count": null, "outputs": [], "source": "import numpy as np, pandas as pd\nframe = pd.DataFrame({'<img src=x onerror=owned=1>': [1.5, 2.5, None], 'word': ['</td><script>owned=1</script>', 'b', 'b']})\nwaves = np.sin(np.arange(600) / 9).reshape(20, 30)\nglobals()['<script>owned=1</script>'] = 'x'\nwith open('evil.svg', 'w') as f:\n    f.write('<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"20\" height=\"20\" onload=\"parent.owned=1\"><script>parent.owned=1</script><image href=\"https://evil.example.com/z.png\"/><rect width=\"20\" height=\"20\" fill=\"teal\"/></svg>')\nwith open('evil.csv', 'w') as f:\n    f.write('<img src=x onerror=owned=1>,b\\n</td><script>owned=1</script>,2\\n')"}`
+
 func TestThePageBehindALinkInABrowser(t *testing.T) {
 	needsBrowser(t)
 	ada := newSharer(t, newLab(t, "../examples/plain.ipynb"))
 	ada.write(shareNotebook("20"))
 	ada.file("in.csv", "a,1\nb,2\n")
 	ada.file("helper.py", "def twice(x):\n    return 2 * x\n")
-	more := hostileCell
+	ada.runs(ada.path)
+	before := ada.shareByLink(ada.path)
+	ada.write(shareNotebook("30"))
+	more := hostileFrame + hostileCell
 	for n := range 100 {
 		more += fmt.Sprintf(`, {"cell_type": "code", "id": "c%d", "metadata": {"tags": ["skip"]}, "execution_count": null, "outputs": [], "source": "x = %d"}`, n, n)
 	}
 	appendCell(t, ada.path, more+"]")
 	var r report
-	ada.must(&r, "run", ada.path, "--to", "use", "--json", "--python", ada.python)
-	sent := ada.shareByLink(ada.path + "@use")
-	args := []string{ada.python, filepath.Join(repository(t), "integration", "testdata", "browser", "share.py"), sent.Link, ada.kedge}
-	if shots := os.Getenv("KEDGE_TEST_SHOTS"); shots != "" { // make screenshot
-		args = append(args, shots)
-	}
-	stdout, stderr, code := ada.exec(args...)
+	ada.must(&r, "run", ada.path, "--to", "frame", "--json", "--python", ada.python)
+	sent := ada.shareByLink(ada.path + "@frame")
+	stdout, stderr, code := ada.exec(ada.python, filepath.Join(repository(t), "integration", "testdata", "browser", "share.py"), sent.Link, ada.kedge, before.Link)
 	if code != 0 {
 		t.Fatalf("%s\n%s", stdout, stderr)
 	}

@@ -128,7 +128,9 @@ func (s *Server) Handler() http.Handler {
 	r.Get("/api/v1/shares/{share}/preview", s.preview)
 	r.Get("/api/v1/shares/{share}/diff", s.difference)
 	r.Get("/s/{share}", s.page)
-	r.Get("/assets/page.js", func(w http.ResponseWriter, _ *http.Request) { s.asset(w, "page.js", "text/javascript; charset=utf-8") })
+	for _, name := range []string{"page.js", "values.js", "compare.js"} {
+		r.Get("/assets/"+name, func(w http.ResponseWriter, _ *http.Request) { s.asset(w, name, "text/javascript; charset=utf-8") })
+	}
 	r.Get("/assets/page.css", func(w http.ResponseWriter, _ *http.Request) { s.asset(w, "page.css", "text/css; charset=utf-8") })
 	if s.prefix == "" {
 		return r

@@ -15,8 +15,15 @@ function el(tag, attributes, ...children) {
   return e;
 }
 
-async function get(what) {
-  const response = await fetch(`${base}/api/v1/shares/${share}/${what}`, {headers: {Authorization: 'Bearer ' + token}, cache: 'no-store'});
+function svg(tag, attributes, ...children) {
+  const e = document.createElementNS('http://www.w3.org/2000/svg', tag);
+  for (const [name, value] of Object.entries(attributes ?? {})) e.setAttribute(name, value);
+  e.append(...children.filter(c => c !== null && c !== undefined));
+  return e;
+}
+
+async function get(what, more) {
+  const response = await fetch(`${base}/api/v1/shares/${share}/${what}`, {headers: {Authorization: 'Bearer ' + token, ...more}, cache: 'no-store'});
   if (!response.ok) {
     let why = response.statusText;
     try { why = (await response.json()).error; } catch { /* the status says enough */ }
@@ -33,6 +40,8 @@ const bytes = n => {
 };
 const text = t => Array.isArray(t) ? t.join('') : String(t ?? '');
 const plain = t => text(t).replace(/\x1b\[[0-9;]*[A-Za-z]/g, '');
+const when = t => new Date(t).toLocaleString();
+const form = v => v.shape?.length ? v.shape.join(' × ') : v.length === undefined ? '' : String(v.length);
 const seconds = s => s < 10 ? s.toFixed(2) + ' s' : Math.round(s) + ' s';
 
 // frameless takes frames out of HTML: this page's policy shows none, but Chromium calls their servers all the same.
@@ -80,6 +89,8 @@ function cell(c, step) {
   return el('div', {class: 'cell'}, ...parts);
 }
 
+const places = new Map(); // cell id → where it stands in the page
+
 function notebook(doc) {
   let last = '';
   return el('section', {id: 'notebook'}, ...(Array.isArray(doc.cells) ? doc.cells : []).map(c => {
@@ -87,55 +98,135 @@ function notebook(doc) {
     const tag = tags.map(t => /^(?:step|block):(.+)/.exec(t)?.[1]).find(Boolean) ?? '';
     const named = tag && tag !== last;
     last = tag || last;
-    return cell(c, named ? tag : '');
+    const element = cell(c, named ? tag : '');
+    if (typeof c.id === 'string') places.set(c.id, element);
+    return element;
   }));
 }
 
-function table(id, title, head, rows) {
-  if (rows.length === 0) return null;
-  return el('section', {id}, el('h2', null, title), el('div', {class: 'scroll'}, el('table', null,
+function table(head, rows) {
+  return el('div', {class: 'scroll'}, el('table', null,
     el('thead', null, el('tr', null, ...head.map(h => el('th', null, h)))),
-    el('tbody', null, ...rows.map(row => el('tr', null, ...row.map(v => v instanceof Node ? el('td', {class: 'wide'}, v) :
-      el('td', {class: typeof v === 'number' ? 'number' : 'wide'}, String(v ?? '')))))))));
+    el('tbody', null, ...rows.map(row => el('tr', null, ...row.map(v => el('td', {class: (v instanceof Node ? v.textContent : String(v)).length > 18 ? 'wide' : 'short'},
+      v instanceof Node ? v : String(v ?? ''))))))));
 }
 
+function section(id, title, ...children) {
+  return el('section', {id}, el('h2', null, title), ...children);
+}
+
+// folded is shown when somebody asks for it; make builds it then.
+function folded(summary, make) {
+  const details = el('details', null, el('summary', null, ...summary));
+  details.addEventListener('toggle', () => { if (details.childElementCount < 2) details.append(make()); });
+  return details;
+}
+
+// file has a preview below its name, as the server has read it: a text, rows, or a picture.
 function file(f) {
-  if (f.type !== 'file') return f.type === 'link' ? `${f.path} → ${f.target}` : f.path + '/';
   const box = el('div', null);
-  const button = el('button', {type: 'button'}, f.path);
+  const button = el('button', {type: 'button', 'aria-expanded': 'false'}, f.path);
   button.addEventListener('click', async () => {
-    if (box.childElementCount > 1) return box.lastElementChild.remove();
-    let body;
-    try { body = await (await get('content?path=' + encodeURIComponent(f.path))).text(); } catch (e) { body = e.message; }
-    box.append(el('pre', {class: 'code'}, /[\0\ufffd]/.test(body) ? `(${bytes(f.size)} that are no text)` : body));
+    const open = box.childElementCount < 2;
+    button.setAttribute('aria-expanded', String(open));
+    if (!open) return box.lastElementChild.remove();
+    const place = el('div', {class: 'preview'}, '…');
+    box.append(place);
+    try {
+      const p = await (await get('preview?path=' + encodeURIComponent(f.path))).json();
+      place.replaceChildren(...preview(p, f));
+    } catch (e) { place.textContent = e.message; }
   });
   box.append(button);
   return box;
 }
 
-function page(view, doc) {
+const pictures = ['image/png', 'image/jpeg', 'image/gif', 'image/svg+xml'];
+
+function preview(p, f) {
+  const more = p.whole ? null : el('p', {class: 'facts'}, `The beginning of ${bytes(f.size ?? 0)}.`);
+  if (p.kind === 'table') return [table(p.rows[0], p.rows.slice(1)), more].filter(Boolean);
+  if (p.kind === 'picture' && pictures.includes(p.type)) return [el('img', {alt: f.path, src: `data:${p.type};base64,${p.data}`})];
+  if (p.kind === 'text') return [el('pre', {class: 'code'}, p.text ?? ''), more].filter(Boolean);
+  return [el('p', {class: 'facts'}, `${bytes(f.size ?? 0)}: ${p.why || 'it cannot be shown'}.`)];
+}
+
+function files(view) {
+  return section('files', 'Files', table(['file', 'size', 'from'], view.files.map(f => [
+    f.type === 'file' ? file(f) : f.type === 'link' ? `${f.path} → ${f.target}` : f.path + '/',
+    f.type === 'file' ? bytes(f.size ?? 0) : '', f.path === view.notebook ? 'the notebook' : f.read ? 'read' : 'written'])));
+}
+
+// steps shows what led here: the graph, where the server lays it out, and the cells.
+function steps(view) {
+  const go = step => places.get(view.cells.find(c => c.step === step)?.id)?.scrollIntoView();
+  const changed = c => c.known ? [...c.variables, ...c.deleted.map(n => '−' + n), ...c.files].join(', ') : '';
+  return section('steps', 'What led here', view.graph?.boxes.length ? el('div', {class: 'scroll'}, graph(view.graph, go)) : null,
+    folded([`${view.cells.length} cells`], () => table(['step', 'cell', 'status', 'took', 'when', 'changed'],
+      view.cells.map(c => [c.step, c.id, c.status, seconds(c.seconds), when(c.created), changed(c)]))));
+}
+
+function graph(g, go) {
+  const picture = svg('svg', {width: g.width, height: g.height, viewBox: `0 0 ${g.width} ${g.height}`, role: 'img', 'aria-label': 'the step graph'},
+    svg('defs', null, svg('marker', {id: 'tip', viewBox: '0 0 8 8', refX: 8, refY: 4, markerWidth: 7, markerHeight: 7, orient: 'auto'}, svg('path', {d: 'M0 0 8 4 0 8z'}))));
+  for (const a of g.arrows) {
+    const [x1, y1, ...rest] = a.curve;
+    const line = svg('path', {d: `M${x1} ${y1} C${rest.join(' ')}`, 'marker-end': 'url(#tip)'});
+    if (a.dashed) line.setAttribute('stroke-dasharray', '5 4');
+    picture.append(svg('g', {class: 'edge'}, svg('title', null, a.title), line,
+      svg('text', {x: (x1 + rest[4]) / 2, y: (y1 + rest[5]) / 2 - 5, 'text-anchor': 'middle'}, a.label)));
+  }
+  for (const b of g.boxes) {
+    const box = svg('g', {class: 'box', role: 'link', tabindex: 0}, svg('rect', {x: b.x, y: b.y, width: b.width, height: b.height, rx: 7}),
+      svg('text', {x: b.x + b.width / 2, y: b.y + b.height / 2 + 4.5, 'text-anchor': 'middle'}, b.step));
+    box.addEventListener('click', () => go(b.step));
+    box.addEventListener('keydown', e => { if (e.key === 'Enter') go(b.step); });
+    picture.append(box);
+  }
+  return picture;
+}
+
+function environment(view) {
+  const packages = Object.entries(view.environment).sort(([a], [b]) => (b === 'python') - (a === 'python') || (a < b ? -1 : 1));
+  return section('environment', 'Environment', folded([view.environment.python ? `Python ${view.environment.python.split(' ')[0]}` : 'Packages', `, ${packages.length} names and versions`],
+    () => table(['package', 'version'], packages)));
+}
+
+function head(view) {
   const ran = view.cells.filter(c => c.status === 'ran').length;
   document.title = view.notebook.split('/').pop() + ' · Kedge';
-  const address = `kedge open '${location.href}'`;
-  const sections = [
-    table('variables', 'Variables', ['name', 'type', 'shape', 'size', 'value'], view.variables.map(v => [v.name, v.reason ? 'not captured' : v.type,
-      v.shape?.length ? v.shape.join(' × ') : v.length ?? '', v.reason ? '' : bytes(v.size), v.reason || v.shown])),
-    table('files', 'Files', ['file', 'size', 'from'], view.files.map(f => [file(f), f.type === 'file' ? bytes(f.size ?? 0) : '', f.path === view.notebook ? 'the notebook' : f.read ? 'read' : 'written'])),
-    table('steps', 'What led here', ['step', 'cell', 'status', 'took', 'when'], view.cells.map(c => [c.step, c.id, c.status, seconds(c.seconds), new Date(c.created).toLocaleString()])),
-    table('environment', 'Environment', ['package', 'version'], Object.entries(view.environment).sort(([a], [b]) => a < b ? -1 : 1)),
-    table('imports', 'What its values name', ['name'], view.imports.map(i => [i])),
-  ].filter(Boolean);
-  main.replaceChildren(
-    el('h1', null, view.notebook),
-    el('p', {id: 'state', class: 'banner', hidden: ''}),
-    el('p', {class: 'facts'}, `Shared by ${view.author || 'nobody named'} on ${new Date(view.created).toLocaleString()}, ${ran} cells ran and ${view.cells.length - ran} were restored, ${bytes(view.bytes)}. Signed by `, el('code', null, view.key), '.'),
-    el('div', {class: 'open'}, el('pre', null, address)),
-    el('nav', null, ...sections.map(s => el('a', {href: '#' + s.id, 'data-to': s.id}, s.firstChild.textContent))),
-    notebook(doc), ...sections);
-  // The fragment of the address is what lets in: it stays.
-  for (const a of document.querySelectorAll('nav a')) {
-    a.addEventListener('click', e => { e.preventDefault(); document.getElementById(a.dataset.to).scrollIntoView(); });
+  const facts = [el('p', {class: 'facts'}, `Shared by ${view.author || 'nobody named'} on ${when(view.created)}, ${ran} cells ran and ${view.cells.length - ran} were restored, ${bytes(view.bytes)}. Signed by `,
+    el('code', null, view.key), '.')];
+  if (view.sizes) {
+    const last = view.cells.length < 2 ? 'it needs' : 'of which only it needs';
+    facts.push(el('p', {class: 'facts', id: 'sizes'}, `This snapshot is of ${bytes(view.sizes.logical)}, ${last} ${bytes(view.sizes.own)}${view.cells.length < 2 ? '' : ', and the one before it the rest'}.`));
   }
+  return [el('h1', null, view.notebook), el('p', {id: 'state', class: 'banner', hidden: ''}), ...facts,
+    el('div', {class: 'open'}, el('pre', null, `kedge open '${location.href}'`))];
+}
+
+// page shows the notebook first, and the rest when that has been painted.
+function page(view, doc) {
+  const nav = el('nav', null);
+  main.replaceChildren(...head(view), nav, notebook(doc));
+  requestAnimationFrame(() => setTimeout(() => {
+    performance.mark('notebook');
+    const sections = [
+      view.cells.length ? steps(view) : null,
+      view.variables.length ? variables(view) : null,
+      view.files.length ? files(view) : null,
+      compare(view),
+      Object.keys(view.environment).length ? environment(view) : null,
+      view.imports.length ? section('imports', 'What its values name', folded([`${view.imports.length} names`], () => table(['name'], view.imports.map(i => [i])))) : null,
+    ].filter(Boolean);
+    main.append(...sections);
+    // The fragment of the address is what lets in: it stays.
+    for (const s of sections) {
+      const a = el('a', {href: '#' + s.id}, s.firstChild.textContent);
+      a.addEventListener('click', e => { e.preventDefault(); s.scrollIntoView(); });
+      nav.append(a);
+    }
+  }));
 }
 
 // watch tells when the share ends while somebody looks at it.
@@ -151,8 +242,8 @@ function watch() {
 
 async function start() {
   try {
-    const view = await (await get('view')).json();
-    page(view, await (await get('content?path=' + encodeURIComponent(view.notebook))).json());
+    const [view, doc] = await Promise.all(['view', 'content'].map(async what => (await get(what)).json()));
+    page(view, doc);
     watch();
   } catch (e) {
     main.replaceChildren(el('p', {id: 'state', class: 'banner'}, token ? `This cannot be shown: ${e.message}.` : 'The address is not whole: what follows # is missing.'));

@@ -1,5 +1,4 @@
-"""The page behind a link, in Chromium: what it shows, and that nothing of somebody else's runs in it. share.py LINK KEDGE [SHOTS]"""
-import os
+"""The page behind a link, in Chromium: what it shows, and that nothing of somebody else's runs in it. share.py LINK KEDGE OTHER"""
 import socket
 import subprocess
 import sys
@@ -9,7 +8,7 @@ import time
 from front import browser
 
 
-def main(link, kedge, shots=""):
+def main(link, kedge, earlier):
     elsewhere = listener()
     with browser(f"--host-resolver-rules=MAP *.example.com 127.0.0.1:{elsewhere.getsockname()[1]}", viewport={"width": 1100, "height": 900}) as open_page:
         page = open_page()
@@ -20,14 +19,12 @@ def main(link, kedge, shots=""):
         page.on("dialog", lambda d: said.append("dialog: " + d.message))
         began = time.monotonic()
         page.goto(link)
-        page.wait_for_selector("#notebook")
+        page.wait_for_selector("#environment")
         took = time.monotonic() - began
-        paint = page.evaluate("() => performance.getEntriesByName('first-contentful-paint')[0].startTime")
-        print(f"first paint {paint:.0f} ms, all there after {1000 * took:.0f} ms", file=sys.stderr)
-        if shots:
-            page.screenshot(path=os.path.join(shots, "share.png"))
+        paint = page.evaluate("() => performance.getEntriesByName('notebook')[0].startTime")
+        print(f"the notebook is painted after {paint:.0f} ms, all is there after {1000 * took:.0f} ms", file=sys.stderr)
         text = page.inner_text("main")
-        for word in ("large", "bytearray", "out/model.txt", "helper.py", "Variables", "What led here", "import helper", "42 True 42", "kedge open"):
+        for word in ("large", "bytearray", "<script>owned=1</script>", "out/model.txt", "helper.py", "Variables", "What led here", "import helper", "62 True 62", "kedge open"):
             assert word in text, (word, text[:3000])
         assert page.locator(".cell").count() >= 100, page.locator(".cell").count()
 
@@ -47,26 +44,95 @@ def main(link, kedge, shots=""):
         assert inner.evaluate("() => { try { return String(parent.document.title) } catch (e) { return e.name } }") == "SecurityError"
         assert token(link) not in " ".join(asked), "the token is in an address"
 
-        button = page.get_by_role("button", name="in.csv")
-        button.scroll_into_view_if_needed()
-        page.wait_for_timeout(1000)  # frames above that come into view have another height
-        button.click()
-        page.locator("#files pre", has_text="a,1").wait_for()
-        page.set_viewport_size({"width": 390, "height": 800})
-        wide = page.evaluate("() => document.scrollingElement.scrollWidth - innerWidth")
-        assert wide <= 0, f"{wide} pixels too wide for a narrow screen"
-        if shots:
-            page.screenshot(path=os.path.join(shots, "share-narrow.png"))
+        graph(page)
+        values(page)
+        files(page)
+        changes(page, link, earlier)
+        page.wait_for_timeout(300)
+        assert page.evaluate("() => window.owned === undefined"), "something of a variable or file ran"
+        assert elsewhere.met == 0, f"{elsewhere.met} connections to where files lead"
+        assert token(earlier) not in " ".join(asked), "the other token is in an address"
+        for width in (1100, 400):
+            page.set_viewport_size({"width": width, "height": 800})
+            wide = page.evaluate("() => document.scrollingElement.scrollWidth - innerWidth")
+            assert wide <= 0, f"{wide} pixels too wide for a screen of {width}"
 
         # Without the token nothing is shown; and who looks sees the end.
         other = open_page()
         other.goto(link.split("#")[0])
-        other.locator("#state", has_text="not whole").wait_for()
+        other.locator("#state", has_text="not whole").wait_for(timeout=15_000)
         subprocess.run([kedge, "revoke", link], check=True, stdout=subprocess.DEVNULL)
         page.locator("#state", has_text="was revoked").wait_for(timeout=10_000)
         other.goto("about:blank")
         other.goto(link)
-        other.locator("#state", has_text="was revoked").wait_for()
+        other.locator("#state", has_text="was revoked").wait_for(timeout=15_000)
+
+
+def graph(page):
+    """The steps are drawn, with what flows between them, and lead to their cells."""
+    boxes = page.locator("#steps .box text").all_text_contents()
+    assert boxes == ["imports", "read", "large", "fit", "use", "frame"], boxes
+    edges = page.locator("#steps .edge title").all_text_contents()
+    assert any("fit → use: " in e and "model" in e for e in edges), edges
+    page.locator("#steps").scroll_into_view_if_needed()
+    page.wait_for_timeout(1000)  # frames above that come into view have another height
+    page.locator("#steps .box", has_text="fit").click()
+    until(page, "() => Math.abs([...document.querySelectorAll('.step')].find(e => e.textContent === 'fit').getBoundingClientRect().top) < 60")
+    page.locator("#steps summary").click()
+    assert "model, rows, out/model.txt" in page.inner_text("#steps table"), page.inner_text("#steps table")
+
+
+def values(page):
+    """Frames as a table with what their columns hold, arrays with their corner and levels."""
+    frame = page.locator(".variable", has=page.get_by_text("frame", exact=True))
+    frame.locator("summary").click()
+    shown = frame.inner_text()
+    for word in ("<img src=x onerror=owned=1>", "float64", "1.5 … 2.5", "b 2", "</td><script>owned=1</s… 1"):
+        assert word in shown, (word, shown)
+    assert frame.locator("svg rect").count() >= 2
+    waves = page.locator(".variable", has=page.get_by_text("waves", exact=True))
+    waves.locator("summary").click()
+    assert "20 × 30" in waves.inner_text() and waves.locator("svg[aria-label=levels] rect").count() > 200
+    assert "Modules: " in page.inner_text("#variables") and page.locator("#variables script, #variables img, #variables iframe").count() == 0
+
+
+def files(page):
+    """Rows of tables, pictures as pictures, texts as texts."""
+    for name, see in {"in.csv": "td >> text=2", "evil.csv": "td >> text=</td><script>owned=1</script>", "evil.svg": "img", "helper.py": "pre >> text=return 2 * x", "out/model.txt": "pre >> text=62"}.items():
+        page.get_by_role("button", name=name, exact=True).click()
+        page.locator("#files .preview").filter(has=page.locator(see)).first.wait_for(timeout=15_000)
+    assert page.locator("#files img").get_attribute("src").startswith("data:image/svg+xml;base64,")
+    until(page, "() => document.querySelector('#files img').naturalWidth === 20")
+
+
+def changes(page, link, earlier):
+    """Since a step of its own, and against another link."""
+    page.locator("#compare select").select_option(label="step large")
+    page.locator("#difference td >> text=model").first.wait_for(timeout=15_000)
+    assert "large" not in page.inner_text("#difference table"), page.inner_text("#difference")
+    page.locator("#compare input").fill(earlier)
+    page.get_by_role("button", name="Compare").click()
+    page.locator("#difference", has_text="model = Model(20)").wait_for(timeout=15_000)
+    shown = page.inner_text("#difference")
+    for word in ("cell fit changed", "- model = Model(20)", "+ model = Model(30)", "cell frame added", "waves", "out/model.txt", "- 42", "+ 62", "are in both"):
+        assert word in shown, (word, shown)
+    for wrong in ("https://example.com/s/0123456789abcdef#a.b", link.split("#")[0], "javascript:owned=1", "x"):
+        page.locator("#compare input").fill(wrong)
+        page.locator("#compare input").press("Enter")
+        page.locator("#difference", has_text="no link of this server").wait_for(timeout=15_000)
+        page.locator("#difference").evaluate("e => e.replaceChildren()")
+    page.locator("#compare input").fill(earlier[:-6] + "AAAAAA")
+    page.locator("#compare input").press("Enter")
+    page.locator("#difference", has_text="does not let you in").wait_for(timeout=15_000)
+
+
+def until(page, holds):
+    """wait_for_function, which the page's policy forbids."""
+    for _ in range(100):
+        if page.evaluate(holds):
+            return
+        page.wait_for_timeout(100)
+    raise AssertionError(holds)
 
 
 class Listener(socket.socket):
