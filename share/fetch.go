@@ -8,6 +8,8 @@ import (
 	"slices"
 	"sync"
 
+	"golang.org/x/sync/errgroup"
+
 	"kedge/cellgraph"
 	"kedge/snapshotter"
 )
@@ -80,10 +82,10 @@ func Fetch(ctx context.Context, store *snapshotter.Store, m *Manifest, from Sour
 	if err != nil {
 		return 0, fmt.Errorf("fetch: %w", err)
 	}
-	packed := packedPieces(m)
+	packed, here := packedPieces(m), newArrivals(len(m.Pieces), wanted)
 	var mu sync.Mutex // guards what follows
 	unflushed := int64(0)
-	err = from.Fetch(ctx, wanted, func(n int, data []byte) error {
+	keep := func(n int, data []byte) error {
 		p := m.Pieces[n]
 		if int64(len(data)) != p.Length {
 			return fmt.Errorf("piece %d has %d bytes, not %d: %w", n, len(data), p.Length, ErrDamaged)
@@ -95,6 +97,7 @@ func Fetch(ctx context.Context, store *snapshotter.Store, m *Manifest, from Sour
 		if err != nil {
 			return err
 		}
+		here.add(n)
 		mu.Lock()
 		defer mu.Unlock()
 		moved += p.Length
@@ -104,10 +107,14 @@ func Fetch(ctx context.Context, store *snapshotter.Store, m *Manifest, from Sour
 			return store.Flush(ctx)
 		}
 		return nil
-	})
-	if err == nil {
-		err = assemble(ctx, store, m, blobs)
 	}
+	g, during := errgroup.WithContext(ctx)
+	g.Go(func() error {
+		defer here.end()
+		return from.Fetch(during, wanted, keep)
+	})
+	g.Go(func() error { return assemble(during, store, m, blobs, here) })
+	err = g.Wait()
 	// Also after an interrupt: what has come need not come again.
 	if err = errors.Join(err, store.Flush(context.WithoutCancel(ctx))); err != nil {
 		return moved, fmt.Errorf("fetch: %w", err)
@@ -115,13 +122,66 @@ func Fetch(ctx context.Context, store *snapshotter.Store, m *Manifest, from Sour
 	return moved, nil
 }
 
-func assemble(ctx context.Context, store *snapshotter.Store, m *Manifest, blobs []cellgraph.Digest) error {
+// arrivals are the pieces that are there, as they come.
+type arrivals struct {
+	mu     sync.Mutex // guards what follows
+	more   *sync.Cond
+	lacks  []bool // by number
+	nought bool   // no more come
+}
+
+func newArrivals(pieces int, wanted []int) *arrivals {
+	a := &arrivals{lacks: make([]bool, pieces)}
+	a.more = sync.NewCond(&a.mu)
+	for _, n := range wanted {
+		a.lacks[n] = true
+	}
+	return a
+}
+
+func (a *arrivals) add(n int) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.lacks[n] = false
+	a.more.Broadcast()
+}
+
+// end says that no more come.
+func (a *arrivals) end() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.nought = true
+	a.more.Broadcast()
+}
+
+// errIncomplete says that a piece will not come. Why says who fetches.
+var errIncomplete = errors.New("a piece does not come")
+
+// wait returns when a piece is there: errIncomplete.
+func (a *arrivals) wait(n int) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for a.lacks[n] {
+		if a.nought {
+			return errIncomplete
+		}
+		a.more.Wait()
+	}
+	return nil
+}
+
+// assemble makes blobs of the pieces, following them as they come. Where one
+// does not it returns without an error: that is for who fetches.
+func assemble(ctx context.Context, store *snapshotter.Store, m *Manifest, blobs []cellgraph.Digest, here *arrivals) error {
 	for _, b := range named(m, blobs) {
 		pieces := make([]snapshotter.Extent, len(b.Pieces))
 		for i, n := range b.Pieces {
 			pieces[i] = snapshotter.Extent{ID: m.Pieces[n].ID, Length: m.Pieces[n].Length}
 		}
-		err := store.PutAssembled(ctx, b.ID, b.Size, pieces)
+		err := store.PutAssembled(ctx, b.ID, b.Size, pieces, func(i int) error { return here.wait(b.Pieces[i]) })
+		if errors.Is(err, errIncomplete) {
+			return nil
+		}
 		if errors.Is(err, snapshotter.ErrCorrupt) {
 			err = fmt.Errorf("%w: %w", ErrDamaged, err)
 		}

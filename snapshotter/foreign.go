@@ -9,6 +9,8 @@ import (
 	"os"
 	"slices"
 
+	"golang.org/x/sys/unix"
+
 	"kedge/cellgraph"
 )
 
@@ -94,18 +96,42 @@ func (s *Store) PutExtent(ctx context.Context, id cellgraph.Digest, data []byte,
 		return fmt.Errorf("extent %s: %w", id, ErrCorrupt)
 	}
 	_, err := s.putExtent(ctx, id, data, packed)
+	s.push()
 	return err
 }
 
-// PutAssembled makes a blob of pieces that are there. What the pieces together
-// are has to have the blob's digest and size, else [ErrCorrupt].
-func (s *Store) PutAssembled(ctx context.Context, id cellgraph.Digest, size int64, pieces []Extent) error {
+// push has the disk write what was appended while more is fetched, so that the
+// fsync that follows has little to wait for. Nothing depends on it.
+func (s *Store) push() {
+	const enough = 8 << 20
+	s.mu.Lock()
+	f, from, to := s.segment.file, s.segment.pushed, s.segment.end
+	if f == nil || to-from < enough {
+		s.mu.Unlock()
+		return
+	}
+	s.segment.pushed = to
+	s.mu.Unlock()
+	if raw, err := f.SyscallConn(); err == nil { // not f.Fd: it may be closed meanwhile
+		_ = raw.Control(func(fd uintptr) {
+			_ = unix.SyncFileRange(int(fd), from, to-from, unix.SYNC_FILE_RANGE_WRITE)
+		})
+	}
+}
+
+// PutAssembled makes a blob of pieces, each of which is there once ready has
+// returned nil for its place among them. What the pieces together are has to
+// have the blob's digest and size, else [ErrCorrupt].
+func (s *Store) PutAssembled(ctx context.Context, id cellgraph.Digest, size int64, pieces []Extent, ready func(i int) error) error {
 	if has, err := s.HasBlob(ctx, id); has || err != nil {
 		return err
 	}
 	l, whole := layout{}, cellgraph.NewHash()
 	var buffer []byte
-	for _, p := range pieces {
+	for i, p := range pieces {
+		if err := ready(i); err != nil {
+			return err
+		}
 		at, err := s.findExtent(ctx, p.ID)
 		if err != nil {
 			return fmt.Errorf("blob %s: extent %s: %w", id, p.ID, err)

@@ -151,18 +151,23 @@ func TestPiecesFromElsewhereAreChecked(t *testing.T) {
 	if err := s.PutExtent(ctx, id, data, true); err != nil {
 		t.Fatal(err)
 	}
+	there := func(int) error { return nil }
 	twice := cellgraph.Sum(append(bytes.Clone(data), data...))
 	piece := Extent{id, int64(len(data))}
 	for name, err := range map[string]error{
-		"another whole": s.PutAssembled(ctx, cellgraph.Sum([]byte("else")), 2*piece.Length, []Extent{piece, piece}),
-		"another size":  s.PutAssembled(ctx, twice, piece.Length, []Extent{piece, piece}),
-		"another piece": s.PutAssembled(ctx, twice, 2*piece.Length-1, []Extent{piece, {id, piece.Length - 1}}),
+		"another whole": s.PutAssembled(ctx, cellgraph.Sum([]byte("else")), 2*piece.Length, []Extent{piece, piece}, there),
+		"another size":  s.PutAssembled(ctx, twice, piece.Length, []Extent{piece, piece}, there),
+		"another piece": s.PutAssembled(ctx, twice, 2*piece.Length-1, []Extent{piece, {id, piece.Length - 1}}, there),
 	} {
 		if !errors.Is(err, ErrCorrupt) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	if err := s.PutAssembled(ctx, twice, 2*piece.Length, []Extent{piece, piece}); err != nil {
+	if err := s.PutAssembled(ctx, twice, 2*piece.Length, []Extent{piece, piece}, there); err != nil {
+		t.Fatal(err)
+	}
+	gone := errors.New("it does not come")
+	if err := s.PutAssembled(ctx, cellgraph.Sum([]byte("other")), 1, []Extent{piece}, func(int) error { return gone }); !errors.Is(err, gone) {
 		t.Fatal(err)
 	}
 	if got, err := s.Blob(ctx, twice); err != nil || len(got) != 2*len(data) {

@@ -46,10 +46,11 @@ type segmentWriter struct {
 	lease  *lease // keeps gc away from the segments
 	faults faults
 
-	file *os.File // nil until the first write
-	name string
-	end  int64
-	left map[string]stamp // segments of this writer as it left them, unless somebody else has changed one meanwhile
+	file   *os.File // nil until the first write
+	name   string
+	end    int64
+	pushed int64            // up to where the disk was told to write
+	left   map[string]stamp // segments of this writer as it left them, unless somebody else has changed one meanwhile
 
 	// broken is the first failed fsync: what it covered may be lost even if a
 	// later one succeeds, so that no later one may.
@@ -177,7 +178,7 @@ func (w *segmentWriter) create() error {
 	if err := syncFolder(w.folder); err != nil {
 		return errors.Join(err, f.Close())
 	}
-	w.file, w.name, w.end = f, id.String(), 0
+	w.file, w.name, w.end, w.pushed = f, id.String(), 0, 0
 	if w.left == nil {
 		w.left = map[string]stamp{}
 	}
