@@ -30,7 +30,7 @@ func (s *Session) learn(o *seen) {
 		if !e.Mode.IsRegular() || e.Size > learnFile || count >= learnCount {
 			continue
 		}
-		if _, known := s.watch.digests[e]; known {
+		if _, known := s.world.known[e]; known {
 			continue
 		}
 		if f, overlaid := s.state.File(name); overlaid && f.Size == e.Size {
@@ -50,7 +50,7 @@ func (s *Session) learn(o *seen) {
 		}
 		o.was[name] = d
 		if e.settled(s.world.now()) {
-			s.watch.digests[e] = d
+			s.world.known.put(e, d)
 		}
 	}
 }
@@ -63,9 +63,6 @@ func (s *Session) content(o *seen, name string) (cellgraph.Digest, bool) {
 	e, there := o.before[name]
 	if !there {
 		return cellgraph.Digest{}, s.volume.holds(name)
-	}
-	if d, ok := s.watch.digests[e]; ok {
-		return d, true
 	}
 	if d, ok := s.world.recall(e); ok {
 		return d, true

@@ -14,10 +14,10 @@ import (
 )
 
 // captureFiles stores what the paths of the volume hold now and returns it as changes.
-func captureFiles(ctx context.Context, store Store, v *volume, paths []string) ([]cellgraph.FileChange, error) {
+func captureFiles(ctx context.Context, w *world, paths []string) ([]cellgraph.FileChange, error) {
 	var changes []cellgraph.FileChange
 	for _, rel := range paths {
-		path := v.path(rel)
+		path, now := w.volume.path(rel), w.now()
 		info, err := os.Lstat(path)
 		if errors.Is(err, fs.ErrNotExist) {
 			changes = append(changes, cellgraph.FileChange{Path: rel, Deleted: true})
@@ -39,10 +39,13 @@ func captureFiles(ctx context.Context, store Store, v *volume, paths []string) (
 			if err != nil {
 				return nil, fmt.Errorf("capture %s: %w", rel, err)
 			}
-			c.Content, err = store.PutFile(ctx, f)
+			c.Content, err = w.store.PutFile(ctx, f)
 			f.Close()
 			if err != nil {
 				return nil, fmt.Errorf("capture %s: %w", rel, err)
+			}
+			if e := statEntry(info); e.settled(now) && !w.mapped[rel] {
+				w.known.put(e, c.Content)
 			}
 		default:
 			continue // a pipe or a device: the cell is not cached

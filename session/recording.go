@@ -109,7 +109,7 @@ func (s *Session) takeOutside(ctx context.Context, r *recording) (err error) {
 		}
 		e.Ambient = append(e.Ambient, cellgraph.Ambient{Name: a.Name, ID: cellgraph.Combine("ambient", payload.String()), Payload: payload})
 	}
-	if e.Files, err = captureFiles(ctx, s.cfg.Store, s.volume, o.changed); err != nil {
+	if e.Files, err = captureFiles(ctx, s.world, o.changed); err != nil {
 		return err
 	}
 	if e.Widgets, err = s.storeWidgets(ctx, o.result.Models); err != nil {

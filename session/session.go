@@ -127,7 +127,7 @@ func Open(ctx context.Context, cfg Config) (*Session, error) {
 	s := &Session{cfg: cfg, volume: v, parts: parts, state: cellgraph.NewState(parts), live: cellgraph.NewState(parts), executed: map[int]bool{}, told: map[int]bool{},
 		prior: map[string]cellgraph.FileChange{}, changed: newChanges(),
 		outputs: map[string]cellgraph.Digest{}, displays: map[string][]shownAt{}, widgets: map[string]json.RawMessage{}, writer: newWriter(), watch: newWatch(), blind: cfg.Blind}
-	s.world = &world{ctx: ctx, store: cfg.Store, volume: v, state: s.state, modules: cfg.Modules,
+	s.world = &world{ctx: ctx, store: cfg.Store, volume: v, known: digests{}, state: s.state, modules: cfg.Modules,
 		env: cfg.lookupEnv, environ: cfg.environ, secret: cfg.Secret, now: time.Now, outs: s.outs(ctx), leftover: map[string]map[cellgraph.Digest]bool{}, absent: map[string]bool{},
 		umask: umask()}
 	s.findLeftovers(ctx)

@@ -16,17 +16,16 @@ import (
 
 // watch is what a session knows about the processes of its kernel from one cell to the next.
 type watch struct {
-	baseline  *observe.Held              // open before the first cell
-	started   map[int]int                // process → cell (its place in Session.past) that started it
-	connected bool                       // a cell has connected to a socket of this machine, outside its own processes
-	mapped    map[string]bool            // names of files that are mapped writably: their times tell nothing
-	digests   map[entry]cellgraph.Digest // of files that are older than a tick
-	greeted   bool                       // the records of the kernel's start have been read
-	unseen    error                      // the kernel itself cannot be observed; wraps observe.ErrUnseen
-	last      int                        // place in Session.past of the last cell that ran; -1 if none did
-	library   []string                   // see Session.library
-	traffic   map[string]flow            // of connections that were open when the present cell began
-	lent      map[string]bool            // files of the store that the kernel was given to map
+	baseline  *observe.Held   // open before the first cell
+	started   map[int]int     // process → cell (its place in Session.past) that started it
+	connected bool            // a cell has connected to a socket of this machine, outside its own processes
+	mapped    map[string]bool // names of files that are mapped writably: their times tell nothing
+	greeted   bool            // the records of the kernel's start have been read
+	unseen    error           // the kernel itself cannot be observed; wraps observe.ErrUnseen
+	last      int             // place in Session.past of the last cell that ran; -1 if none did
+	library   []string        // see Session.library
+	traffic   map[string]flow // of connections that were open when the present cell began
+	lent      map[string]bool // files of the store that the kernel was given to map
 }
 
 // flow is a connection and what had passed through it.
@@ -37,7 +36,7 @@ type flow struct {
 }
 
 func newWatch() *watch {
-	return &watch{started: map[int]int{}, mapped: map[string]bool{}, digests: map[entry]cellgraph.Digest{}, last: -1, lent: map[string]bool{}}
+	return &watch{started: map[int]int{}, mapped: map[string]bool{}, last: -1, lent: map[string]bool{}}
 }
 
 // watched runs a cell in the kernel and sees what its processes do. doubt says

@@ -36,6 +36,23 @@ type world struct {
 	now      func() time.Time
 	outs     map[string]bool // executed notebooks that we wrote, in no listing
 	mapped   map[string]bool // files that are mapped writably: their stat does not stand for the content
+	known    digests
+}
+
+// memoBytes is the size of a file from which on asking the store for a memo is quicker than reading the file.
+const memoBytes = 256 << 10
+
+// digests are those of files, by stats that are older than a tick of the clock. They are a cache.
+type digests map[entry]cellgraph.Digest
+
+// knownFiles bounds the digests, to some 200 MB.
+const knownFiles = 1 << 20
+
+func (d digests) put(e entry, id cellgraph.Digest) {
+	if len(d) >= knownFiles {
+		clear(d)
+	}
+	d[e] = id
 }
 
 // over is w with another state laid over the folder, for a run that does not take place.
@@ -89,32 +106,45 @@ func (w *world) content(name string) cellgraph.Digest {
 }
 
 // onDisk digests the file as it lies there now. A digest is remembered by the
-// file's stat once that is older than the clock's tick.
+// file's stat, for good if the file is large.
 func (w *world) onDisk(name string) cellgraph.Digest {
 	path := w.volume.path(name)
 	info, err := os.Stat(path)
 	if err != nil || !info.Mode().IsRegular() {
 		return cellgraph.Digest{}
 	}
-	e := statEntry(info)
-	live := w.mapped[name]
+	return w.holds(path, statEntry(info), w.mapped[name])
+}
+
+// holds is the digest of the file at path, which has that stat. live says that the stat does not stand for the content.
+func (w *world) holds(path string, e entry, live bool) cellgraph.Digest {
 	if !live {
 		if d, ok := w.recall(e); ok {
 			return d
 		}
 	}
+	now := w.now()
 	d, err := digestFile(path)
 	if err != nil {
 		return cellgraph.Digest{}
 	}
-	if after, err := os.Stat(path); err == nil && statEntry(after) == e && e.settled(w.now()) && !live {
-		_ = w.store.PutMemo(w.ctx, "file", e.cookie(), []byte(d.String())) // a lost memo costs one more hash
+	if after, err := os.Stat(path); err == nil && statEntry(after) == e && e.settled(now) && !live {
+		w.known.put(e, d)
+		if e.Size >= memoBytes {
+			_ = w.store.PutMemo(w.ctx, "file", e.cookie(), []byte(d.String())) // a lost memo costs one more hash
+		}
 	}
 	return d
 }
 
 // recall is the content of a file with that stat, if it was read before.
 func (w *world) recall(e entry) (cellgraph.Digest, bool) {
+	if d, ok := w.known[e]; ok {
+		return d, true
+	}
+	if e.Size < memoBytes {
+		return cellgraph.Digest{}, false
+	}
 	memo, ok, err := w.store.Memo(w.ctx, "file", e.cookie())
 	if err != nil || !ok {
 		return cellgraph.Digest{}, false
@@ -225,8 +255,10 @@ func (w *world) found(name string) (cellgraph.FileChange, error) {
 		c.Dir = true
 	case mode&os.ModeSymlink != 0:
 		c.Link, err = os.Readlink(w.volume.path(name))
+	case mode.IsRegular():
+		c.Size, c.Content = info.Size(), w.holds(w.volume.path(name), statEntry(info), w.mapped[name])
 	default:
-		c.Size, c.Content = info.Size(), w.onDisk(name)
+		c.Size = info.Size()
 	}
 	return c, err
 }

@@ -2,6 +2,7 @@ package session
 
 import (
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"testing"
@@ -18,7 +19,7 @@ func newWorld(t *testing.T, root string) *world {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { store.Close() })
-	return &world{ctx: context.Background(), store: store, volume: open(t, root, `{}`), state: cellgraph.NewState(nil),
+	return &world{ctx: context.Background(), store: store, volume: open(t, root, `{}`), known: digests{}, state: cellgraph.NewState(nil),
 		leftover: map[string]map[cellgraph.Digest]bool{}, env: os.LookupEnv, environ: os.Environ, secret: []byte("key"), now: time.Now}
 }
 
@@ -98,5 +99,46 @@ func TestEnvironmentIsKeyed(t *testing.T) {
 	t.Setenv("JPY_SESSION_NAME", "x")
 	if w.Observe(cellgraph.KindEnv, "*") != all {
 		t.Error("a front end's variable counts")
+	}
+}
+
+// TestWhatAFileHoldsIsRememberedByItsStat reads a file once, but not if it may have been written to since at the same stat.
+func TestWhatAFileHoldsIsRememberedByItsStat(t *testing.T) {
+	w := newWorld(t, tree(t))
+	path, old := filepath.Join(w.volume.base, "f"), cellgraph.Sum([]byte("old"))
+	write := func(text string, at time.Time) {
+		t.Helper()
+		f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE, 0o600) // the same inode
+		if err == nil {
+			_, err = f.WriteString(text)
+		}
+		if err := errors.Join(err, f.Close(), os.Chtimes(path, at, at)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	began := time.Now()
+	write("old", began)
+	w.now = func() time.Time { return began.Add(time.Second) }
+	if got := w.onDisk("f"); got != old || len(w.known) != 0 {
+		t.Errorf("a file that was just written: %s, %d remembered", got, len(w.known))
+	}
+	w.now = func() time.Time { return began.Add(time.Minute) }
+	if got := w.onDisk("f"); got != old || len(w.known) != 1 {
+		t.Errorf("a file of a minute ago: %s, %d remembered", got, len(w.known))
+	}
+	for e := range w.known {
+		w.known[e] = cellgraph.Sum([]byte("remembered"))
+	}
+	if got := w.onDisk("f"); got != cellgraph.Sum([]byte("remembered")) {
+		t.Error("a file is read again that is as it was")
+	}
+	w.mapped = map[string]bool{"f": true}
+	if got := w.onDisk("f"); got != old {
+		t.Error("a file that is mapped writably is taken for what it was")
+	}
+	w.mapped = nil
+	write("new", began)
+	if got := w.onDisk("f"); got != cellgraph.Sum([]byte("new")) {
+		t.Errorf("a file that was written to since, and whose time was set back: %s", got)
 	}
 }
