@@ -183,6 +183,26 @@ func (s sharer) shown(args ...string) string {
 	return out
 }
 
+// JupyterLab starts where the snapshot was, with a kernel of Kedge's though none is installed.
+func TestWhatWasOpenedGoesOnInJupyterLab(t *testing.T) {
+	needsBrowser(t)
+	ada := readySharer(t)
+	appendCell(t, ada.path, `, {"cell_type": "code", "id": "next", "metadata": {}, "execution_count": null, "outputs": [], "source": ""}]`)
+	ada.runs(ada.path)
+	link := ada.shareByLink(ada.path + "@use").Link
+	bob := newSharer(t, &lab{t: t, kedge: ada.kedge, python: ada.python, dir: t.TempDir()})
+	bob.must(nil, "trust", ada.key(), "--yes")
+	t.Setenv("PATH", filepath.Dir(bob.python)+":"+os.Getenv("PATH"))
+	t.Setenv("JUPYTER_DATA_DIR", filepath.Join(bob.dir, "data"))
+	args := []string{bob.python, filepath.Join(repository(t), "integration", "testdata", "browser", "opened.py"), filepath.Join(bob.dir, "lab"), bob.kedge, link}
+	if shots := os.Getenv("KEDGE_TEST_SHOTS"); shots != "" {
+		args = append(args, shots)
+	}
+	if stdout, stderr, code := bob.exec(args...); code != 0 {
+		t.Fatalf("%s\n%s", stdout, stderr)
+	}
+}
+
 // hostileCell shows what must not run where the notebook is looked at.
 const hostileCell = `, {"cell_type": "markdown", "id": "text", "metadata": {}, "source": "# A heading\n\n<img src=x onerror='window.owned=1'> [link](javascript:owned=1)"},
  {"cell_type": "code", "id": "hostile", "metadata": {"tags": ["step:</div><script>owned=1</script>"]}, "execution_count": 1, "source": "'</pre><script>window.owned=1</script>'", "outputs": [

@@ -15,7 +15,7 @@ import (
 // changed of its cells since its last message; "look", that files or the store
 // may have changed; and errands, which wait until the kernel has done what it was
 // asked before: "back", "again", "branch" and "copy"; and "log", "show" and "delete",
-// which are about what is recorded, and "offer" and "publish", by which it is shared, and do not wait. To a page: "hello"; "states",
+// which are about what is recorded, and "offer" and "publish", by which it is shared, and do not wait. To a page: "hello", which may say up to which cell to restore at once; "states",
 // whenever they may have changed; "became", as soon as a cell has begun or ended;
 // "output" and "done", which answer an errand, or what was asked, by its number.
 const target = "kedge"

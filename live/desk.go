@@ -20,6 +20,7 @@ const quietFor = 120 * time.Millisecond
 // desk tells the pages that have the notebook open how its cells stand.
 type desk struct {
 	opening *opening
+	goOn    Continue
 	path    func() string // of the notebook; "" while it is not known
 	version string
 	wake    chan struct{}
@@ -303,7 +304,7 @@ func (d *desk) turn(ctx context.Context, beside *errgroup.Group) (again time.Dur
 	}
 	d.mu.Unlock()
 	for _, p := range greet {
-		p.send(map[string]any{"type": "hello", "protocol": newest, "oldest": oldest, "version": d.version, "refused": p.refused, "notebook": d.path()})
+		p.send(map[string]any{"type": "hello", "protocol": newest, "oldest": oldest, "version": d.version, "refused": p.refused, "notebook": d.path(), "continue": d.goOn.of(d.path())})
 	}
 	for _, b := range news {
 		for _, p := range pages {

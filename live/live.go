@@ -44,6 +44,8 @@ type Config struct {
 	Spawn   Spawn
 	Version string  // of this kedge, for people
 	Archive Archive // nil: pages are not shown what is recorded
+	// Continue is where an opened notebook goes on.
+	Continue Continue
 	// Publisher is nil if pages cannot share.
 	Publisher Publisher
 	Logger    *slog.Logger
@@ -123,7 +125,7 @@ func New(cfg Config) *Notebook {
 	n.desk = newDesk(n.opening, n.path, cfg.Version)
 	n.desk.archive, n.desk.publisher = cfg.Archive, cfg.Publisher
 	n.opening.told = n.desk.recorded
-	n.desk.notice = n.notice()
+	n.desk.notice, n.desk.goOn = n.notice(), cfg.Continue
 	n.quiet, n.hush = context.WithCancel(context.Background())
 	return n
 }

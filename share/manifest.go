@@ -38,6 +38,7 @@ type Manifest struct {
 	Sizes       *Sizes            `json:"sizes,omitempty"`
 	Variables   []Variable        `json:"variables"`
 	Environment map[string]string `json:"environment"`
+	Packages    map[string]string `json:"packages,omitempty"` // of names in Environment: what is installed for them, if it has another name
 	Files       []File            `json:"files"`
 
 	State *State `json:"state,omitempty"` // nil: notebook, outputs and files alone

@@ -6,8 +6,8 @@ import (
 	"io"
 	"maps"
 	"os"
+	"path/filepath"
 	"slices"
-	"strings"
 
 	"kedge/notebook"
 	"kedge/share"
@@ -62,21 +62,19 @@ func (o *opening) compare(ctx context.Context, path string) []difference {
 	if err != nil || env.foreign != nil {
 		return []difference{}
 	}
+	o.packages = env.Packages
 	return compareEnvironment(o.m.Environment, env.modules())
 }
 
 // warnOf tells people what differences cost, and how to be rid of them.
-func warnOf(errOut io.Writer, m *share.Manifest, differs []difference) {
-	if len(differs) == 0 {
+func warnOf(errOut io.Writer, m *share.Manifest, r opened) {
+	if len(r.Differs) == 0 {
 		return
 	}
-	var pins []string
-	for _, d := range differs {
+	for _, d := range r.Differs {
 		cost := "steps that use it run"
 		if d.Name == "python" {
 			cost = "no step is restored, all run"
-		} else if d.There != "" && !strings.ContainsAny(d.There, " \t\n'\"") {
-			pins = append(pins, d.Name+"=="+d.There)
 		}
 		here := d.Here
 		if here == "" {
@@ -84,8 +82,10 @@ func warnOf(errOut io.Writer, m *share.Manifest, differs []difference) {
 		}
 		fmt.Fprintf(errOut, "kedge: %s was %s, here it is %s: %s\n", printable(d.Name), printable(d.There), here, cost)
 	}
-	if len(pins) > 0 {
-		fmt.Fprintf(errOut, "kedge: by their import names they were: %s\n", printable(strings.Join(pins, " ")))
+	if r.Lock != "" {
+		fmt.Fprintf(errOut, "kedge: %s is the environment that it had; to make that again and restore it there:\n", printable(r.Lock))
+		command := recreate(pythonNumber.FindString(m.Environment["python"]), filepath.Base(r.Lock))
+		fmt.Fprintf(errOut, "  cd '%s' && %s && kedge run '%s' --python env/bin/python\n", printable(filepath.Dir(r.Lock)), printable(command), printable(filepath.Base(r.Notebook)))
 	}
-	fmt.Fprintf(errOut, "kedge: kedge run %s --python PATH runs it in another interpreter\n", printable(m.Notebook))
+	fmt.Fprintf(errOut, "kedge: kedge run '%s' runs with what is here what cannot be restored\n", printable(r.Notebook))
 }

@@ -17,9 +17,9 @@ func TestEnvironmentsAreCompared(t *testing.T) {
 		t.Fatal(got)
 	}
 	var out bytes.Buffer
-	warnOf(&out, &share.Manifest{Notebook: "nb.ipynb"}, got)
+	warnOf(&out, &share.Manifest{Notebook: "nb.ipynb", Environment: there}, opened{Differs: got, Notebook: "/a b/nb.ipynb", Lock: "/a b/nb.requirements.txt"})
 	for _, words := range []string{"python was 3.11.2 Linux, here it is 3.12.0 Linux: no step is restored", "numpy was 2.4.0, here it is 2.3.1: steps that use it run",
-		"pandas was 3.1, here it is missing", "numpy==2.4.0 pandas==3.1"} {
+		"pandas was 3.1, here it is missing", "cd '/a b' && uv venv --python 3.11.2 env && uv pip install --python env/bin/python -r 'nb.requirements.txt' && kedge run 'nb.ipynb' --python env/bin/python"} {
 		if !strings.Contains(out.String(), words) {
 			t.Errorf("no %q in\n%s", words, out.String())
 		}
@@ -28,7 +28,7 @@ func TestEnvironmentsAreCompared(t *testing.T) {
 		t.Error("what the manifest says steers the terminal")
 	}
 	out.Reset()
-	if warnOf(&out, &share.Manifest{}, nil); out.Len() > 0 {
+	if warnOf(&out, &share.Manifest{}, opened{}); out.Len() > 0 {
 		t.Error(out.String())
 	}
 }

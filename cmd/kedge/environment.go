@@ -29,6 +29,7 @@ type environment struct {
 	Watch     []string          `json:"watch"`    // folders whose change means another environment
 	Modules   map[string]string `json:"modules"`  // import name → version
 	Ipykernel bool              `json:"ipykernel"`
+	Packages  map[string]string `json:"packages"` // import name → package, where one alone has it and is called otherwise
 
 	command []string          // how the interpreter is called
 	args    []string          // of ipykernel
@@ -41,17 +42,18 @@ type environment struct {
 // or the host: cells that ask for those observe them.
 const probe = `
 import importlib.metadata as m, importlib.util, json, platform, site, sys, sysconfig
-mods = {}
+mods, packages = {}, {}
 for name, dists in m.packages_distributions().items():
     try: mods[name] = " ".join(sorted(m.version(d) for d in set(dists)))
     except Exception: pass
+    if len(set(dists)) == 1 and dists[0] != name: packages[name] = dists[0]
 paths = sysconfig.get_paths()
 libs = sorted({paths["stdlib"], paths["platstdlib"], paths["purelib"], paths["platlib"], *site.getsitepackages()})
 if site.ENABLE_USER_SITE: libs.append(site.getusersitepackages())
 machine = [platform.system(), platform.machine(), sys.byteorder, *platform.libc_ver(), str(sysconfig.get_config_var("SOABI"))]
 libc = [l.split()[-1] for l in open("/proc/self/maps") if "/libc.so." in l or "/libc-" in l or "/ld-musl" in l][:1]
 print(json.dumps({"version": " ".join([sys.version, *machine]), "prefixes": libs + [p for p in sys.path if p.endswith(".zip")],
-    "watch": libs + libc, "modules": mods, "ipykernel": importlib.util.find_spec("ipykernel") is not None}))
+    "watch": libs + libc, "modules": mods, "packages": packages, "ipykernel": importlib.util.find_spec("ipykernel") is not None}))
 `
 
 // findEnvironment says what a notebook runs in: the Python of --python, or the
@@ -100,7 +102,7 @@ func describeKernel(ctx context.Context, store *snapshotter.Store, command, args
 // long as none of the folders it imports from has changed.
 func describe(ctx context.Context, store *snapshotter.Store, command []string) (*environment, error) {
 	const kind = "machine environment"
-	path, key := command[0], cellgraph.Combine(command...)
+	path, key := command[0], cellgraph.Combine(append([]string{"packages"}, command...)...)
 	e := &environment{}
 	if data, ok, err := store.Memo(ctx, kind, key); err == nil && ok {
 		var known struct {

@@ -67,6 +67,7 @@ func runKernel(ctx context.Context, _, errOut io.Writer, args []string) error {
 		return fmt.Errorf("%w: kedge kernel -f CONNECTION_FILE (--kernel NAME | --python PATH)", errUsage)
 	}
 	ignoreTerminal()
+	goOn := continues()
 	conn, err := kernel.ReadConnection(ctx, *file)
 	if err != nil {
 		return fmt.Errorf("%w: %w", errUnusable, err)
@@ -84,7 +85,7 @@ func runKernel(ctx context.Context, _, errOut io.Writer, args []string) error {
 		logger.Warn("processes of the notebook may outlive us if we are killed", "error", err)
 	}
 	defer guard.Close()
-	cfg, nb, scratch := child(spec, guard, logger)
+	cfg, nb, scratch := child(spec, guard, goOn, logger)
 	if memory {
 		cfg.Argv = append(cfg.Argv, historyInMemory)
 	}
@@ -149,7 +150,7 @@ func wrappedSpec(w kernel.Wrapped) (kernel.Spec, error) {
 // child says how to start the kernel, and gives the notebook that it is started for, and the folder of its rings, "" if
 // there is none. A kernel that is ipykernel gets the agent, so that its state can be captured; if that cannot be
 // installed it runs without.
-func child(spec kernel.Spec, guard *kernel.Guard, logger *slog.Logger) (cfg kernel.Config, notebook *live.Notebook, scratch string) {
+func child(spec kernel.Spec, guard *kernel.Guard, goOn live.Continue, logger *slog.Logger) (cfg kernel.Config, notebook *live.Notebook, scratch string) {
 	cfg = kernel.Config{Argv: spec.Argv, Env: os.Environ(), Stdout: os.Stdout, Stderr: os.Stderr, Guard: guard}
 	env := spec.Environment(os.LookupEnv)
 	for key, value := range env {
@@ -166,7 +167,7 @@ func child(spec kernel.Spec, guard *kernel.Guard, logger *slog.Logger) (cfg kern
 	}
 	cfg.Argv = slices.Concat(command, []string{launcher}, args)
 	cfg.Env = append(cfg.Env, hashSeed(env)...)
-	nb := live.Config{Path: live.Find(os.LookupEnv, os.Getppid()), Agent: true, Version: thisBuild().Version, Archive: archive{}, Publisher: archive{}, Logger: logger}
+	nb := live.Config{Path: live.Find(os.LookupEnv, os.Getppid()), Agent: true, Version: thisBuild().Version, Archive: archive{}, Publisher: archive{}, Continue: goOn, Logger: logger}
 	if os.Getenv("JPY_SESSION_NAME") != "" {
 		nb.StreamRate = serverRate
 	}

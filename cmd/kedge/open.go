@@ -3,12 +3,11 @@ package main
 import (
 	"cmp"
 	"context"
+	"crypto/rand"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
-	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"time"
@@ -30,7 +29,7 @@ same is opened again.
 
   --into DIR  by default a new folder with the notebook's name
   --no-state  the notebook and the files only, also of an author who is not trusted
-  --lab       then start JupyterLab there
+  --lab       then start JupyterLab there; its page restores up to the snapshot, so that the next cell goes on from it
   --dry-run   say how many bytes would move, and change nothing
   --yes       do not ask; that an author is trusted is never taken for granted
   --json      print one JSON object
@@ -58,6 +57,7 @@ type opened struct {
 	Author      string `json:"author"`            // her key
 	// Differs is what keeps steps from being restored here; empty where no values were opened.
 	Differs []difference `json:"differs"`
+	Lock    string       `json:"lock,omitempty"` // path of the requirements that make the author's environment again, if something differs
 }
 
 func openCommand() command {
@@ -101,7 +101,11 @@ func runOpen(ctx context.Context, out, errOut io.Writer, args []string) error {
 		err = o.say(out, result)
 	}
 	if err == nil && f.lab && !f.dryRun {
-		err = startLab(ctx, result.Notebook)
+		cell := ""
+		if n := len(o.m.Cells); n > 0 && result.State {
+			cell = o.m.Cells[n-1].ID
+		}
+		err = startLab(ctx, errOut, result.Notebook, cell, rand.Text())
 	}
 	return err
 }
@@ -114,6 +118,8 @@ type opening struct {
 	flags  openFlags
 	errOut io.Writer
 	home   *home
+	// packages are those here, by the name that is imported, where that is another.
+	packages map[string]string
 }
 
 // find opens a link or a bundle.
@@ -176,7 +182,10 @@ func (o *opening) run(ctx context.Context) (result opened, err error) {
 	}
 	if result.Transferred, err = o.take(ctx, dir, blobs); err == nil && result.State {
 		result.Differs = o.compare(ctx, result.Notebook)
-		warnOf(o.errOut, o.m, result.Differs)
+		if len(result.Differs) > 0 {
+			result.Lock, err = writeLock(o.m, o.packages, result.Notebook)
+		}
+		warnOf(o.errOut, o.m, result)
 	}
 	return result, err
 }
@@ -237,15 +246,4 @@ func (o *opening) say(out io.Writer, r opened) error {
 	_, err := fmt.Fprintf(out, "%s\n%s of %s moved, %s were here; %s\n", r.Notebook, formatBytes(r.Transferred), formatBytes(r.Total),
 		formatBytes(max(0, r.Total-r.Transferred)), next)
 	return err
-}
-
-// startLab starts JupyterLab on a notebook, in its folder.
-func startLab(ctx context.Context, notebook string) error {
-	cmd := exec.CommandContext(ctx, "jupyter", "lab", filepath.Base(notebook))
-	cmd.Dir = filepath.Dir(notebook)
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stderr, os.Stderr
-	if err := cmd.Run(); err != nil {
-		return fmt.Errorf("%w: jupyter lab: %w; open %s by hand", errUnusable, err, notebook)
-	}
-	return nil
 }

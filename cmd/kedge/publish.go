@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"kedge/notebook"
 	"kedge/share"
 	"kedge/snapshotter"
 )
@@ -24,8 +25,33 @@ func consider(ctx context.Context, h *home, snapshot snapshotter.Snapshot, noSta
 	if err != nil {
 		return nil, err
 	}
+	m.Packages = packagesOf(ctx, h, snapshot, m.Environment)
 	secrets, err := share.Secrets(ctx, h.cache.store, m)
 	return &publication{home: h, m: m, left: left, secrets: secrets}, err
+}
+
+// packagesOf says what is installed for import names, as far as the notebook's
+// environment is there and has them in the same versions.
+func packagesOf(ctx context.Context, h *home, snapshot snapshotter.Snapshot, environment map[string]string) map[string]string {
+	data, err := h.cache.store.Blob(ctx, snapshot.Document)
+	if err != nil {
+		return nil
+	}
+	doc, err := notebook.Parse(data)
+	if err != nil {
+		return nil
+	}
+	e, err := findEnvironment(ctx, h.cache.store, doc, "", "")
+	if err != nil || e.foreign != nil {
+		return nil
+	}
+	packages := map[string]string{}
+	for name, version := range environment {
+		if of := e.Packages[name]; of != "" && e.Modules[name] == version {
+			packages[name] = of
+		}
+	}
+	return packages
 }
 
 // until sets when what is published ends; zero: never.

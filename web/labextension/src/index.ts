@@ -147,6 +147,11 @@ const plugin: JupyterFrontEndPlugin<void> = {
           tell();
         }
         const key = CONTINUE + panel.context.path;
+        const told = opened.link.hello?.continue;
+        if (told && window.localStorage.getItem(key + ':once') !== told.once) {
+          window.localStorage.setItem(key + ':once', told.once);
+          window.localStorage.setItem(key, told.cell);
+        }
         const cell = opened.states && !opened.states.problem ? window.localStorage.getItem(key) : null;
         if (cell) {
           window.localStorage.removeItem(key);

@@ -65,6 +65,8 @@ export interface IHello {
   version: string;
   refused: string;
   notebook: string;
+  /** The notebook was opened to go on from this cell, once. */
+  continue?: { cell: string; once: string } | null;
 }
 
 /** What has just become of a cell; states follow. */
