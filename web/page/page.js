@@ -7,6 +7,7 @@ const share = location.pathname.split('/').pop();
 const base = new URL('..', location.href).pathname.replace(/\/$/, '');
 const token = location.hash.slice(1);
 const main = document.getElementById('main');
+const FIRST = 20; // cells that are shown before the others
 
 function el(tag, attributes, ...children) {
   const e = document.createElement(tag);
@@ -52,11 +53,25 @@ function frameless(html) {
 }
 
 // frame shows HTML of somebody else: no script, no form, no origin of ours, and by the policy of this page nothing is loaded.
+// It is made when it comes near the screen, for each is a page of its own.
 function frame(html) {
   const rows = (html.match(/<(tr|p|div|li|h\d|br)\b/gi) ?? []).length;
-  return el('iframe', {sandbox: '', referrerpolicy: 'no-referrer', loading: 'lazy', title: 'output', height: String(Math.min(480, 70 + 27 * rows)),
-    srcdoc: '<!doctype html><meta charset="utf-8"><style>body{font:13px system-ui,sans-serif;margin:4px}table{border-collapse:collapse}td,th{padding:2px 8px;text-align:right}</style>' + frameless(html)});
+  const height = String(Math.min(480, 70 + 27 * rows));
+  const place = el('div', {class: 'frame', style: `height: ${height}px`});
+  waiting.set(place, () => el('iframe', {sandbox: '', referrerpolicy: 'no-referrer', title: 'output', height,
+    srcdoc: '<!doctype html><meta charset="utf-8"><style>body{font:13px system-ui,sans-serif;margin:4px}table{border-collapse:collapse}td,th{padding:2px 8px;text-align:right}</style>' + frameless(html)}));
+  return place;
 }
+
+const waiting = new Map(); // place → what makes the frame that goes there
+const near = new IntersectionObserver(seen => {
+  for (const {target, isIntersecting} of seen) {
+    if (!isIntersecting) continue;
+    near.unobserve(target);
+    target.replaceWith(waiting.get(target)());
+    waiting.delete(target);
+  }
+}, {rootMargin: '600px'});
 
 function shown(data) {
   for (const kind of ['image/png', 'image/jpeg', 'image/gif']) {
@@ -91,17 +106,18 @@ function cell(c, step) {
 
 const places = new Map(); // cell id → where it stands in the page
 
-function notebook(doc) {
+// cellsOf makes those of a notebook, one when it is asked for one.
+function* cellsOf(doc) {
   let last = '';
-  return el('section', {id: 'notebook'}, ...(Array.isArray(doc.cells) ? doc.cells : []).map(c => {
+  for (const c of Array.isArray(doc.cells) ? doc.cells : []) {
     const tags = Array.isArray(c.metadata?.tags) ? c.metadata.tags.map(String) : [];
     const tag = tags.map(t => /^(?:step|block):(.+)/.exec(t)?.[1]).find(Boolean) ?? '';
     const named = tag && tag !== last;
     last = tag || last;
     const element = cell(c, named ? tag : '');
     if (typeof c.id === 'string') places.set(c.id, element);
-    return element;
-  }));
+    yield element;
+  }
 }
 
 function table(head, rows) {
@@ -205,28 +221,44 @@ function head(view) {
     el('div', {class: 'open'}, el('pre', null, `kedge open '${location.href}'`))];
 }
 
-// page shows the notebook first, and the rest when that has been painted.
-function page(view, doc) {
-  const nav = el('nav', null);
-  main.replaceChildren(...head(view), nav, notebook(doc));
-  requestAnimationFrame(() => setTimeout(() => {
-    performance.mark('notebook');
-    const sections = [
-      view.cells.length ? steps(view) : null,
-      view.variables.length ? variables(view) : null,
-      view.files.length ? files(view) : null,
-      compare(view),
-      Object.keys(view.environment).length ? environment(view) : null,
-      view.imports.length ? section('imports', 'What its values name', folded([`${view.imports.length} names`], () => table(['name'], view.imports.map(i => [i])))) : null,
-    ].filter(Boolean);
-    main.append(...sections);
-    // The fragment of the address is what lets in: it stays.
-    for (const s of sections) {
-      const a = el('a', {href: '#' + s.id}, s.firstChild.textContent);
-      a.addEventListener('click', e => { e.preventDefault(); s.scrollIntoView(); });
-      nav.append(a);
-    }
-  }));
+// painted ends after the frame in which what is there now is shown.
+const painted = () => new Promise(done => requestAnimationFrame(() => setTimeout(done)));
+
+const script = name => new Promise((done, fail) => {
+  const e = el('script', {src: `${base}/assets/${name}`});
+  e.addEventListener('load', done);
+  e.addEventListener('error', () => fail(new Error(`${name} cannot be loaded`)));
+  document.head.append(e);
+});
+
+// page shows the first cells, then the others, then the rest.
+async function page(view, doc) {
+  const nav = el('nav', null), notebook = el('section', {id: 'notebook'});
+  main.replaceChildren(...head(view), nav, notebook);
+  const cells = cellsOf(doc);
+  for (let next; notebook.childElementCount < FIRST && !(next = cells.next()).done;) notebook.append(next.value);
+  await painted();
+  performance.mark('first');
+  notebook.append(...cells);
+  await painted();
+  performance.mark('notebook');
+  for (const place of waiting.keys()) near.observe(place);
+  await Promise.all([script('values.js'), script('compare.js')]);
+  const sections = [
+    view.cells.length ? steps(view) : null,
+    view.variables.length ? variables(view) : null,
+    view.files.length ? files(view) : null,
+    compare(view),
+    Object.keys(view.environment).length ? environment(view) : null,
+    view.imports.length ? section('imports', 'What its values name', folded([`${view.imports.length} names`], () => table(['name'], view.imports.map(i => [i])))) : null,
+  ].filter(Boolean);
+  main.append(...sections);
+  // The fragment of the address is what lets in: it stays.
+  for (const s of sections) {
+    const a = el('a', {href: '#' + s.id}, s.firstChild.textContent);
+    a.addEventListener('click', e => { e.preventDefault(); s.scrollIntoView(); });
+    nav.append(a);
+  }
 }
 
 // watch tells when the share ends while somebody looks at it.
@@ -243,7 +275,7 @@ function watch() {
 async function start() {
   try {
     const [view, doc] = await Promise.all(['view', 'content'].map(async what => (await get(what)).json()));
-    page(view, doc);
+    await page(view, doc);
     watch();
   } catch (e) {
     main.replaceChildren(el('p', {id: 'state', class: 'banner'}, token ? `This cannot be shown: ${e.message}.` : 'The address is not whole: what follows # is missing.'));
