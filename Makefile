@@ -56,9 +56,9 @@ lab: setup build
 # Makes the pictures of JupyterLab and of the page behind a link in docs again.
 screenshot: browser build
 	$(PYTHON) $(ROOT)/tools/screenshot.py
-	cd $(ROOT) && KEDGE_TEST_SHOTS=$(ROOT)/.cache/shots go test ./integration -run 'TestTheExtensionInABrowser|TestThePageBehindALink' -count=1
+	cd $(ROOT) && KEDGE_TEST_SHOTS=$(ROOT)/.cache/shots go test ./integration -run 'TestTheExtensionInABrowser|TestPicturesOfThePage' -count=1
 	for shot in light panel question; do cp $(ROOT)/.cache/shots/lab-$$shot.png $(ROOT)/docs/lab-$$shot.png; done
-	cp $(ROOT)/.cache/shots/share.png $(ROOT)/docs/share.png
+	for shot in share share-values share-diff; do cp $(ROOT)/.cache/shots/$$shot.png $(ROOT)/docs/$$shot.png; done
 
 # Compares kedge run with jupyter execute on the examples, side by side, and
 # what the store saves with a plain write of the same bytes: some twenty minutes

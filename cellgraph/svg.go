@@ -3,18 +3,20 @@ package cellgraph
 import (
 	"encoding/xml"
 	"fmt"
+	"math"
 	"strings"
 	"unicode/utf8"
 )
 
 // How SVG draws, in pixels.
 const (
-	boxHeight = 34
-	rowGap    = 46 // between the boxes of a column
-	columnGap = 150
-	letter    = 7.4 // width of a letter, about
-	margin    = 20
-	maxLabel  = 26 // letters of what an edge carries; all of it is in its title
+	boxHeight   = 34
+	rowGap      = 46 // between the boxes of a column
+	columnGap   = 150
+	letter      = 7.4 // width of a letter, about
+	smallLetter = 6.2 // of a label
+	margin      = 20
+	maxLabel    = 26 // letters of what an edge carries; all of it is in its title
 )
 
 // Drawing is where everything of a graph goes, in pixels.
@@ -40,7 +42,9 @@ type Arrow struct {
 	To     string     `json:"to"`
 	Curve  [8]float64 `json:"curve"`  // x and y of the start, of two controls, and of the end
 	Dashed bool       `json:"dashed"` // declared only
-	Label  string     `json:"label"`  // cut to what fits; in the middle, above the curve
+	Label  string     `json:"label"`  // cut to what fits; "" if there is nothing, or no place
+	LabelX float64    `json:"label_x"`
+	LabelY float64    `json:"label_y"` // of its baseline, above the curve
 	Title  string     `json:"title"`
 }
 
@@ -51,7 +55,10 @@ func (g Graph) Draw() Drawing {
 	d := Drawing{width, height, []Box{}, []Arrow{}}
 	for _, e := range g.Edges {
 		if from, ok := boxes[e.From]; ok {
-			d.Arrows = append(d.Arrows, arrow(e, from, boxes[e.To]))
+			a := arrow(e, from, boxes[e.To], sagOf(from, boxes[e.To], boxes))
+			a.label(boxes, d.Arrows)
+			d.Height = max(d.Height, (a.Curve[1]+a.Curve[7])/8+(a.Curve[3]+a.Curve[5])*3/8+margin)
+			d.Arrows = append(d.Arrows, a)
 		}
 	}
 	for _, step := range g.Steps {
@@ -117,7 +124,25 @@ func (g Graph) place() (boxes map[string]Box, width, height float64) {
 	return boxes, max(x-columnGap+margin, 2*margin), max(height, 2*margin)
 }
 
-func arrow(e Edge, from, to Box) Arrow {
+// sagOf is how far below its ends an edge has its middle: it passes below the
+// boxes that stand between them, the lower the longer it is.
+func sagOf(from, to Box, boxes map[string]Box) float64 {
+	if from.Y != to.Y {
+		return 0
+	}
+	between := 0
+	for _, b := range boxes {
+		if b.Y == from.Y && min(from.X, to.X) < b.X && b.X < max(from.X, to.X) {
+			between++
+		}
+	}
+	if between == 0 {
+		return 0
+	}
+	return boxHeight/2 + 10 + 9*float64(min(between, 4)-1)
+}
+
+func arrow(e Edge, from, to Box, sag float64) Arrow {
 	x1, y1, x2, y2 := from.X+from.Width, from.Y+boxHeight/2, to.X, to.Y+boxHeight/2
 	bend := max(40, (x2-x1)/2)
 	if x2 < x1 { // back to an earlier column
@@ -131,8 +156,38 @@ func arrow(e Edge, from, to Box) Arrow {
 	if all == "" {
 		all = "declared"
 	}
-	return Arrow{From: e.From, To: e.To, Curve: [8]float64{x1, y1, x1 + bend, y1, x2 - bend, y2, x2, y2}, Dashed: len(e.Observed) == 0,
+	return Arrow{From: e.From, To: e.To, Curve: [8]float64{x1, y1, x1 + bend, y1 + sag*4/3, x2 - bend, y2 + sag*4/3, x2, y2}, Dashed: len(e.Observed) == 0,
 		Label: label, Title: fmt.Sprintf("%s → %s: %s", e.From, e.To, all)}
+}
+
+// label puts a's label where it covers no box and no other label; where there
+// is no such place a has none, but its title says it.
+func (a *Arrow) label(boxes map[string]Box, others []Arrow) {
+	for _, t := range []float64{0.5, 0.38, 0.62, 0.26, 0.74} {
+		u, c := 1-t, a.Curve
+		w0, w1, w2, w3 := u*u*u, 3*u*u*t, 3*u*t*t, t*t*t
+		a.LabelX, a.LabelY = w0*c[0]+w1*c[2]+w2*c[4]+w3*c[6], w0*c[1]+w1*c[3]+w2*c[5]+w3*c[7]-5
+		if !a.covers(boxes, others) {
+			return
+		}
+	}
+	a.Label, a.LabelX, a.LabelY = "", 0, 0
+}
+
+func (a *Arrow) covers(boxes map[string]Box, others []Arrow) bool {
+	half := smallLetter * float64(utf8.RuneCountInString(a.Label)) / 2
+	for _, b := range boxes {
+		if a.LabelX+half > b.X && a.LabelX-half < b.X+b.Width && a.LabelY+3 > b.Y && a.LabelY-9 < b.Y+b.Height {
+			return true
+		}
+	}
+	for _, o := range others {
+		reach := half + smallLetter*float64(utf8.RuneCountInString(o.Label))/2 + 4
+		if o.Label != "" && math.Abs(a.LabelX-o.LabelX) < reach && math.Abs(a.LabelY-o.LabelY) < 12 {
+			return true
+		}
+	}
+	return false
 }
 
 func drawArrow(b *strings.Builder, a Arrow) {
@@ -144,7 +199,7 @@ func drawArrow(b *strings.Builder, a Arrow) {
 	fmt.Fprintf(b, `<g class="edge"><title>%s</title><path d="M%.1f %.1f C%.1f %.1f %.1f %.1f %.1f %.1f"%s marker-end="url(#tip)"/>`,
 		escape(a.Title), c[0], c[1], c[2], c[3], c[4], c[5], c[6], c[7], dash)
 	if a.Label != "" {
-		fmt.Fprintf(b, `<text x="%.1f" y="%.1f" text-anchor="middle">%s</text>`, (c[0]+c[6])/2, (c[1]+c[7])/2-5, escape(a.Label))
+		fmt.Fprintf(b, `<text x="%.1f" y="%.1f" text-anchor="middle">%s</text>`, a.LabelX, a.LabelY, escape(a.Label))
 	}
 	b.WriteString("</g>\n")
 }

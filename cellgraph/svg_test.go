@@ -43,6 +43,13 @@ func TestSVGIsWellFormedAndHasEverything(t *testing.T) {
 			}
 		}
 	}
+	for i, a := range g.Draw().Arrows {
+		for j, b := range g.Draw().Arrows[:i] {
+			if a.Label != "" && a.LabelX == b.LabelX && a.LabelY == b.LabelY {
+				t.Error("labels on each other", i, j)
+			}
+		}
+	}
 	boxes, _, _ := g.place()
 	if !(boxes["load"].X < boxes["train"].X && boxes["train"].X <= boxes["späte Stufe"].X) {
 		t.Errorf("%v", boxes)

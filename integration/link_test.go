@@ -240,6 +240,25 @@ func TestThePageBehindALinkInABrowser(t *testing.T) {
 	t.Log(stderr)
 }
 
+// The pictures in the docs, for make screenshot.
+func TestPicturesOfThePage(t *testing.T) {
+	shots := os.Getenv("KEDGE_TEST_SHOTS")
+	if shots == "" {
+		t.Skip("KEDGE_TEST_SHOTS names no folder for them")
+	}
+	needsBrowser(t)
+	ada := newSharer(t, newLab(t, "../examples/iris.ipynb"))
+	ada.edit("TREES = 200", "TREES = 3")
+	ada.runs(ada.path)
+	other := ada.shareByLink(ada.path)
+	ada.edit("TREES = 3", "TREES = 200")
+	ada.runs(ada.path)
+	sent := ada.shareByLink(ada.path)
+	if stdout, stderr, code := ada.exec(ada.python, filepath.Join(repository(t), "integration", "testdata", "browser", "pictures.py"), sent.Link, other.Link, shots); code != 0 {
+		t.Fatalf("%s\n%s", stdout, stderr)
+	}
+}
+
 func repository(t *testing.T) string {
 	t.Helper()
 	root, err := filepath.Abs("..")

@@ -190,7 +190,7 @@ function graph(g, go) {
     const line = svg('path', {d: `M${x1} ${y1} C${rest.join(' ')}`, 'marker-end': 'url(#tip)'});
     if (a.dashed) line.setAttribute('stroke-dasharray', '5 4');
     picture.append(svg('g', {class: 'edge'}, svg('title', null, a.title), line,
-      svg('text', {x: (x1 + rest[4]) / 2, y: (y1 + rest[5]) / 2 - 5, 'text-anchor': 'middle'}, a.label)));
+      svg('text', {x: a.label_x, y: a.label_y, 'text-anchor': 'middle'}, a.label)));
   }
   for (const b of g.boxes) {
     const box = svg('g', {class: 'box', role: 'link', tabindex: 0}, svg('rect', {x: b.x, y: b.y, width: b.width, height: b.height, rx: 7}),

@@ -2,11 +2,13 @@
 'use strict';
 
 const MOST = 99; // the highest level
+const TOOLS = ['module', 'function', 'builtin_function_or_method', 'type', 'ABCMeta'];
 
 function variables(view) {
-  const modules = view.variables.filter(v => v.type === 'module').map(v => v.name);
-  return section('variables', 'Variables', ...view.variables.filter(v => v.type !== 'module').map(variable),
-    modules.length ? el('p', {class: 'facts'}, `Modules: ${modules.join(', ')}.`) : null);
+  const tool = v => !v.reason && TOOLS.includes(v.type);
+  const tools = view.variables.filter(tool).map(v => v.name);
+  return section('variables', 'Variables', ...view.variables.filter(v => !tool(v)).map(variable),
+    tools.length ? el('p', {class: 'facts'}, `Modules, functions and classes: ${tools.join(', ')}.`) : null);
 }
 
 // brief is a number with the digits that one can take in; all are in its title.

@@ -96,7 +96,7 @@ def values(page):
     waves.locator("summary").click()
     waves.locator(".preview").wait_for()
     assert "20 × 30" in waves.inner_text() and waves.locator("svg[aria-label=levels] rect").count() > 200
-    assert "Modules: " in page.inner_text("#variables") and page.locator("#variables script, #variables img, #variables iframe").count() == 0
+    assert "Modules, functions and classes: " in page.inner_text("#variables") and page.locator("#variables script, #variables img, #variables iframe").count() == 0
 
 
 def files(page):
