@@ -50,6 +50,7 @@ func (s *Server) asset(w http.ResponseWriter, name, kind string) {
 // view is what a page shows of a manifest.
 type view struct {
 	Snapshot    cellgraph.Digest   `json:"snapshot"`
+	Parent      cellgraph.Digest   `json:"parent,omitzero"` // the snapshot before it
 	Notebook    string             `json:"notebook"`
 	Author      string             `json:"author"`
 	Key         string             `json:"key"`
@@ -97,7 +98,7 @@ func (s *Server) view(w http.ResponseWriter, q *http.Request) {
 		return
 	}
 	m := h.m
-	v := view{Snapshot: m.Snapshot, Notebook: m.Notebook, Author: m.Author, Key: share.KeyText(s.cfg.Home), Created: m.Created, Expires: one.Expires,
+	v := view{Snapshot: m.Snapshot, Parent: m.Parent(), Notebook: m.Notebook, Author: m.Author, Key: share.KeyText(s.cfg.Home), Created: m.Created, Expires: one.Expires,
 		State: m.State != nil, Bytes: m.Bytes(), Cells: []passed{}, Sizes: m.Sizes, Variables: m.Variables, Files: m.Files, Environment: m.Environment, Imports: []string{}}
 	if m.State != nil {
 		v.Imports = m.State.Imports

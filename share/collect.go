@@ -94,7 +94,7 @@ func (c *collection) all(ctx context.Context) error {
 			return err
 		}
 		c.variables(ctx)
-		c.changes(ctx, line)
+		c.changes(ctx, line, traces)
 	}
 	c.graph(ctx, line)
 	c.sizes(ctx, line)

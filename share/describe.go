@@ -3,8 +3,10 @@ package share
 import (
 	"cmp"
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"slices"
+	"strings"
 
 	"kedge/cellgraph"
 	"kedge/kernel/agent"
@@ -63,15 +65,65 @@ func (c *collection) variables(ctx context.Context) {
 	c.m.Variables = Described(c.Snapshot, c.blobUpTo(ctx, maxLooked))
 }
 
-// changes says of each cell what it left otherwise than it was.
-func (c *collection) changes(ctx context.Context, line []snapshotter.Passed) {
+// changes says of each cell what it left otherwise than it was. Some of it, of
+// runs that were superseded, does not travel with the state: of that it tells
+// that values differ, and not what they were.
+func (c *collection) changes(ctx context.Context, line []snapshotter.Passed, traces []cellgraph.Trace) {
+	v := veil{key: make([]byte, 16), plain: map[string]bool{}}
+	rand.Read(v.key)
+	for i := range traces {
+		for _, g := range traces[i].Effect.Groups {
+			v.plain[g.ID.String()] = true
+		}
+		for _, u := range traces[i].Effect.Opaque {
+			v.plain[u.Reason] = true
+		}
+	}
+	for _, f := range c.m.Files {
+		v.plain[f.Content.String()] = true
+	}
 	var before snapshotter.Snapshot
 	for i, p := range line {
 		now := p.Snapshot
 		c.m.Cells[i].Changed = c.changed(ctx, before, now)
+		v.over(c.m.Cells[i].Changed)
 		before = now
 	}
 }
+
+// veil replaces digests by some of which nobody can tell what they are of, and
+// that are equal where those are: it forgets its key.
+type veil struct {
+	key   []byte
+	plain map[string]bool // digests and reasons that travel anyway
+}
+
+func (v veil) over(c *Changed) {
+	for i := range c.Variables {
+		one := &c.Variables[i]
+		if one.Digest.IsZero() && !v.plain[one.Reason] {
+			one.Reason = "it is not captured"
+		}
+		if one.Preview != nil {
+			for n, s := range one.Preview.Sketches {
+				if s.Sum != "" {
+					one.Preview.Sketches[n].Sum = s.Sum[:strings.LastIndexByte(s.Sum, '~')+1] + v.of(s.Sum).String()[:16]
+				}
+			}
+		}
+		if one.Digest.IsZero() || v.plain[one.Digest.String()] {
+			continue
+		}
+		one.Digest, one.Shown = v.of(one.Digest.String()), ""
+	}
+	for i, f := range c.Files {
+		if f.Type == typeFile && !v.plain[f.Content.String()] {
+			c.Files[i].Content = v.of(f.Content.String())
+		}
+	}
+}
+
+func (v veil) of(what string) cellgraph.Digest { return cellgraph.Combine(string(v.key), what) }
 
 func (c *collection) changed(ctx context.Context, before, now snapshotter.Snapshot) *Changed {
 	was, is := valuesOf(before), valuesOf(now)

@@ -81,8 +81,72 @@ func TestAManifestSaysWhatIsInTheValues(t *testing.T) {
 	if len(first.Variables) != 1 || len(first.Files) != 3 || len(second.Variables) != 2 || len(second.Files) != 0 || len(second.Removed) != 1 || second.Removed[0] != "latest" {
 		t.Errorf("%+v, %+v", first, second)
 	}
-	if p := second.Variables[0].Preview; p == nil || p.Rows != nil || p.Sketches[0].Sum != "aa" || p.Sketches[0].Bins != nil {
+	if p := second.Variables[0].Preview; p == nil || p.Rows != nil || len(p.Sketches[0].Sum) != 16 || p.Sketches[0].Bins != nil {
 		t.Errorf("%+v", p)
+	}
+}
+
+// What a cell left that ran once more later does not travel: it is told that it was otherwise, not what it was.
+func TestWhatWasSupersededIsNotTold(t *testing.T) {
+	h := newHome(t)
+	ctx, now := context.Background(), h.followed(t, t.TempDir())
+	put := func(data string) cellgraph.Digest {
+		id, err := h.store.PutBlob(ctx, []byte(data))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return id
+	}
+	for i, text := range []string{"'hunter2'", "'hunter2'", "''"} {
+		payload, err := agent.Payload{Stream: put("S" + text), Previews: map[string]agent.Preview{"word": {Sketches: []agent.Sketch{{Type: "str", Sum: "~beef"}}}}}.Encode()
+		if err != nil {
+			t.Fatal(err)
+		}
+		group := cellgraph.Group{Names: []string{"word"}, ID: cellgraph.Sum([]byte(text)), Payload: put(string(payload)), Vars: []cellgraph.Variable{{Name: "word", Type: "str", Shown: text}}}
+		file := cellgraph.FileChange{Path: "word.txt", Content: put(text), Size: int64(len(text)), Mode: 0o600}
+		snap := now
+		snap.Parent, snap.Cell, snap.Created = now.ID, "w", time.Now().UTC().Add(time.Duration(i)*time.Second)
+		snap.Groups = append(snap.Groups[:2:2], group)
+		snap.Files = append(snap.Files[:3:3], file)
+		snap.Opaque = []cellgraph.Uncaptured{{Name: "link", Reason: "connected to " + text}}
+		trace := cellgraph.Trace{Code: cellgraph.Sum([]byte(text)), Cell: "w", Step: "two", Created: snap.Created,
+			Effect: cellgraph.Effect{Groups: []cellgraph.Group{group}, Files: []cellgraph.FileChange{file}, Opaque: snap.Opaque, Outputs: put("[]")}}
+		if err := h.store.PutTrace(ctx, trace, snap); err != nil {
+			t.Fatal(err)
+		}
+		id, err := snapshotter.SnapshotID(snap)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if now, err = h.store.Snapshot(ctx, id); err != nil {
+			t.Fatal(err)
+		}
+	}
+	m, _, err := Collect(ctx, Offer{Store: h.store, Snapshot: now, Created: time.Now(), Env: bare{}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := json.Marshal(m.Cells)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, secret := range []string{"hunter2", cellgraph.Sum([]byte("'hunter2'")).String(), "beef"} {
+		if strings.Contains(string(text), secret) {
+			t.Errorf("%s is in %s", secret, text)
+		}
+	}
+	changed := m.Cells[len(m.Cells)-2].Changed // the second run left what the first had
+	if len(changed.Variables) != 0 || len(changed.Files) != 0 {
+		t.Errorf("%+v", changed)
+	}
+	is, _ := m.After(len(m.Cells) - 1)
+	was, _ := m.After(len(m.Cells) - 2)
+	same, _ := m.After(len(m.Cells) - 3)
+	if d := Compare(was, is, nil); len(d.Variables) != 1 || d.Variables[0].Was.Shown != "" || d.Variables[0].Is.Shown != "''" || len(d.Files) != 1 || len(d.Unknown) != 1 {
+		t.Errorf("%+v", d)
+	}
+	if d := Compare(same, was, nil); len(d.Variables)+len(d.Files) > 0 {
+		t.Errorf("%+v", d)
 	}
 }
 

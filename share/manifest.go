@@ -133,6 +133,17 @@ func (m *Manifest) Bytes() (n int64) {
 	return n
 }
 
+// Parent is the snapshot before it; zero if there is none, or without state.
+func (m *Manifest) Parent() cellgraph.Digest {
+	var body struct {
+		Parent cellgraph.Digest `json:"parent"`
+	}
+	if m.State != nil {
+		_ = json.Unmarshal([]byte(m.State.Body), &body) // it was checked
+	}
+	return body.Parent
+}
+
 // Expired reports whether it may no longer be opened.
 func (m *Manifest) Expired(now time.Time) bool { return !m.Expires.IsZero() && now.After(m.Expires) }
 

@@ -213,6 +213,8 @@ function head(view) {
   document.title = view.notebook.split('/').pop() + ' · Kedge';
   const facts = [el('p', {class: 'facts'}, `Shared by ${view.author || 'nobody named'} on ${when(view.created)}, ${ran} cells ran and ${view.cells.length - ran} were restored, ${bytes(view.bytes)}. Signed by `,
     el('code', null, view.key), '.')];
+  const parent = view.parent ? [', made after ', el('code', {title: view.parent}, view.parent.slice(0, 12))] : [];
+  facts.push(el('p', {class: 'facts'}, 'Snapshot ', el('code', {title: view.snapshot}, view.snapshot.slice(0, 12)), ...parent, view.expires ? `; the link is good until ${when(view.expires)}.` : '.'));
   if (view.sizes) {
     const last = view.cells.length < 2 ? 'it needs' : 'of which only it needs';
     facts.push(el('p', {class: 'facts', id: 'sizes'}, `This snapshot is of ${bytes(view.sizes.logical)}, ${last} ${bytes(view.sizes.own)}${view.cells.length < 2 ? '' : ', and the one before it the rest'}.`));
