@@ -204,7 +204,7 @@ func TestWhatWasOpenedGoesOnInJupyterLab(t *testing.T) {
 }
 
 // hostileCell shows what must not run where the notebook is looked at.
-const hostileCell = `, {"cell_type": "markdown", "id": "text", "metadata": {}, "source": "# A heading\n\n<img src=x onerror='window.owned=1'> [link](javascript:owned=1)"},
+const hostileCell = `, {"cell_type": "markdown", "id": "text", "metadata": {}, "source": "# A heading\n\n<img src=x onerror='window.owned=1'> [link](javascript:owned=1) ![far](https://pictures.example.com/x.png)\n\n- *one* and [two](https://example.com/two)\n\n| a | b |\n|---|---|\n| 1 | 2 |\n\n<style>body{display:none}</style><form action='https://example.com'>"},
  {"cell_type": "code", "id": "hostile", "metadata": {"tags": ["step:</div><script>owned=1</script>"]}, "execution_count": 1, "source": "'</pre><script>window.owned=1</script>'", "outputs": [
   {"output_type": "display_data", "metadata": {}, "data": {"text/html": "<b id=bold>shown</b><script>parent.owned=1;console.log('owned')</script><img src='https://evil.example.com/x.png' onerror='parent.owned=1'><svg onload='alert(1)'></svg><a target=_top id=a href='https://evil.example.com'>x</a><form action='https://evil.example.com'><button>go</button></form><meta http-equiv=refresh content='0;url=https://evil.example.com'><iframe src='https://evil.example.com'></iframe><link rel=stylesheet href='https://evil.example.com/x.css'><style>@import url(https://evil.example.com/y.css)</style><base href='https://evil.example.com/'>"}},
   {"output_type": "display_data", "metadata": {}, "data": {"image/svg+xml": "<svg xmlns='http://www.w3.org/2000/svg' width='20' height='20'><script>parent.owned=1</script><image href='https://evil.example.com/z.png'/><rect width='20' height='20' fill='teal'/></svg>"}},

@@ -125,10 +125,11 @@ func (s *Server) Handler() http.Handler {
 	r.Get("/api/v1/shares/{share}/pieces", s.pieces)
 	r.Get("/api/v1/shares/{share}/view", s.view)
 	r.Get("/api/v1/shares/{share}/content", s.content)
+	r.Get("/api/v1/shares/{share}/prose", s.prose)
 	r.Get("/api/v1/shares/{share}/preview", s.preview)
 	r.Get("/api/v1/shares/{share}/diff", s.difference)
 	r.Get("/s/{share}", s.page)
-	for _, name := range []string{"page.js", "values.js", "compare.js"} {
+	for _, name := range []string{"page.js", "values.js", "compare.js", "prose.js"} {
 		r.Get("/assets/"+name, func(w http.ResponseWriter, _ *http.Request) { s.asset(w, name, "text/javascript; charset=utf-8") })
 	}
 	r.Get("/assets/page.css", func(w http.ResponseWriter, _ *http.Request) { s.asset(w, "page.css", "text/css; charset=utf-8") })

@@ -406,7 +406,7 @@ func TestTheDescriptionHolds(t *testing.T) {
 					t.Errorf("%s: %s has no %s", route, code, name)
 				}
 			}
-			schema := doc.Components.Schemas[content.Schema["$ref"][max(0, strings.LastIndex(content.Schema["$ref"], "/")+1):]]
+			schema := doc.Components.Schemas[strings.TrimPrefix(content.Schema.Ref, "#/components/schemas/")]
 			var fields map[string]any
 			if len(schema.Required) > 0 && json.Unmarshal([]byte(body), &fields) != nil {
 				t.Errorf("%s: %s is no JSON: %s", route, code, body)
@@ -429,7 +429,11 @@ func TestTheDescriptionHolds(t *testing.T) {
 type answer struct {
 	Ref     string `json:"$ref"`
 	Headers map[string]any
-	Content map[string]struct{ Schema map[string]string }
+	Content map[string]struct {
+		Schema struct {
+			Ref string `json:"$ref"`
+		}
+	}
 }
 
 func (w *site) expired(t *testing.T) string {

@@ -92,11 +92,15 @@ function cell(c, step) {
   const source = text(c.source);
   const parts = [];
   if (step) parts.push(el('div', {class: 'step'}, step));
-  if (c.cell_type !== 'code') {
-    for (const line of source.split(/\n{2,}/)) {
+  if (c.cell_type === 'markdown') {
+    const place = el('div', {class: 'prose'}, ...source.split(/\n{2,}/).map(line => {
       const heading = /^(#{1,6})\s+(.*)/.exec(line);
-      parts.push(heading ? el('h2', null, heading[2]) : el('p', null, line));
-    }
+      return heading ? el('h2', null, heading[2]) : el('p', null, line);
+    }));
+    written.push([place, c.attachments]);
+    parts.push(place);
+  } else if (c.cell_type !== 'code') {
+    parts.push(el('pre', null, source));
   } else {
     parts.push(el('pre', {class: 'code'}, source));
     for (const o of Array.isArray(c.outputs) ? c.outputs : []) parts.push(el('div', {class: 'output'}, output(o)));
@@ -105,6 +109,17 @@ function cell(c, step) {
 }
 
 const places = new Map(); // cell id → where it stands in the page
+const written = []; // [where a Markdown cell stands as it was written, its attachments], in order
+
+// render puts what the Markdown cells say in the place of how they were written, which stays where there is no such thing.
+async function render() {
+  if (!written.length) return;
+  try {
+    const [all] = await Promise.all([get('prose').then(r => r.json()), script('prose.js')]);
+    all.forEach((html, i) => { if (html !== null) written[i][0].replaceChildren(...prose(html, written[i][1])); });
+  } catch { /* it can be read as it is */ }
+  performance.mark('prose');
+}
 
 // cellsOf makes those of a notebook, one when it is asked for one.
 function* cellsOf(doc) {
@@ -245,6 +260,7 @@ async function page(view, doc) {
   await painted();
   performance.mark('notebook');
   for (const place of waiting.keys()) near.observe(place);
+  render();
   await Promise.all([script('values.js'), script('compare.js')]);
   const sections = [
     view.cells.length ? steps(view) : null,

@@ -44,6 +44,7 @@ def main(link, kedge, earlier):
         assert inner.evaluate("() => { try { return String(parent.document.title) } catch (e) { return e.name } }") == "SecurityError"
         assert token(link) not in " ".join(asked), "the token is in an address"
 
+        markdown(page)
         graph(page)
         values(page)
         files(page)
@@ -66,6 +67,17 @@ def main(link, kedge, earlier):
         other.goto("about:blank")
         other.goto(link)
         other.locator("#state", has_text="was revoked").wait_for(timeout=15_000)
+
+
+def markdown(page):
+    """What a text says is there, and nothing that it tries to be."""
+    page.wait_for_function("() => performance.getEntriesByName('prose').length")
+    assert page.inner_text(".prose h2") == "A heading"
+    assert page.inner_text(".prose li em") == "one" and page.locator(".prose td").all_text_contents() == ["1", "2"]
+    leads = page.locator(".prose a").evaluate_all("all => all.map(a => [a.textContent, a.getAttribute('href'), a.rel])")
+    assert leads == [["link", None, ""], ["two", "https://example.com/two", "noopener noreferrer nofollow"]], leads
+    assert page.locator(".prose").locator("img, style, form, script").count() == 0
+    assert "[far]" in page.inner_text(".prose")
 
 
 def graph(page):
