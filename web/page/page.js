@@ -55,8 +55,8 @@ function frameless(html) {
 // frame shows HTML of somebody else: no script, no form, no origin of ours, and by the policy of this page nothing is loaded.
 // It is made when it comes near the screen, for each is a page of its own.
 function frame(html) {
-  const rows = (html.match(/<(tr|p|div|li|h\d|br)\b/gi) ?? []).length;
-  const height = String(Math.min(480, 70 + 27 * rows));
+  const rows = (html.match(/<tr\b/gi) ?? []).length || (html.match(/<(p|div|li|h\d|br)\b/gi) ?? []).length;
+  const height = String(Math.min(480, 40 + 22 * rows)); // a guess: a frame without an origin cannot be measured
   const place = el('div', {class: 'frame', style: `height: ${height}px`});
   waiting.set(place, () => el('iframe', {sandbox: '', referrerpolicy: 'no-referrer', title: 'output', height,
     srcdoc: '<!doctype html><meta charset="utf-8"><style>body{font:13px system-ui,sans-serif;margin:4px}table{border-collapse:collapse}td,th{padding:2px 8px;text-align:right}</style>' + frameless(html)}));
