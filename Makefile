@@ -114,6 +114,7 @@ fuzz-live: setup build
 # behind. Some forty minutes; CYCLES=20 ACTIONS=100 takes one. Before that it
 # kills what writes a store at POINTS changes of the disk, and lets gc run for
 # five minutes beside four processes: nothing that was committed or is held is lost.
+# 10 GiB go through the server, whose memory is bounded.
 # And a thousand captures beside OpenMP, threads and an event loop.
 CYCLES ?= 1000
 POINTS ?= 1000
@@ -122,6 +123,7 @@ soak: ACTIONS = 3600
 soak: setup build
 	cd $(ROOT) && KEDGE_STORE_POINTS=$(POINTS) KEDGE_STORE_SOAK=1 \
 	  go test ./snapshotter -run 'TestKilled|TestNoSpace|TestGCBeside' -count=1 -timeout 2h -v
+	cd $(ROOT) && KEDGE_SERVE_ROUNDS=40 go test ./integration -run TestTheMemoryOfTheServerIsBounded -count=1 -v
 	cd $(ROOT) && KEDGE_FORKS=$(FORKS) $(PYTHON) -m pytest -q kernel/agent/python/tests/test_beside.py
 	cd $(ROOT) && KEDGE_SOAK_CYCLES=$(CYCLES) KEDGE_SOAK_ACTIONS=$(ACTIONS) KEDGE_SOAK_SEED=$(SEED) \
 	  go test ./integration -run TestNothingIsLeftBehind -count=1 -timeout 4h -v

@@ -203,6 +203,61 @@ func TestWhatWasOpenedGoesOnInJupyterLab(t *testing.T) {
 	}
 }
 
+// Of an array in which 1 % changed a second pull moves that.
+func TestASecondPullMovesWhatChanged(t *testing.T) {
+	const size, changed = 200 << 20, 2 << 20
+	write := func(s sharer, at int) {
+		s.write(fmt.Sprintf(`{"nbformat": 4, "nbformat_minor": 5, "metadata": {}, "cells": [
+			{"cell_type": "code", "id": "a", "metadata": {"tags": ["step:a"]}, "execution_count": null, "outputs": [], "source": "import numpy as np\nlarge = np.random.default_rng(7).integers(0, 255, %d, dtype='u1')"},
+			{"cell_type": "code", "id": "b", "metadata": {"tags": ["step:b"]}, "execution_count": null, "outputs": [], "source": "large[%d:%d] = np.random.default_rng(%d).integers(0, 255, %d, dtype='u1')"}]}`, size, at, at+changed, at, changed))
+		s.runs(s.path)
+	}
+	ada := newSharer(t, newLab(t, "../examples/plain.ipynb"))
+	bob := newSharer(t, &lab{t: t, kedge: ada.kedge, python: ada.python, dir: t.TempDir()})
+	bob.must(nil, "trust", ada.key(), "--yes")
+	for n, tt := range []struct{ at, most int }{{50 << 20, size + 5*changed}, {90 << 20, changed + changed/20}, {77_777_777, changed + 1<<20 + changed/20}} {
+		write(ada, tt.at)
+		var got openedJSON
+		bob.must(&got, "open", ada.shareByLink(ada.path).Link, "--into", filepath.Join(bob.dir, fmt.Sprint(n)), "--json")
+		t.Logf("changed at %d: %d of %d bytes moved", tt.at, got.Transferred, got.Total)
+		if got.Transferred > int64(tt.most) || got.Transferred < changed {
+			t.Errorf("changed at %d: %d bytes moved, at most %d should", tt.at, got.Transferred, tt.most)
+		}
+		if status, _ := bob.runs(got.Notebook); !all(status, "restored") {
+			t.Error(status)
+		}
+	}
+}
+
+// What .kedgeignore names is not shared, also if cells only read it.
+func TestWhatIsIgnoredIsNotShared(t *testing.T) {
+	ada := newSharer(t, newLab(t, "../examples/plain.ipynb"))
+	ada.write(`{"nbformat": 4, "nbformat_minor": 5, "metadata": {}, "cells": [{"cell_type": "code", "id": "a", "metadata": {"tags": ["step:a"]}, "execution_count": null, "outputs": [],
+		"source": "for name in ('private.csv', 'sub/key.pem', 'sub/open.csv'):\n    print(open(name).read())"}]}`)
+	if err := os.Mkdir(filepath.Join(ada.dir, "sub"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for name, text := range map[string]string{"private.csv": "the private one", "sub/key.pem": "the key", "sub/open.csv": "anyone", ".kedgeignore": "# mine\nprivate.csv\n*.pem\n"} {
+		ada.file(name, text)
+	}
+	ada.runs(ada.path)
+	var sent sharedJSON
+	bundle := filepath.Join(t.TempDir(), "x.kedge")
+	said := ada.must(&sent, "share", ada.path, "--no-state", "--file", bundle, "--yes", "--json")
+	left := fmt.Sprint(sent.Left)
+	if len(sent.Left) != 2 || !strings.Contains(left, "private.csv") || !strings.Contains(left, "sub/key.pem") || !strings.Contains(said, "left out: private.csv: .kedgeignore names it") {
+		t.Error(left, said)
+	}
+	bob := newSharer(t, &lab{t: t, kedge: ada.kedge, python: ada.python, dir: t.TempDir()})
+	into := filepath.Join(bob.dir, "one")
+	bob.must(nil, "open", bundle, "--into", into, "--no-state")
+	for name, there := range map[string]bool{"private.csv": false, "sub/key.pem": false, "sub/open.csv": true, ".kedgeignore": false} {
+		if _, err := os.Stat(filepath.Join(into, name)); (err == nil) != there {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
 // hostileCell shows what must not run where the notebook is looked at.
 const hostileCell = `, {"cell_type": "markdown", "id": "text", "metadata": {}, "source": "# A heading\n\n<img src=x onerror='window.owned=1'> [link](javascript:owned=1) ![far](https://pictures.example.com/x.png)\n\n- *one* and [two](https://example.com/two)\n\n| a | b |\n|---|---|\n| 1 | 2 |\n\n<style>body{display:none}</style><form action='https://example.com'>"},
  {"cell_type": "code", "id": "hostile", "metadata": {"tags": ["step:</div><script>owned=1</script>"]}, "execution_count": 1, "source": "'</pre><script>window.owned=1</script>'", "outputs": [

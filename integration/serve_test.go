@@ -7,7 +7,10 @@ import (
 	"crypto/rand"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/json"
 	"encoding/pem"
+	"fmt"
+	"io"
 	"math/big"
 	"net"
 	"net/http"
@@ -17,6 +20,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -61,6 +65,76 @@ func readySharer(t *testing.T) sharer {
 	ada.file("helper.py", "def twice(x):\n    return 2 * x\n")
 	ada.runs(ada.path)
 	return ada
+}
+
+// What the server holds does not grow with what it sends. KEDGE_SERVE_ROUNDS=40 sends 10 GiB (make soak).
+func TestTheMemoryOfTheServerIsBounded(t *testing.T) {
+	const size, readers, most = 256 << 20, 8, 160 << 20
+	rounds, _ := strconv.Atoi(os.Getenv("KEDGE_SERVE_ROUNDS"))
+	rounds = max(rounds, 1)
+	ada := newSharer(t, newLab(t, "../examples/plain.ipynb"))
+	ada.write(`{"nbformat": 4, "nbformat_minor": 5, "metadata": {}, "cells": [{"cell_type": "code", "id": "a", "metadata": {"tags": ["step:a"]}, "execution_count": null, "outputs": [],
+		"source": "import numpy as np\nlarge = np.random.default_rng(7).integers(0, 255, 256 << 20, dtype='u1')"}]}`)
+	ada.runs(ada.path)
+	sent := ada.shareByLink(ada.path)
+	if sent.Bytes < size {
+		t.Fatal(sent)
+	}
+	var at struct{ PID int }
+	data, err := os.ReadFile(filepath.Join(ada.data, "kedge", "serve.json"))
+	if err == nil {
+		err = json.Unmarshal(data, &at)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	page, token, _ := strings.Cut(sent.Link, "#")
+	base, id, _ := strings.Cut(page, "/s/")
+	turns, ended := make(chan bool, rounds), make(chan error)
+	for range rounds {
+		turns <- true
+	}
+	close(turns)
+	read := func() error {
+		for range turns {
+			q, err := http.NewRequest("GET", base+"/api/v1/shares/"+id+"/pieces", nil)
+			if err != nil {
+				return err
+			}
+			q.Header.Set("Authorization", "Bearer "+token)
+			q.Header.Set("Range", fmt.Sprintf("bytes=0-%d", sent.Bytes-1))
+			response, err := http.DefaultClient.Do(q)
+			if err != nil {
+				return err
+			}
+			n, err := io.Copy(io.Discard, response.Body)
+			if response.Body.Close(); err != nil || n != sent.Bytes {
+				return fmt.Errorf("%s, %d bytes: %w", response.Status, n, err)
+			}
+		}
+		return nil
+	}
+	for range readers {
+		go func() { ended <- read() }()
+	}
+	for range readers {
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	}
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", at.PID))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var peak int64 // KiB
+	_, rest, _ := strings.Cut(string(status), "VmHWM:")
+	if _, err := fmt.Sscan(rest, &peak); err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("%d MiB were sent to %d readers; the server had at most %d MiB", int64(rounds)*sent.Bytes>>20, readers, peak>>10)
+	if peak<<10 > most {
+		t.Errorf("the server had %d MiB", peak>>10)
+	}
 }
 
 // certificate writes a certificate for 127.0.0.1, its key, and the authority that vouches for it.

@@ -1,9 +1,7 @@
 package session
 
 import (
-	"bufio"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -15,6 +13,7 @@ import (
 
 	"kedge/cellgraph"
 	"kedge/notebook"
+	"kedge/snapshotter"
 )
 
 // entry is what a stat says of one thing in the volume. Equal entries of files
@@ -58,11 +57,11 @@ type volume struct {
 	base   string   // the notebook's folder; names are relative to it
 	home   string   // the user's; names in it begin with ~/
 	roots  []string // absolute, no links
-	ignore []string
+	ignore snapshotter.Ignore
 }
 
 // alwaysIgnored are left out of every volume.
-var alwaysIgnored = []string{".git", ".hg", ".svn", ".venv", "venv", "node_modules", "__pycache__", ".ipynb_checkpoints",
+var alwaysIgnored = snapshotter.Ignore{".git", ".hg", ".svn", ".venv", "venv", "node_modules", "__pycache__", ".ipynb_checkpoints",
 	".pytest_cache", ".mypy_cache", ".ruff_cache", ".cache", ".kedgeignore", "*.ipynb", "*.pyc"}
 
 // openVolume reads kedge.volumes and .kedgeignore: one pattern per line, as
@@ -95,22 +94,9 @@ func openVolume(base string, doc *notebook.Document) (*volume, error) {
 }
 
 func (v *volume) readIgnore() error {
-	f, err := os.Open(filepath.Join(v.base, ".kedgeignore"))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("open volume: %w", err)
-	}
-	defer f.Close()
-	lines := bufio.NewScanner(f)
-	for lines.Scan() {
-		line := strings.TrimSuffix(strings.TrimSpace(lines.Text()), "/")
-		if line != "" && !strings.HasPrefix(line, "#") {
-			v.ignore = append(v.ignore, line)
-		}
-	}
-	return lines.Err()
+	list, err := snapshotter.ReadIgnore(v.base)
+	v.ignore = append(v.ignore, list...)
+	return err
 }
 
 func within(path, root string) bool {
@@ -169,17 +155,7 @@ func (v *volume) ignored(root, path string) bool {
 	if err != nil || rel == "." {
 		return false
 	}
-	for _, pattern := range v.ignore {
-		if ok, _ := filepath.Match(pattern, rel); ok {
-			return true
-		}
-		for part := range strings.SplitSeq(rel, "/") {
-			if ok, _ := filepath.Match(pattern, part); ok {
-				return true
-			}
-		}
-	}
-	return false
+	return v.ignore.Has(rel)
 }
 
 // scan stats everything in the volume but the roots themselves, by name. What

@@ -243,8 +243,16 @@ func (c *collection) inputs(ctx context.Context, traces []cellgraph.Trace) ([]ce
 			written[f.Path] = true
 		}
 	}
+	ignored, err := snapshotter.ReadIgnore(filepath.Dir(c.Snapshot.Notebook))
+	if err != nil {
+		return nil, err
+	}
 	var inputs []cellgraph.FileChange
 	for _, name := range slices.Sorted(maps.Keys(read)) {
+		if isIgnored(ignored, name) {
+			c.left = append(c.left, Left{name, snapshotter.IgnoreFile + " names it"})
+			continue
+		}
 		f, why, err := c.input(ctx, name, read[name])
 		if err != nil {
 			return nil, err
@@ -256,6 +264,20 @@ func (c *collection) inputs(ctx context.Context, traces []cellgraph.Trace) ([]ce
 		}
 	}
 	return inputs, nil
+}
+
+// isIgnored reports whether a file that cells read is left out. Of one beside
+// the notebook's folder it is not known below which folder it is meant.
+func isIgnored(list snapshotter.Ignore, name string) bool {
+	if !strings.HasPrefix(name, "../") {
+		return list.Has(name)
+	}
+	for rest, ok := name, true; ok; _, rest, ok = strings.Cut(rest, "/") {
+		if list.Has(rest) {
+			return true
+		}
+	}
+	return false
 }
 
 // input is a file or folder as it lies there now, or why it is left out.

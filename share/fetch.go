@@ -18,6 +18,20 @@ import (
 // is cut off goes on from there.
 const flushed = 64 << 20
 
+// spare is how much room is left on the disk by a pull that stops for want of
+// room: what has come has to be noted.
+const spare = 8 << 20
+
+// room says why so many bytes, and what it takes to note them, do not fit into
+// a store: [ErrFull].
+func room(store *snapshotter.Store, bytes int64) error {
+	free, err := store.Free()
+	if err == nil && free < bytes+spare {
+		err = fmt.Errorf("%d bytes are to come, and %d are free where the store is: %w; make room, such as with kedge store gc --quota, and open it again", bytes, free, ErrFull)
+	}
+	return err
+}
+
 // Source gives the pieces of a manifest.
 type Source interface {
 	// Fetch calls got for each piece wanted, by its number, in any order and from
@@ -82,9 +96,12 @@ func Fetch(ctx context.Context, store *snapshotter.Store, m *Manifest, from Sour
 	if err != nil {
 		return 0, fmt.Errorf("fetch: %w", err)
 	}
+	if err := room(store, total); err != nil {
+		return 0, err
+	}
 	packed, here := packedPieces(m), newArrivals(len(m.Pieces), wanted)
 	var mu sync.Mutex // guards what follows
-	unflushed := int64(0)
+	unflushed, looked := int64(0), int64(0)
 	keep := func(n int, data []byte) error {
 		p := m.Pieces[n]
 		if int64(len(data)) != p.Length {
@@ -102,6 +119,12 @@ func Fetch(ctx context.Context, store *snapshotter.Store, m *Manifest, from Sour
 		defer mu.Unlock()
 		moved += p.Length
 		progress(moved, total)
+		if looked += p.Length; looked > spare/2 { // others fill it, too
+			looked = 0
+			if err := room(store, 0); err != nil {
+				return err
+			}
+		}
 		if unflushed += p.Length; unflushed > flushed {
 			unflushed = 0
 			return store.Flush(ctx)

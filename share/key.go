@@ -14,6 +14,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 
 	"kedge/snapshotter"
 )
@@ -25,6 +26,7 @@ var (
 	ErrHostile = errors.New("it would write where it may not")
 	ErrNewer   = errors.New("it was made by a newer kedge")
 	ErrKey     = errors.New("the key cannot be used")
+	ErrFull    = fmt.Errorf("the disk is too full: %w", syscall.ENOSPC)
 )
 
 // Key is a home's public key. In text it is 64 hexadecimal digits.

@@ -55,7 +55,7 @@ func CheckSpace(dir string, m *Manifest) error {
 		need += f.Size
 	}
 	if free = int64(st.Bavail) * st.Bsize; need > free {
-		return fmt.Errorf("its files have %d bytes, and %d are free: %w", need, free, ErrFolder)
+		return fmt.Errorf("its files have %d bytes, and %d are free: %w: %w", need, free, ErrFolder, ErrFull)
 	}
 	return nil
 }

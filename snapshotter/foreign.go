@@ -100,6 +100,15 @@ func (s *Store) PutExtent(ctx context.Context, id cellgraph.Digest, data []byte,
 	return err
 }
 
+// Free is how many bytes the disk of the store has left for this user.
+func (s *Store) Free() (int64, error) {
+	var st unix.Statfs_t
+	if err := unix.Statfs(s.dir, &st); err != nil {
+		return 0, fmt.Errorf("store %s: %w", s.dir, err)
+	}
+	return int64(st.Bavail) * st.Bsize, nil
+}
+
 // push has the disk write what was appended while more is fetched, so that the
 // fsync that follows has little to wait for. Nothing depends on it.
 func (s *Store) push() {
