@@ -328,7 +328,7 @@ func TestSharingFromJupyterLab(t *testing.T) {
 	needsBrowser(t)
 	f := newFront(t)
 	f.install("--python", f.python, "--as", "python3")
-	t.Cleanup(func() { f.command(time.Minute, f.kedge, "serve", "--stop") })
+	defer f.command(time.Minute, f.kedge, "serve", "--stop") // the context of commands ends before what is cleaned up
 	bob := newSharer(t, &lab{t: t, kedge: f.kedge, python: f.python, dir: t.TempDir()})
 	f.env = append(f.env, "KEDGE_TEST_READER="+bob.key())
 	folder := filepath.Join(t.TempDir(), "lab")
