@@ -143,6 +143,9 @@ func Lay(dir string, files map[string]string) error {
 	return nil
 }
 
+// placed is where the memory of an array lies in a description: at a path that begins with the name of a variable.
+var placed = regexp.MustCompile(` at (\w+)[^ :]*:`)
+
 // Differences says in what a run differs from a straight one, as far as can be
 // told, in threes: what differs, the straight run's and got's; empty if in
 // nothing. Files that only got has are leftovers.
@@ -180,7 +183,12 @@ func Differences(got, want Run) []string {
 			if _, held := part.a[name]; !held && got.Absent[name] {
 				continue // brought about again only when a cell needs it
 			}
-			add(part.what+name, steady(part.a[name]), steady(part.b[name]))
+			a, b := steady(part.a[name]), steady(part.b[name])
+			if lies := placed.FindStringSubmatch(b); lies != nil && got.Absent[lies[1]] && part.a[lies[1]] == "" {
+				// It shares memory with what is not held, which was described first.
+				a, b = placed.ReplaceAllString(a, " at :"), placed.ReplaceAllString(b, " at :")
+			}
+			add(part.what+name, a, b)
 		}
 	}
 	return lines
