@@ -62,3 +62,13 @@ func joined(v *value) (string, bool) {
 	}
 	return b.String(), true
 }
+
+// Text is a string as it stands in a notebook's JSON, perhaps in lines; "" of what is neither.
+func Text(raw []byte) string {
+	v, err := parseJSON(raw)
+	if err != nil {
+		return ""
+	}
+	text, _ := joined(v)
+	return text
+}

@@ -49,14 +49,10 @@ func (s *Server) difference(w http.ResponseWriter, q *http.Request) {
 	if !ok {
 		return
 	}
-	select {
-	case s.compares <- struct{}{}:
-		defer func() { <-s.compares }()
-	default:
-		w.Header().Set("Retry-After", "1")
-		s.fail(w, http.StatusServiceUnavailable, "too many requests at a time", nil)
+	if !s.enter(w, s.compares) {
 		return
 	}
+	defer func() { <-s.compares }()
 	query := q.URL.Query()
 	after, err := strconv.Atoi(query.Get("after"))
 	var d difference

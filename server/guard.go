@@ -98,3 +98,15 @@ func (c *counter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 func deadline(w http.ResponseWriter) error {
 	return http.NewResponseController(w).SetWriteDeadline(time.Now().Add(sendTime))
 }
+
+// enter takes one of the places for requests that cost much; if there is none it has been answered.
+func (s *Server) enter(w http.ResponseWriter, places chan struct{}) bool {
+	select {
+	case places <- struct{}{}:
+		return true
+	default:
+		w.Header().Set("Retry-After", "1")
+		s.fail(w, http.StatusServiceUnavailable, "too many requests at a time", nil)
+		return false
+	}
+}

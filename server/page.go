@@ -125,14 +125,8 @@ func (s *Server) content(w http.ResponseWriter, q *http.Request) {
 	if path == "" || path == h.m.Notebook {
 		path, most = h.m.Notebook, maxDocument
 	}
-	f, ok := fileOf(h.m, path)
+	_, r, ok := s.file(w, q, h.m, path)
 	if !ok {
-		s.fail(w, http.StatusNotFound, "there is no such file", nil)
-		return
-	}
-	r, _, err := s.cfg.Store.OpenBlob(q.Context(), f.Content)
-	if err != nil {
-		s.refuse(w, fmt.Errorf("file of a share: %w", err))
 		return
 	}
 	defer r.Close()
@@ -140,4 +134,19 @@ func (s *Server) content(w http.ResponseWriter, q *http.Request) {
 	if deadline(w) == nil {
 		_, _ = io.Copy(w, io.LimitReader(r, most))
 	}
+}
+
+// file opens a file of a share, which is the caller's to close; if there is none it has been answered.
+func (s *Server) file(w http.ResponseWriter, q *http.Request, m *share.Manifest, path string) (share.File, io.ReadCloser, bool) {
+	f, ok := fileOf(m, path)
+	if !ok {
+		s.fail(w, http.StatusNotFound, "there is no such file", nil)
+		return f, nil, false
+	}
+	r, _, err := s.cfg.Store.OpenBlob(q.Context(), f.Content)
+	if err != nil {
+		s.refuse(w, fmt.Errorf("file of a share: %w", err))
+		return f, nil, false
+	}
+	return f, r, true
 }

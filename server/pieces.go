@@ -95,14 +95,10 @@ func (s *Server) pieces(w http.ResponseWriter, q *http.Request) {
 		s.fail(w, http.StatusRequestedRangeNotSatisfiable, "one range of bytes has to be asked for", nil)
 		return
 	}
-	select {
-	case s.transfers <- struct{}{}:
-		defer func() { <-s.transfers }()
-	default:
-		w.Header().Set("Retry-After", "1")
-		s.fail(w, http.StatusServiceUnavailable, "too many requests at a time", nil)
+	if !s.enter(w, s.transfers) {
 		return
 	}
+	defer func() { <-s.transfers }()
 	s.send(w, q, one.ID, h, from, to)
 }
 

@@ -46,14 +46,8 @@ func (s *Server) preview(w http.ResponseWriter, q *http.Request) {
 	if !ok {
 		return
 	}
-	f, ok := fileOf(h.m, q.URL.Query().Get("path"))
+	f, r, ok := s.file(w, q, h.m, q.URL.Query().Get("path"))
 	if !ok {
-		s.fail(w, http.StatusNotFound, "there is no such file", nil)
-		return
-	}
-	r, _, err := s.cfg.Store.OpenBlob(q.Context(), f.Content)
-	if err != nil {
-		s.refuse(w, fmt.Errorf("file of a share: %w", err))
 		return
 	}
 	defer r.Close()

@@ -3,11 +3,13 @@ package server
 import (
 	"bytes"
 	"encoding/json"
-	"io"
+	"fmt"
 	"net/http"
 
 	"github.com/yuin/goldmark"
 	"github.com/yuin/goldmark/extension"
+
+	"kedge/notebook"
 )
 
 // maxProse bounds the Markdown of one cell, in bytes; what is longer is shown as it is written.
@@ -23,25 +25,20 @@ func (s *Server) prose(w http.ResponseWriter, q *http.Request) {
 	if !ok {
 		return
 	}
-	data := []byte{}
+	var document []byte
 	if f, ok := fileOf(h.m, h.m.Notebook); ok {
-		r, _, err := s.cfg.Store.OpenBlob(q.Context(), f.Content)
-		if err != nil {
-			s.refuse(w, err)
-			return
-		}
-		defer r.Close()
-		if data, err = io.ReadAll(io.LimitReader(r, maxDocument)); err != nil {
-			s.refuse(w, err)
+		var err error
+		if document, err = s.read(q, f, maxDocument); err != nil {
+			s.refuse(w, fmt.Errorf("notebook of a share: %w", err))
 			return
 		}
 	}
 	w.Header().Set("Content-Type", "application/json")
-	_ = json.NewEncoder(w).Encode(proseOf(data))
+	_ = json.NewEncoder(w).Encode(proseOf(document))
 }
 
 // proseOf renders the Markdown cells of a notebook; none if it is not one.
-func proseOf(notebook []byte) []*string {
+func proseOf(document []byte) []*string {
 	var doc struct {
 		Cells []struct {
 			Type   string          `json:"cell_type"`
@@ -49,7 +46,7 @@ func proseOf(notebook []byte) []*string {
 		} `json:"cells"`
 	}
 	all := []*string{}
-	if json.Unmarshal(notebook, &doc) != nil {
+	if json.Unmarshal(document, &doc) != nil {
 		return all
 	}
 	for _, c := range doc.Cells {
@@ -57,7 +54,7 @@ func proseOf(notebook []byte) []*string {
 			continue
 		}
 		var html bytes.Buffer
-		source := text(c.Source)
+		source := notebook.Text(c.Source)
 		if len(source) > maxProse || markdown.Convert([]byte(source), &html) != nil {
 			all = append(all, nil)
 			continue
@@ -66,18 +63,4 @@ func proseOf(notebook []byte) []*string {
 		all = append(all, &made)
 	}
 	return all
-}
-
-// text is a string of nbformat, which may stand in lines.
-func text(raw json.RawMessage) string {
-	var whole string
-	if json.Unmarshal(raw, &whole) == nil {
-		return whole
-	}
-	var lines []string
-	_ = json.Unmarshal(raw, &lines)
-	for _, line := range lines {
-		whole += line
-	}
-	return whole
 }

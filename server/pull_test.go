@@ -38,9 +38,9 @@ func (w *site) pull(t *testing.T, dir string, progress func(done, total int64)) 
 	return moved, err
 }
 
-// A disk that fills up ends a pull; what has come by then need not come again.
-func TestADiskThatFillsUpDuringAPull(t *testing.T) {
-	w := newSite(t, 40<<20, "")
+// smallDisk is a folder on a file system of 64 MiB of its own.
+func smallDisk(t *testing.T) string {
+	t.Helper()
 	dir := t.TempDir()
 	if err := unix.Mount("kedge", dir, "tmpfs", 0, "size=64m"); err != nil {
 		t.Skip("no file system can be mounted here: ", err)
@@ -50,6 +50,13 @@ func TestADiskThatFillsUpDuringAPull(t *testing.T) {
 			t.Error(err)
 		}
 	})
+	return dir
+}
+
+// A disk that fills up ends a pull; what has come by then need not come again.
+func TestADiskThatFillsUpDuringAPull(t *testing.T) {
+	w := newSite(t, 40<<20, "")
+	dir := smallDisk(t)
 	other := filepath.Join(dir, "other")
 	fill := sync.OnceFunc(func() { // somebody else fills it while it comes
 		if err := os.WriteFile(other, make([]byte, 32<<20), 0o600); err != nil {
@@ -80,15 +87,7 @@ func TestADiskThatFillsUpDuringAPull(t *testing.T) {
 // Also a disk that nobody looked at in time, and that is full to the last byte, ends with an error, and nothing is damaged.
 func TestADiskThatIsFull(t *testing.T) {
 	w := newSite(t, 40<<20, "")
-	dir := t.TempDir()
-	if err := unix.Mount("kedge", dir, "tmpfs", 0, "size=64m"); err != nil {
-		t.Skip("no file system can be mounted here: ", err)
-	}
-	t.Cleanup(func() {
-		if err := unix.Unmount(dir, unix.MNT_DETACH); err != nil {
-			t.Error(err)
-		}
-	})
+	dir := smallDisk(t)
 	other := filepath.Join(dir, "other")
 	_, err := w.pull(t, dir, func(done, _ int64) {
 		if done == 1<<20 {

@@ -88,8 +88,13 @@ func (s *Session) take(ctx context.Context, o *seen, late bool) (r *recording, e
 	return r, nil
 }
 
-// lends reports whether a copy of the kernel may leave large values in its memory, for us to read there.
-func (s *Session) lends() bool { return !s.unreadable && agent.Readable(s.kernel.PID()) }
+// lends reports whether a copy of the kernel may leave large values in its memory, for us to read there. It is tried once for each kernel.
+func (s *Session) lends() bool {
+	if pid := s.kernel.PID(); pid != s.tried {
+		s.tried, s.unreadable = pid, !agent.Readable(pid)
+	}
+	return !s.unreadable
+}
 
 // hangUp ends waiting for the copy. It may be called again, by any goroutine.
 func (r *recording) hangUp() {

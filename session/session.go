@@ -103,6 +103,7 @@ type Session struct {
 	live       *cellgraph.State // what the kernel holds
 	counted    int              // the execution count that the kernel gave last; 0 before the first cell, or if it is not known
 	past       []passed
+	tried      int              // the process id of the kernel for which unreadable holds
 	unreadable bool             // nobody lets us read the memory of the kernel's copies
 	pending    *recording       // of the cell that ran last, if that is not recorded yet
 	told       map[int]bool     // which restored cells of the past the kernel's history has

@@ -48,8 +48,7 @@ func (s Signer) Prove(p Proof) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("prove: %w", err)
 	}
-	encode := base64.RawURLEncoding.EncodeToString
-	return encode(text) + "." + encode(s.sign(proofType, text)), nil
+	return s.signed(proofType, text), nil
 }
 
 // ReadProof checks that audience has signed a proof for what want says; its
@@ -59,11 +58,8 @@ func ReadProof(text string, audience Key, want Proof) (challenge string, err err
 	if len(text) > maxProof {
 		return refused("the proof is too long")
 	}
-	body, signed, ok := strings.Cut(text, ".")
-	decode := base64.RawURLEncoding.Strict().DecodeString
-	message, err := decode(body)
-	signature, sigErr := decode(signed)
-	if !ok || err != nil || sigErr != nil || !verify(audience, proofType, message, signature) {
+	message, signature, ok := cutSigned(text)
+	if !ok || !verify(audience, proofType, message, signature) {
 		return refused("there is no proof by her key")
 	}
 	var p Proof

@@ -41,8 +41,22 @@ func (s Signer) Token(c Capability) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("make a link: %w", err)
 	}
+	return s.signed(capabilityType, text), nil
+}
+
+// signed is a text with its signature, as it stands in an address or a header.
+func (s Signer) signed(kind string, text []byte) string {
 	encode := base64.RawURLEncoding.EncodeToString
-	return encode(text) + "." + encode(s.sign(capabilityType, text)), nil
+	return encode(text) + "." + encode(s.sign(kind, text))
+}
+
+// cutSigned takes apart what signed has made; whose signature it is remains to be asked.
+func cutSigned(signed string) (text, signature []byte, ok bool) {
+	body, rest, ok := strings.Cut(signed, ".")
+	decode := base64.RawURLEncoding.Strict().DecodeString
+	text, err := decode(body)
+	signature, sigErr := decode(rest)
+	return text, signature, ok && err == nil && sigErr == nil
 }
 
 // ReadToken checks a token that home has signed, for one share at a time:
@@ -52,11 +66,8 @@ func ReadToken(token string, home Key, share string, now time.Time) (Capability,
 	if len(token) > maxToken {
 		return refused("the token is too long")
 	}
-	body, signed, ok := strings.Cut(token, ".")
-	decode := base64.RawURLEncoding.Strict().DecodeString
-	text, err := decode(body)
-	signature, sigErr := decode(signed)
-	if !ok || err != nil || sigErr != nil {
+	text, signature, ok := cutSigned(token)
+	if !ok {
 		return refused("there is no token")
 	}
 	if !verify(home, capabilityType, text, signature) {

@@ -10,6 +10,7 @@ import (
 	"unicode/utf8"
 
 	"kedge/cellgraph"
+	"kedge/notebook"
 )
 
 // Contents are what can be seen of a snapshot without unpickling anything.
@@ -152,13 +153,7 @@ func ReadCells(document []byte) []CellText {
 	}
 	cells := []CellText{}
 	for _, c := range doc.Cells {
-		one := CellText{ID: c.ID, Kind: c.Kind}
-		var lines []string
-		if json.Unmarshal(c.Source, &lines) == nil {
-			one.Source = strings.Join(lines, "")
-		} else {
-			_ = json.Unmarshal(c.Source, &one.Source) // what is no text is none
-		}
+		one := CellText{ID: c.ID, Kind: c.Kind, Source: notebook.Text(c.Source)}
 		var outputs bytes.Buffer
 		if json.Compact(&outputs, c.Outputs) == nil {
 			one.Outputs = cellgraph.Sum(outputs.Bytes())

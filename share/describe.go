@@ -126,7 +126,7 @@ func (v veil) over(c *Changed) {
 func (v veil) of(what string) cellgraph.Digest { return cellgraph.Combine(string(v.key), what) }
 
 func (c *collection) changed(ctx context.Context, before, now snapshotter.Snapshot) *Changed {
-	was, is := valuesOf(before), valuesOf(now)
+	was, is := before.Values(), now.Values()
 	part := snapshotter.Snapshot{Opaque: now.Opaque}
 	for _, g := range now.Groups {
 		if slices.ContainsFunc(g.Names, func(name string) bool { return was[name] != is[name] }) {
@@ -161,20 +161,6 @@ func (c *collection) changed(ctx context.Context, before, now snapshotter.Snapsh
 	}
 	slices.Sort(one.Deleted)
 	return one
-}
-
-// valuesOf are what a snapshot's names hold: digests, or why that is not kept.
-func valuesOf(s snapshotter.Snapshot) map[string]string {
-	all := map[string]string{}
-	for _, g := range s.Groups {
-		for _, name := range g.Names {
-			all[name] = g.ID.String()
-		}
-	}
-	for _, u := range s.Opaque {
-		all[u.Name] = u.Reason
-	}
-	return all
 }
 
 // graph joins what the cells that led here declare with what they were seen to

@@ -42,6 +42,20 @@ type Snapshot struct {
 	UniqueBytes int64 `json:"unique_bytes,omitzero"`
 }
 
+// Values are what the names hold: digests, or why that is not kept.
+func (s Snapshot) Values() map[string]string {
+	all := map[string]string{}
+	for _, g := range s.Groups {
+		for _, name := range g.Names {
+			all[name] = g.ID.String()
+		}
+	}
+	for _, u := range s.Opaque {
+		all[u.Name] = u.Reason
+	}
+	return all
+}
+
 // SnapshotID is the digest of s's JSON form without ID and UniqueBytes, the ID
 // under which PutTrace stores s.
 func SnapshotID(s Snapshot) (cellgraph.Digest, error) {

@@ -32,3 +32,8 @@ func printable(text string) string {
 		return r
 	}, text)
 }
+
+// shellWord is text as one word of a command that a person is told to enter: what somebody else has named may hold quotes.
+func shellWord(text string) string {
+	return "'" + strings.ReplaceAll(printable(text), "'", `'\''`) + "'"
+}

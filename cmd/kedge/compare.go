@@ -85,7 +85,7 @@ func warnOf(errOut io.Writer, m *share.Manifest, r opened) {
 	if r.Lock != "" {
 		fmt.Fprintf(errOut, "kedge: %s is the environment that it had; to make that again and restore it there:\n", printable(r.Lock))
 		command := recreate(pythonNumber.FindString(m.Environment["python"]), filepath.Base(r.Lock))
-		fmt.Fprintf(errOut, "  cd '%s' && %s && kedge run '%s' --python env/bin/python\n", printable(filepath.Dir(r.Lock)), printable(command), printable(filepath.Base(r.Notebook)))
+		fmt.Fprintf(errOut, "  cd %s && %s && kedge run %s --python env/bin/python\n", shellWord(filepath.Dir(r.Lock)), command, shellWord(filepath.Base(r.Notebook)))
 	}
-	fmt.Fprintf(errOut, "kedge: kedge run '%s' runs with what is here what cannot be restored\n", printable(r.Notebook))
+	fmt.Fprintf(errOut, "kedge: kedge run %s runs with what is here what cannot be restored\n", shellWord(r.Notebook))
 }

@@ -28,6 +28,11 @@ func TestEnvironmentsAreCompared(t *testing.T) {
 		t.Error("what the manifest says steers the terminal")
 	}
 	out.Reset()
+	warnOf(&out, &share.Manifest{}, opened{Differs: got, Notebook: "/a/x'; touch owned; '.ipynb", Lock: "/a/x'; touch owned; '.requirements.txt"})
+	if text := out.String(); !strings.Contains(text, `kedge run 'x'\''; touch owned; '\''.ipynb' --python`) || strings.Contains(text, `run '/a/x';`) || strings.Contains(text, `-r 'x';`) {
+		t.Error("what the author has named the notebook is a command: " + text)
+	}
+	out.Reset()
 	if warnOf(&out, &share.Manifest{}, opened{}); out.Len() > 0 {
 		t.Error(out.String())
 	}

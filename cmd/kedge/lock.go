@@ -58,9 +58,9 @@ func lockFile(m *share.Manifest, here map[string]string, path string) string {
 // recreate is the command that makes an environment of a lock file, beside it.
 func recreate(python, lock string) string {
 	if python == "" {
-		return fmt.Sprintf("python3 -m venv env && env/bin/pip install -r '%s'", lock)
+		return fmt.Sprintf("python3 -m venv env && env/bin/pip install -r %s", shellWord(lock))
 	}
-	return fmt.Sprintf("uv venv --python %s env && uv pip install --python env/bin/python -r '%s'", python, lock)
+	return fmt.Sprintf("uv venv --python %s env && uv pip install --python env/bin/python -r %s", python, shellWord(lock))
 }
 
 // writeLock writes the lock file beside a notebook and returns its path, "" if

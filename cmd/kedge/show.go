@@ -187,7 +187,7 @@ func changes(ctx context.Context, store *snapshotter.Store, s snapshotter.Snapsh
 		before, _ = store.Snapshot(ctx, s.Parent) // one that was deleted is as none
 	}
 	c := changeDetails{Variables: []string{}, Deleted: []string{}, Files: []string{}}
-	was, is := values(before), values(s)
+	was, is := before.Values(), s.Values()
 	for name, value := range is {
 		if was[name] != value {
 			c.Variables = append(c.Variables, name)
@@ -211,20 +211,6 @@ func changes(ctx context.Context, store *snapshotter.Store, s snapshotter.Snapsh
 	slices.Sort(c.Deleted)
 	slices.Sort(c.Files)
 	return c
-}
-
-// values are what a snapshot's names hold: digests, or why that is not kept.
-func values(s snapshotter.Snapshot) map[string]string {
-	all := map[string]string{}
-	for _, g := range s.Groups {
-		for _, name := range g.Names {
-			all[name] = g.ID.String()
-		}
-	}
-	for _, u := range s.Opaque {
-		all[u.Name] = u.Reason
-	}
-	return all
 }
 
 func describeVariables(ctx context.Context, store *snapshotter.Store, s snapshotter.Snapshot) []variableDetails {
