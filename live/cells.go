@@ -112,9 +112,9 @@ func (f *file) tagged(a asked) bool {
 	return err == nil && loose.Step != ""
 }
 
-// find is the cell that a request asks for, in the notebook as it then is. It
-// answers false if that is no cell of a step.
-func (f *file) find(a asked) (notebook.CodeCell, *notebook.Outline, bool) {
+// find is the cell that a request asks for, in the notebook as it then is; page are the cells of the page that has
+// it, if one has. It answers false if that is no cell of a step.
+func (f *file) find(a asked, page []notebook.Cell) (notebook.CodeCell, *notebook.Outline, bool) {
 	f.read()
 	if f.doc == nil {
 		cell, ok := loose(a)
@@ -125,7 +125,10 @@ func (f *file) find(a asked) (notebook.CodeCell, *notebook.Outline, bool) {
 	if met, ok := f.uris[id]; address && ok {
 		id = met
 	}
-	place := slices.IndexFunc(f.cells, func(c *notebook.Cell) bool { return id != "" && c.ID == id })
+	place := f.place(id)
+	if place < 0 && f.lay(page) {
+		place = f.place(id)
+	}
 	known := place >= 0 || address
 	if place < 0 {
 		place = f.byText(a.Code)
@@ -159,6 +162,23 @@ func (f *file) find(a asked) (notebook.CodeCell, *notebook.Outline, bool) {
 		}
 	}
 	return notebook.CodeCell{}, outline, false
+}
+
+// place is where in cells the one with this id is, -1 if none has it.
+func (f *file) place(id string) int {
+	return slices.IndexFunc(f.cells, func(c *notebook.Cell) bool { return id != "" && c.ID == id })
+}
+
+// lay puts the cells of a page that the file does not have yet where the page has them, and says whether it could. A
+// page none of whose cells the file has tells nothing of their places: files before nbformat 4.5 keep no ids.
+func (f *file) lay(page []notebook.Cell) bool {
+	if !slices.ContainsFunc(page, func(c notebook.Cell) bool { return f.place(c.ID) >= 0 }) {
+		return false
+	}
+	f.doc = f.doc.Clone() // places are others now: to whom that matters it is another document, as it is when it was saved
+	f.doc.Lay(page)
+	f.cells = f.doc.CodeCells()
+	return true
 }
 
 // loose is a cell that the file does not have yet; it has a step if its own tags say so.

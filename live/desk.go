@@ -11,6 +11,7 @@ import (
 
 	"kedge/kernel"
 	"kedge/kernel/agent"
+	"kedge/notebook"
 	"kedge/session"
 )
 
@@ -231,6 +232,19 @@ func (d *desk) cells(comm string) map[string]pageCell {
 	defer d.mu.Unlock()
 	if p := d.pages[comm]; p != nil {
 		return maps.Clone(p.cells)
+	}
+	return nil
+}
+
+// around are the cells, in order, of the page that has this one; of several, the one that was opened last.
+func (d *desk) around(cell string) []notebook.Cell {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, comm := range slices.Backward(d.order) {
+		p := d.pages[comm]
+		if _, has := p.cells[cell]; has {
+			return p.list()
+		}
 	}
 	return nil
 }

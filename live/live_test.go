@@ -67,12 +67,51 @@ func TestTheCellThatIsAskedFor(t *testing.T) {
 		if !ok {
 			t.Fatal(test.name)
 		}
-		cell, _, ok := f.find(a)
+		cell, _, ok := f.find(a, nil)
 		if ok != (test.id != "") || ok && (cell.ID != test.id || cell.Step != test.step || cell.Source != test.code) {
 			t.Errorf("%s: cell %s of step %s, %v; want %s of %s", test.name, cell.ID, cell.Step, ok, test.id, test.step)
 		}
 		if ok && cell.RaisesException != (test.id == "d" && test.metadata == "{}") {
 			t.Errorf("%s: raises exception %v", test.name, cell.RaisesException)
+		}
+	}
+}
+
+// A page has cells that nobody has saved yet: they belong where it has them.
+func TestACellThatOnlyAPageHas(t *testing.T) {
+	page := []notebook.Cell{{ID: "top", Source: "import os"}, {ID: "a", Source: "x = 1", Tags: []string{"step:one"}}, {ID: "new", Source: "y"},
+		{ID: "b", Source: "x", Tags: []string{"step:more"}}, {ID: "newer", Source: "x"}, {ID: "blank"}, {ID: "d", Source: "x", Tags: []string{"step:two"}}}
+	strange := []notebook.Cell{{ID: "other", Source: "import os"}, {ID: "newer", Source: "x"}}
+	for _, test := range []struct {
+		name, id, step string
+		page           []notebook.Cell
+	}{
+		{"InTheStepAbove", "new", "one", page},
+		{"InAStepThatIsNotSavedEither", "newer", "more", page},
+		{"OfAPageThatHasNothingOfTheFile", "newer", "", strange},
+	} {
+		f := newFile(write(t, document))
+		source := map[string]string{"new": "y", "newer": "x"}[test.id]
+		if test.step == "" {
+			source = "unknown"
+		}
+		a, _ := ask(request("execute_request", source, `{"cellId":"`+test.id+`"}`))
+		cell, outline, ok := f.find(a, test.page)
+		if ok != (test.step != "") || cell.Step != test.step || cell.ID != test.id || cell.Source != source {
+			t.Errorf("%s: %s of step %q, %v", test.name, cell.ID, cell.Step, ok)
+		}
+		if !ok {
+			continue
+		}
+		ids := ""
+		for _, c := range outline.Cells {
+			ids += c.ID + " "
+		}
+		if ids != "top a new b newer c d " {
+			t.Errorf("%s: the notebook has %s", test.name, ids)
+		}
+		if again, _, _ := f.find(a, nil); again.ID != test.id || again.Step != test.step || f.doc.CodeCells()[f.place(test.id)].Index != again.Index {
+			t.Errorf("%s: then %s of step %q", test.name, again.ID, again.Step)
 		}
 	}
 }

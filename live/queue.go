@@ -11,6 +11,7 @@ import (
 // found is the cell that a request asks for, as it was looked up when it came up or, behind another, waited.
 type found struct {
 	request *kernel.ShellRequest
+	doc     *notebook.Document // in which it is, nil if that could not be read
 	cell    notebook.CodeCell
 	outline *notebook.Outline
 	step    bool // it is a cell of a step
@@ -20,7 +21,7 @@ type found struct {
 func (n *Notebook) cell(r *kernel.ShellRequest, a asked) (notebook.CodeCell, bool) {
 	f := n.lookUp(r, a)
 	n.found = n.found[slices.IndexFunc(n.found, func(f found) bool { return f.request == r })+1:]
-	n.nb.Know(n.file.doc, f.outline)
+	n.nb.Know(f.doc, f.outline)
 	return f.cell, f.step && !n.off && a.visible() && len(a.Expressions) == 0
 }
 
@@ -30,7 +31,8 @@ func (n *Notebook) lookUp(r *kernel.ShellRequest, a asked) found {
 		return n.found[i]
 	}
 	f := found{request: r}
-	f.cell, f.outline, f.step = n.file.find(a)
+	f.cell, f.outline, f.step = n.file.find(a, n.desk.around(a.meta.CellID))
+	f.doc = n.file.doc
 	n.found = append(n.found, f)
 	return f
 }

@@ -156,14 +156,16 @@ func (t *totals) add(c cellState) {
 	}
 }
 
-// outline are the steps of a page's cells. The error is a *notebook.TagError.
-func (p *page) outline() (*notebook.Outline, error) {
-	var cells []notebook.Cell
+// list are the page's cells in their order.
+func (p *page) list() (cells []notebook.Cell) {
 	for _, id := range p.ids {
 		cells = append(cells, notebook.Cell{ID: id, Source: p.cells[id].Source, Tags: p.cells[id].Tags})
 	}
-	return notebook.OutlineOf(cells, p.auto)
+	return cells
 }
+
+// outline are the steps of a page's cells. The error is a *notebook.TagError.
+func (p *page) outline() (*notebook.Outline, error) { return notebook.OutlineOf(p.list(), p.auto) }
 
 var errNoNotebook = errors.New("this kernel is not told which notebook it is for, so nothing is restored or kept")
 

@@ -2,6 +2,7 @@ package notebook
 
 import (
 	"encoding/json"
+	"slices"
 	"strconv"
 )
 
@@ -44,14 +45,65 @@ func (d *Document) SetCell(index int, source string, tags []string) error {
 		return err
 	}
 	cell.set("source", lineList(source))
+	setTags(cell, tags)
+	return nil
+}
+
+// Lay puts code cells into the notebook that it lacks, or has as blank ones or as text, each below the one that comes
+// before it in cells, and gives those that it has the tags that they have there. Blank cells, and sources of code that it
+// has, count for nothing.
+func (d *Document) Lay(cells []Cell) {
+	next := 0
+	list := d.root.get("cells")
+	for _, c := range cells {
+		if blank(c.Source) {
+			continue
+		}
+		at := slices.Index(d.ids(), c.ID)
+		switch {
+		case at < 0:
+			at = next
+			list.items = slices.Insert(list.items, at, d.newCode(c.ID, c.Source, c.Tags))
+		case !isCode(list.items[at]):
+			list.items[at] = d.newCode(c.ID, c.Source, c.Tags)
+		default:
+			node := list.items[at]
+			if source, _ := joined(node.get("source")); blank(source) {
+				node.set("source", lineList(c.Source))
+			}
+			if !slices.Equal(tagsOf(node), c.Tags) {
+				setTags(node, c.Tags)
+			}
+		}
+		next = at + 1
+	}
+}
+
+// newCode is a code cell that has not run.
+func (d *Document) newCode(id, source string, tags []string) *value {
+	cell := newObject(
+		field("cell_type", newString("code")),
+		field("execution_count", null()),
+		field("metadata", newObject()),
+		field("outputs", newArray()),
+		field("source", lineList(source)),
+	)
+	if d.minor >= 5 {
+		cell.set("id", newString(id))
+	}
+	setTags(cell, tags)
+	return cell
+}
+
+func setTags(cell *value, tags []string) {
+	if len(tags) == 0 && cell.at("metadata", "tags") == nil {
+		return
+	}
 	list := newArray()
 	for _, tag := range tags {
 		list.items = append(list.items, newString(tag))
 	}
-	if len(tags) > 0 || cell.at("metadata", "tags") != nil {
-		cell.object("metadata").set("tags", list)
-	}
-	return nil
+	cell.object("metadata").set("tags", list)
 }
 
 func isCode(node *value) bool {

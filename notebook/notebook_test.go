@@ -185,6 +185,25 @@ func TestParameters(t *testing.T) {
 	}
 }
 
+func TestCellsAreLaidIn(t *testing.T) {
+	d := doc(t, 5, cell("a", "1", "step:x"), cell("typed", ""), cell("b", "2"))
+	d.Lay([]Cell{{ID: "top", Source: "0"}, {ID: "blank", Source: " "}, {ID: "a", Source: "other"}, {ID: "typed", Source: "5"}, {ID: "new", Source: "3", Tags: []string{"step:y"}}, {ID: "end", Source: "4"}})
+	got := ""
+	for _, c := range d.CodeCells() {
+		got += c.ID + "=" + c.Source + strings.Join(c.Tags, "+") + " "
+	}
+	if want := "top=0 a=1 typed=5 new=3step:y end=4 b=2 "; got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+	data, err := d.Bytes()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if again, err := Parse(data); err != nil || len(again.CodeCells()) != 6 {
+		t.Error(err)
+	}
+}
+
 func TestInjectPlaces(t *testing.T) {
 	params := []Parameter{{"a", "1"}, {"b", `"x"`}}
 	for name, c := range map[string]struct {

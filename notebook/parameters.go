@@ -86,21 +86,11 @@ func (d *Document) Inject(params []Parameter) error {
 }
 
 func (d *Document) injectedCell(source string) *value {
-	cell := newObject(
-		field("cell_type", newString("code")),
-		field("execution_count", null()),
-		field("metadata", newObject(field("tags", newArray(newString(tagInjected))))),
-		field("outputs", newArray()),
-		field("source", lineList(source)),
-	)
-	if d.minor >= 5 {
-		id, ids := uuid.NewString()[:8], d.ids()
-		for slices.Contains(ids, id) {
-			id = uuid.NewString()[:8]
-		}
-		cell.set("id", newString(id))
+	id, ids := uuid.NewString()[:8], d.ids()
+	for slices.Contains(ids, id) {
+		id = uuid.NewString()[:8]
 	}
-	return cell
+	return d.newCode(id, source, []string{tagInjected})
 }
 
 // firstTagged is the index of the first cell of any type with the tag, -1 if none.

@@ -70,6 +70,7 @@ def main():
             nb.page.wait_for_function("() => jupyterapp.shell.currentWidget.content.widgets[5].model.outputs.length > 0")
             outputs = nb.cells()[5][2]
             assert outputs[0]["text"] == "44 Model\n", outputs
+            nb.until("restored", "restored", "restored", "restored", "restored", "fresh")  # of the step above, though nobody has saved it
             if len(sys.argv) > 4:
                 nb.page.screenshot(path=os.path.join(sys.argv[4], "lab-opened.png"))
 

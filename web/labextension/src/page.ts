@@ -1,5 +1,5 @@
 import { CodeCell, ICellModel } from '@jupyterlab/cells';
-import { NotebookPanel } from '@jupyterlab/notebook';
+import { NotebookActions, NotebookPanel } from '@jupyterlab/notebook';
 import { KernelSpec } from '@jupyterlab/services';
 import { IDisposable } from '@lumino/disposable';
 import { ISignal, Signal } from '@lumino/signaling';
@@ -29,6 +29,7 @@ export class Page implements IDisposable {
     this.link.told.connect(this.onTold, this);
     panel.content.modelContentChanged.connect(this.later, this);
     panel.content.modelChanged.connect(this.restart, this);
+    NotebookActions.executionScheduled.connect(this.onRun, this);
     panel.disposed.connect(this.dispose, this);
     document.addEventListener('visibilitychange', this.look);
     window.addEventListener('focus', this.look);
@@ -179,6 +180,13 @@ export class Page implements IDisposable {
     window.clearTimeout(this._timer);
     this._timer = window.setTimeout(() => this.tell(), PAUSE);
     this.watch();
+  }
+
+  /** Where a cell stands that is about to run has to be known by then, also if nobody has saved it. */
+  private onRun(_: unknown, run: { notebook: unknown }): void {
+    if (run.notebook === this.panel.content) {
+      this.tell();
+    }
   }
 
   /** Outputs and scrolling must not cost: only what the proxy does not know goes there. */
