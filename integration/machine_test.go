@@ -103,6 +103,27 @@ func TestAnotherMachine(t *testing.T) {
 	}
 }
 
+// TestInAHomeOfNothing: where nobody has imported matplotlib before, that makes its folders. What a cell makes there itself is no part of that.
+func TestInAHomeOfNothing(t *testing.T) {
+	l := newLab(t, "../examples/iris.ipynb")
+	l.write(cells("import matplotlib.pyplot as plt", "import pathlib\nplt.plot([1, 2])\nplt.show()", "(pathlib.Path.home() / '.config' / 'mine').mkdir()", "pathlib.Path.home().joinpath('.config').chmod(0o755)"))
+	fresh := t.TempDir()
+	l.elsewhere(fmt.Sprintf("HOME=%s TMPDIR=%s exec KEDGE \"$@\"", fresh, t.TempDir())) // else the home is temporary
+	want := []string{"ran", "ran", "ran", "ran"}
+	for range 2 {
+		if r, _, code := l.run(); code != 0 || len(r.Steps) != 4 || r.Steps[0].Status != want[0] || r.Steps[1].Status != want[1] || r.Steps[2].Status != want[2] || r.Steps[3].Status != want[3] {
+			t.Fatalf("exit %d, want %v: %+v", code, want, r.Steps)
+		}
+		if _, err := os.Stat(filepath.Join(fresh, ".config", "matplotlib")); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Remove(filepath.Join(fresh, ".config", "mine")); err != nil {
+			t.Fatal(err)
+		}
+		want[0], want[1] = "restored", "restored"
+	}
+}
+
 // TestAModuleMayHoldWhereItWasImported: what a module asks for while it is
 // imported it may keep, so that every cell from there on depends on it.
 func TestAModuleMayHoldWhereItWasImported(t *testing.T) {

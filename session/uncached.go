@@ -115,12 +115,21 @@ func (s *Session) wroteElsewhere(o *seen) string {
 			}
 			continue
 		}
-		if s.temporary(path) && !named(o, path) {
+		if s.temporary(path) && !named(o, path) || madeByImport(o, path) {
 			continue
 		}
 		return "wrote " + name + ", which is in no volume: not cached"
 	}
 	return ""
+}
+
+// madeByImport reports whether path is a folder that an import made for its library, with the first of these: a kernel
+// in which the library is restored has imported it, and made them.
+func madeByImport(o *seen, path string) bool {
+	home, err := os.UserHomeDir()
+	folders := observe.LibraryFolders(home)
+	return err == nil && slices.Contains(folders, path) && slices.Contains(o.access.Written, folders[0]) &&
+		!slices.ContainsFunc(o.access.Deleted, func(p string) bool { return slices.Contains(folders, p) })
 }
 
 // wroteLinked is a file that has another name, which restoring would take from it.

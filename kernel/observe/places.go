@@ -70,6 +70,12 @@ func LibraryCache(path, home string) bool {
 	return under(path, "/var/cache/fontconfig")
 }
 
+// LibraryFolders are those that libraries make for themselves when they are imported, empty, if they are not there:
+// matplotlib's, and what leads there. Who imports one again makes them again.
+func LibraryFolders(home string) []string {
+	return []string{home + "/.config/matplotlib", home + "/.config", home + "/.cache"}
+}
+
 // above reports whether path is one of the folders or leads to one.
 func above(path string, folders ...string) bool {
 	return slices.ContainsFunc(folders, func(f string) bool {
