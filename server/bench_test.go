@@ -19,22 +19,66 @@ func BenchmarkPull(b *testing.B) {
 	b.SetBytes(size)
 	for b.Loop() {
 		b.StopTimer()
-		store, err := snapshotter.Open(context.Background(), snapshotter.Config{Dir: b.TempDir()})
-		if err != nil {
-			b.Fatal(err)
-		}
+		store := newStore(b)
 		b.StartTimer()
-		r, err := share.OpenLink(context.Background(), share.Link{Base: w.base, Share: w.one.ID, Token: w.token}, share.Signer{})
-		if err != nil {
-			b.Fatal(err)
+		if moved := pullInto(b, store, w); moved != size {
+			b.Fatal(moved)
 		}
-		moved, err := share.Fetch(context.Background(), store, r.Manifest, r, nil, func(int64, int64) {})
-		if err != nil || moved != size {
-			b.Fatal(moved, err)
-		}
-		r.Close()
 		store.Close()
 	}
+}
+
+// BenchmarkPullOfAChange pulls what has changed since the last pull, and
+// reports what moved in relation to that.
+func BenchmarkPullOfAChange(b *testing.B) {
+	for _, c := range []struct {
+		name                          string
+		all, from, size, times, apart int
+	}{
+		{"5MiB-of-512MiB-aligned", 512 << 20, 100 << 20, 5 << 20, 1, 0},
+		{"5MiB-of-512MiB", 512 << 20, 100<<20 + 777_777, 5 << 20, 1, 0},
+		{"2MiB-of-200MiB", 200 << 20, 100<<20 + 777_777, 2 << 20, 1, 0},
+		{"1310-pages-of-512MiB", 512 << 20, 777 << 12, 4 << 10, 1310, 99 << 12},
+		{"1310-pages-of-512MiB-anywhere", 512 << 20, 777_777, 4 << 10, 1310, 400_000},
+	} {
+		b.Run(c.name, func(b *testing.B) {
+			was := random(0, c.all)
+			is, moved := changed(was, c.from, c.size, c.times, c.apart), int64(0)
+			for b.Loop() {
+				b.StopTimer()
+				store := newStore(b)
+				pullInto(b, store, newSiteOf(b, was, ""))
+				w := newSiteOf(b, is, "")
+				b.StartTimer()
+				moved = pullInto(b, store, w)
+			}
+			b.ReportMetric(float64(moved)/float64(c.size*c.times), "x")
+		})
+	}
+}
+
+func newStore(b *testing.B) *snapshotter.Store {
+	b.Helper()
+	store, err := snapshotter.Open(context.Background(), snapshotter.Config{Dir: b.TempDir()})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { store.Close() })
+	return store
+}
+
+func pullInto(b *testing.B, store *snapshotter.Store, w *site) int64 {
+	b.Helper()
+	r, err := share.OpenLink(context.Background(), w.link(), share.Signer{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer r.Close()
+	moved, err := share.Fetch(context.Background(), store, r.Manifest, r, nil, func(int64, int64) {})
+	if err != nil {
+		b.Fatal(err)
+	}
+	return moved
 }
 
 // BenchmarkServe sends 512 MiB over loopback to a client that throws it away,

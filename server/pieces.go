@@ -11,6 +11,7 @@ import (
 	"github.com/go-chi/chi/v5"
 
 	"kedge/share"
+	"kedge/snapshotter"
 )
 
 const maxHeads = 16 // manifests that are kept in memory
@@ -81,75 +82,143 @@ func (s *Server) manifest(w http.ResponseWriter, q *http.Request) {
 	_, _ = w.Write(h.text) // whoever asked is gone if it fails
 }
 
-// pieces sends a range of all pieces, one behind the other.
+// pieces sends ranges of all pieces, one behind the other: one of bytes, or
+// parts, for who has the rest.
 func (s *Server) pieces(w http.ResponseWriter, q *http.Request) {
 	one, h, ok := s.admitted(w, q)
 	if !ok {
 		return
 	}
-	total := h.at[len(h.at)-1]
-	from, to, ok := byteRange(q.Header.Get("Range"), total)
-	w.Header().Set("Accept-Ranges", "bytes")
-	if !ok {
-		w.Header().Set("Content-Range", fmt.Sprintf("bytes */%d", total))
-		s.fail(w, http.StatusRequestedRangeNotSatisfiable, "one range of bytes has to be asked for", nil)
+	total, places, unit := h.at[len(h.at)-1], s.transfers, "bytes"
+	w.Header().Set("Accept-Ranges", "bytes, "+share.UnitParts)
+	if strings.HasPrefix(q.Header.Get("Range"), share.UnitParts+"=") {
+		places, unit = s.looks, share.UnitParts
+	}
+	spans, err := share.ParseSpans(q.Header.Get("Range"), unit, total)
+	if err != nil || unit == "bytes" && len(spans) != 1 || unit != "bytes" && h.touched(spans) > share.MaxLooked {
+		w.Header().Set("Content-Range", fmt.Sprintf("%s */%d", unit, total))
+		s.fail(w, http.StatusRequestedRangeNotSatisfiable, "one range of bytes has to be asked for, or parts of few pieces", nil)
 		return
 	}
-	if !s.enter(w, s.transfers) {
+	if !s.enter(w, places) {
 		return
 	}
-	defer func() { <-s.transfers }()
-	s.send(w, q, one.ID, h, from, to)
+	defer func() { <-places }()
+	s.send(w, q, one.ID, h, spans, unit)
 }
 
-// send sends bytes from up to to. What a piece turns out not to be there ends
-// the connection early: the other side notices by the length.
-func (s *Server) send(w http.ResponseWriter, q *http.Request, id string, h *head, from, to int64) {
-	n, found := slices.BinarySearch(h.at, from)
+// blocks sends the digests of the blocks of pieces, for who has something like them.
+func (s *Server) blocks(w http.ResponseWriter, q *http.Request) {
+	_, h, ok := s.admitted(w, q)
+	if !ok {
+		return
+	}
+	total := int64(len(h.m.Pieces))
+	spans, err := share.ParseSpans(q.Header.Get("Range"), share.UnitPieces, total)
+	w.Header().Set("Accept-Ranges", share.UnitPieces)
+	if err != nil || length(spans) > share.MaxLooked {
+		w.Header().Set("Content-Range", fmt.Sprintf("%s */%d", share.UnitPieces, total))
+		s.fail(w, http.StatusRequestedRangeNotSatisfiable, "few pieces have to be asked for", nil)
+		return
+	}
+	if !s.enter(w, s.looks) {
+		return
+	}
+	defer func() { <-s.looks }()
+	var sums, buffer []byte
+	var want int64
+	for _, one := range spans {
+		for n := one.From; n < one.To; n++ {
+			if buffer, err = s.cfg.Store.Extent(q.Context(), h.m.Pieces[n].ID, buffer); err != nil {
+				s.refuse(w, err)
+				return
+			}
+			sums = share.BlockSums(sums, buffer)
+			want += share.BlockSumsLength(h.m.Pieces[n].Length)
+		}
+	}
+	if int64(len(sums)) != want {
+		s.refuse(w, fmt.Errorf("pieces of other lengths: %w", snapshotter.ErrCorrupt))
+		return
+	}
+	if err := deadline(w); err != nil {
+		s.refuse(w, err)
+		return
+	}
+	partial(w, share.UnitPieces, spans, total, want)
+	_, _ = w.Write(sums) // whoever asked is gone if it fails
+}
+
+// partial begins an answer of so many bytes.
+func partial(w http.ResponseWriter, unit string, spans []share.Span, total, length int64) {
+	w.Header().Set("Content-Type", "application/octet-stream")
+	w.Header().Set("Content-Length", strconv.FormatInt(length, 10))
+	w.Header().Set("Content-Range", fmt.Sprintf("%s/%d", strings.Replace(share.WriteSpans(unit, spans), "=", " ", 1), total))
+	w.WriteHeader(http.StatusPartialContent)
+}
+
+// piece is the number of the piece in which a byte of all lies.
+func (h *head) piece(at int64) int {
+	n, found := slices.BinarySearch(h.at, at)
 	if !found {
 		n--
 	}
-	var buffer []byte
-	for begun := false; from < to; n++ {
-		data, err := s.cfg.Store.Extent(q.Context(), h.m.Pieces[n].ID, buffer)
-		if err != nil && !begun {
-			s.refuse(w, err)
-			return
+	return n
+}
+
+// touched is in how many pieces spans lie, counted anew for each, but for what neighbours share.
+func (h *head) touched(spans []share.Span) (n int) {
+	before := -1
+	for _, one := range spans {
+		first, last := h.piece(one.From), h.piece(one.To-1)
+		n += last + 1 - max(first, before+1)
+		before = last
+	}
+	return n
+}
+
+// send sends spans. What a piece turns out not to be there ends the connection
+// early: the other side notices by the length.
+func (s *Server) send(w http.ResponseWriter, q *http.Request, id string, h *head, spans []share.Span, unit string) {
+	var data []byte
+	read, begun := -1, false // which piece data is
+	for _, one := range spans {
+		for from := one.From; from < one.To; {
+			n := h.piece(from)
+			if n != read {
+				got, err := s.cfg.Store.Extent(q.Context(), h.m.Pieces[n].ID, data)
+				if err != nil && !begun {
+					s.refuse(w, err)
+					return
+				}
+				if err != nil {
+					s.cfg.Logger.Error("send a piece", "err", err)
+					panic(http.ErrAbortHandler)
+				}
+				data, read = got, n
+				if !begun {
+					begun = true
+					partial(w, unit, spans, h.at[len(h.at)-1], length(spans))
+				} else if _, err := s.open(id, bearer(q)); err != nil { // revoked meanwhile
+					panic(http.ErrAbortHandler)
+				}
+			}
+			part := data[from-h.at[n] : min(one.To, h.at[n+1])-h.at[n]]
+			if deadline(w) != nil {
+				return
+			}
+			if _, err := w.Write(part); err != nil {
+				return // whoever asked is gone, or too slow
+			}
+			from += int64(len(part))
 		}
-		if err != nil {
-			s.cfg.Logger.Error("send a piece", "err", err)
-			panic(http.ErrAbortHandler)
-		}
-		if !begun {
-			begun = true
-			w.Header().Set("Content-Type", "application/octet-stream")
-			w.Header().Set("Content-Length", strconv.FormatInt(to-from, 10))
-			w.Header().Set("Content-Range", fmt.Sprintf("bytes %d-%d/%d", from, to-1, h.at[len(h.at)-1]))
-			w.WriteHeader(http.StatusPartialContent)
-		} else if _, err := s.open(id, bearer(q)); err != nil { // revoked meanwhile
-			panic(http.ErrAbortHandler)
-		}
-		buffer = data
-		part := data[from-h.at[n] : min(to, h.at[n+1])-h.at[n]]
-		if deadline(w) != nil {
-			return
-		}
-		if _, err := w.Write(part); err != nil {
-			return // whoever asked is gone, or too slow
-		}
-		from += int64(len(part))
 	}
 }
 
-// byteRange reads a Range of one piece, first and last byte given, and returns
-// where it begins and ends.
-func byteRange(text string, total int64) (from, to int64, ok bool) {
-	spec, ok := strings.CutPrefix(text, "bytes=")
-	first, last, both := strings.Cut(spec, "-")
-	from, err := strconv.ParseInt(first, 10, 64)
-	to, lastErr := strconv.ParseInt(last, 10, 64)
-	if !ok || !both || err != nil || lastErr != nil || from < 0 || to < from || to >= total {
-		return 0, 0, false
+// length is that of spans together.
+func length(spans []share.Span) (sum int64) {
+	for _, one := range spans {
+		sum += one.To - one.From
 	}
-	return from, to + 1, true
+	return sum
 }

@@ -29,6 +29,7 @@ var openAPI []byte
 
 const (
 	maxTransfers = 32 // ranges that are being sent; each holds one piece in memory
+	maxLooks     = 8  // requests that look into few pieces and may send little of them
 	maxHeader    = 16 << 10
 	sendTime     = 30 * time.Second // that a piece may take
 	stopTime     = 10 * time.Second // that requests have to end after Run's context has
@@ -52,6 +53,7 @@ type Server struct {
 	hosts      map[string]bool // by which it may be called
 	prefix     string          // path under which a reverse proxy offers it
 	transfers  chan struct{}
+	looks      chan struct{}
 	compares   chan struct{}
 	closing    chan struct{}
 	challenges *challenges
@@ -62,7 +64,7 @@ type Server struct {
 
 // New returns a server for a listener at addr.
 func New(cfg Config, addr net.Addr) *Server {
-	s := &Server{cfg: cfg, hosts: map[string]bool{"localhost": true}, transfers: make(chan struct{}, maxTransfers), compares: make(chan struct{}, maxCompares),
+	s := &Server{cfg: cfg, hosts: map[string]bool{"localhost": true}, transfers: make(chan struct{}, maxTransfers), looks: make(chan struct{}, maxLooks), compares: make(chan struct{}, maxCompares),
 		closing: make(chan struct{}), challenges: newChallenges(), heads: map[string]*head{}}
 	if name, err := os.Hostname(); err == nil && !isLoopback(addr) {
 		s.hosts[strings.ToLower(name)] = true
@@ -123,6 +125,7 @@ func (s *Server) Handler() http.Handler {
 	r.Get("/api/v1/shares/{share}/events", s.events)
 	r.Get("/api/v1/shares/{share}/manifest", s.manifest)
 	r.Get("/api/v1/shares/{share}/pieces", s.pieces)
+	r.Get("/api/v1/shares/{share}/blocks", s.blocks)
 	r.Get("/api/v1/shares/{share}/view", s.view)
 	r.Get("/api/v1/shares/{share}/content", s.content)
 	r.Get("/api/v1/shares/{share}/prose", s.prose)

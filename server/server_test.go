@@ -44,18 +44,24 @@ type site struct {
 
 func newSite(t testing.TB, size int, public string) *site {
 	t.Helper()
+	all := make([]byte, size)
+	rand.NewChaCha8([32]byte{}).Read(all)
+	return newSiteOf(t, all, public)
+}
+
+// newSiteOf is a site whose one blob is all.
+func newSiteOf(t testing.TB, all []byte, public string) *site {
+	t.Helper()
 	ctx, dir := context.Background(), t.TempDir()
 	store, err := snapshotter.Open(ctx, snapshotter.Config{Dir: dir})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { store.Close() })
-	w := &site{store: store, registry: share.Registry{Dir: filepath.Join(dir, "shares")}, log: &bytes.Buffer{}}
+	w := &site{store: store, registry: share.Registry{Dir: filepath.Join(dir, "shares")}, log: &bytes.Buffer{}, all: all}
 	if w.signer, err = share.LoadSigner(filepath.Join(dir, "key")); err != nil {
 		t.Fatal(err)
 	}
-	w.all = make([]byte, size)
-	rand.NewChaCha8([32]byte{}).Read(w.all)
 	id, err := store.PutBlob(ctx, w.all)
 	if err != nil {
 		t.Fatal(err)
@@ -137,7 +143,7 @@ func (w *site) path(what string) string { return "/api/v1/shares/" + w.one.ID + 
 func TestOnlyWhoHasTheLinkReads(t *testing.T) {
 	w := newSite(t, 3<<19, "")
 	bearer := []string{"Authorization", "Bearer " + w.token}
-	status, _, body := w.ask(t, "GET", w.path("manifest"), bearer...)
+	status, h, body := w.ask(t, "GET", w.path("manifest"), bearer...)
 	sealed, err := share.ReadHead(strings.NewReader(body))
 	if status != 200 || err != nil || sealed.Author != w.signer.Public() {
 		t.Fatal(status, err)
@@ -148,9 +154,24 @@ func TestOnlyWhoHasTheLinkReads(t *testing.T) {
 			t.Errorf("%v: %d, %d bytes, %s", r, status, len(body), h.Get("Content-Range"))
 		}
 	}
-	for _, r := range []string{"", "bytes=0-", "bytes=-5", "bytes=5-2", "bytes=0-1,3-4", "bytes=0-99999999999", "bytes=-1--1", "lines=0-1", "bytes=99999999999999999999-1"} {
+	for _, r := range []string{"", "bytes=0-", "bytes=-5", "bytes=5-2", "bytes=0-1,3-4", "bytes=0-99999999999", "bytes=-1--1", "lines=0-1", "bytes=99999999999999999999-1",
+		"parts=", "parts=1-0", "parts=0-1,1-2", "parts=5-6,0-1", "parts=0-99999999", "parts=0-0" + strings.Repeat(",0-0", 999)} {
 		if status, _, _ := w.ask(t, "GET", w.path("pieces"), append(bearer, "Range", r)...); status != 416 {
 			t.Errorf("range %q: %d", r, status)
+		}
+	}
+	parts := fmt.Sprintf("5-9,11-%d,%d-%d", 1<<20+4, len(w.all)-1, len(w.all)-1)
+	status, h, body = w.ask(t, "GET", w.path("pieces"), append(bearer, "Range", "parts="+parts)...)
+	if want := string(w.all[5:10]) + string(w.all[11:1<<20+5]) + string(w.all[len(w.all)-1:]); status != 206 || body != want || h.Get("Content-Range") != fmt.Sprintf("parts %s/%d", parts, len(w.all)) {
+		t.Errorf("parts: %d, %d bytes, %s", status, len(body), h.Get("Content-Range"))
+	}
+	status, h, body = w.ask(t, "GET", w.path("blocks"), append(bearer, "Range", "pieces=1-1")...)
+	if first := cellgraph.Sum(w.all[1<<20 : 1<<20+4<<10]); status != 206 || len(body) != 8*128 || body[:8] != string(first[:8]) || h.Get("Content-Range") != "pieces 1-1/2" {
+		t.Errorf("blocks: %d, %d bytes, %s", status, len(body), h.Get("Content-Range"))
+	}
+	for _, r := range []string{"", "bytes=0-1", "pieces=2-2", "pieces=0-1,0-1", "pieces=0-"} {
+		if status, _, _ := w.ask(t, "GET", w.path("blocks"), append(bearer, "Range", r)...); status != 416 {
+			t.Errorf("blocks of %q: %d", r, status)
 		}
 	}
 
@@ -170,7 +191,7 @@ func TestOnlyWhoHasTheLinkReads(t *testing.T) {
 		"none": {"", 401}, "cut": {w.token[:len(w.token)-4], 401}, "of another share": {other.token, 401}, "signed by another": {foreign, 401},
 		"expires later": {mixed, 401}, "expired": {expired, 410}, "long": {strings.Repeat("a", 9000), 401}, "no text": {"\xff.\xff", 401},
 	} {
-		for _, what := range []string{"manifest", "pieces"} {
+		for _, what := range []string{"manifest", "pieces", "blocks"} {
 			status, _, body := w.ask(t, "GET", w.path(what), "Authorization", "Bearer "+tt.token, "Range", "bytes=0-1")
 			if status != tt.status || len(body) > 200 {
 				t.Errorf("%s, %s: %d %s", name, what, status, body)
@@ -377,7 +398,7 @@ func TestTheDescriptionHolds(t *testing.T) {
 		path = strings.ReplaceAll(path, "{share}", w.one.ID)
 		seen := map[string]bool{}
 		for i, header := range [][]string{nil, {"Authorization", "Bearer " + w.token}, {"Authorization", "Bearer " + w.token}, {"Authorization", "Bearer " + w.token, "Range", "bytes=0-1"},
-			{"Host", "evil.example.com"}, {"Origin", "https://evil.example.com"}, {"Authorization", "Bearer " + w.expired(t)}} {
+			{"Authorization", "Bearer " + w.token, "Range", "pieces=0-0"}, {"Host", "evil.example.com"}, {"Origin", "https://evil.example.com"}, {"Authorization", "Bearer " + w.expired(t)}} {
 			if header != nil && path == "/api/v1/openapi.json" {
 				continue
 			}

@@ -89,8 +89,10 @@ func named(m *Manifest, ids []cellgraph.Digest) []Blob {
 }
 
 // Fetch brings blobs of a manifest, all if blobs is nil, into a store: the
-// pieces that it lacks, each checked before it is kept. What has come is kept
-// also if the rest does not. It returns the bytes that moved.
+// pieces that it lacks, each checked before it is kept; of those that replace
+// some that it has, where the source can, the parts that differ. What has come is kept
+// also if the rest does not. It returns the bytes that moved; progress is told
+// those of the pieces that are there.
 func Fetch(ctx context.Context, store *snapshotter.Store, m *Manifest, from Source, blobs []cellgraph.Digest, progress func(done, total int64)) (moved int64, err error) {
 	wanted, total, err := Wanted(ctx, store, m, blobs)
 	if err != nil {
@@ -101,8 +103,13 @@ func Fetch(ctx context.Context, store *snapshotter.Store, m *Manifest, from Sour
 	}
 	packed, here := packedPieces(m), newArrivals(len(m.Pieces), wanted)
 	var mu sync.Mutex // guards what follows
-	unflushed, looked := int64(0), int64(0)
-	keep := func(n int, data []byte) error {
+	done, unflushed, looked := int64(0), int64(0), int64(0)
+	count := func(bytes int64) {
+		mu.Lock()
+		defer mu.Unlock()
+		moved += bytes
+	}
+	keep := func(n int, data []byte, came int64) error {
 		p := m.Pieces[n]
 		if int64(len(data)) != p.Length {
 			return fmt.Errorf("piece %d has %d bytes, not %d: %w", n, len(data), p.Length, ErrDamaged)
@@ -117,8 +124,8 @@ func Fetch(ctx context.Context, store *snapshotter.Store, m *Manifest, from Sour
 		here.add(n)
 		mu.Lock()
 		defer mu.Unlock()
-		moved += p.Length
-		progress(moved, total)
+		moved, done = moved+came, done+p.Length
+		progress(done, total)
 		if looked += p.Length; looked > spare/2 { // others fill it, too
 			looked = 0
 			if err := room(store, 0); err != nil {
@@ -134,7 +141,18 @@ func Fetch(ctx context.Context, store *snapshotter.Store, m *Manifest, from Sour
 	g, during := errgroup.WithContext(ctx)
 	g.Go(func() error {
 		defer here.end()
-		return from.Fetch(during, wanted, keep)
+		what, err := plan(during, store, m, from, blobs, wanted)
+		if err != nil {
+			return err
+		}
+		count(what.asked)
+		left, err := patched(during, store, m, from, what.patches, count, keep)
+		if err != nil {
+			return err
+		}
+		return from.Fetch(during, slices.Sorted(slices.Values(append(left, what.whole...))), func(n int, data []byte) error {
+			return keep(n, data, int64(len(data)))
+		})
 	})
 	g.Go(func() error { return assemble(during, store, m, blobs, here) })
 	err = g.Wait()

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -89,23 +90,23 @@ func cause(ctx context.Context, err error) error {
 }
 
 // get asks for something of the share. The body of what it returns is the caller's to close.
-func (r *Remote) get(ctx context.Context, what, bytes string, status int) (*http.Response, error) {
-	response, err := r.ask(ctx, what, bytes, status)
+func (r *Remote) get(ctx context.Context, what, spans string, status int) (*http.Response, error) {
+	response, err := r.ask(ctx, what, spans, status)
 	if r.prover != nil && errors.Is(err, ErrAudience) { // with the challenge that came with the refusal
-		response, err = r.ask(ctx, what, bytes, status)
+		response, err = r.ask(ctx, what, spans, status)
 	}
 	return response, err
 }
 
-func (r *Remote) ask(ctx context.Context, what, bytes string, status int) (*http.Response, error) {
+func (r *Remote) ask(ctx context.Context, what, spans string, status int) (*http.Response, error) {
 	q, err := http.NewRequestWithContext(ctx, http.MethodGet, r.link.Base+"/api/v1/shares/"+r.link.Share+"/"+what, nil)
 	if err != nil {
 		return nil, err
 	}
 	q.Header.Set("Authorization", "Bearer "+r.link.Token)
 	q.Header.Set("User-Agent", "kedge")
-	if bytes != "" {
-		q.Header.Set("Range", "bytes="+bytes)
+	if spans != "" {
+		q.Header.Set("Range", spans)
 	}
 	if r.prover != nil {
 		proof, err := r.prover.proof(what, q.Header.Get("Range"))
@@ -139,7 +140,11 @@ func (r *Remote) ask(ctx context.Context, what, bytes string, status int) (*http
 		}
 		return nil, fmt.Errorf("it was revoked: %w", ErrRefused)
 	}
-	return nil, fmt.Errorf("%s: %w", response.Status, ErrPeer)
+	err = fmt.Errorf("%s: %w", response.Status, ErrPeer)
+	if response.StatusCode < http.StatusInternalServerError {
+		err = &final{err} // it does not know what is asked for
+	}
+	return nil, err
 }
 
 // run is pieces that lie side by side.
@@ -162,16 +167,26 @@ func (r *Remote) runs(wanted []int) (all []run) {
 // Fetch reads pieces, several at a time; see [Source]. What fails in the middle
 // is asked for again from there.
 func (r *Remote) Fetch(ctx context.Context, wanted []int, got func(n int, data []byte) error) error {
+	return together(ctx, r.runs(wanted), func(ctx context.Context, one *run) (done int, left bool, err error) {
+		done, err = r.pieces(ctx, one.pieces, got)
+		one.pieces = one.pieces[done:]
+		return done, len(one.pieces) > 0, err
+	})
+}
+
+// together does requests, several at a time, and each again while something is
+// left of it, unless an error says that it is no use.
+func together[T any](ctx context.Context, all []T, ask func(ctx context.Context, one *T) (done int, left bool, err error)) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(parallel)
-	for _, one := range r.runs(wanted) {
+	for _, one := range all {
 		if ctx.Err() != nil {
 			break
 		}
 		g.Go(func() error {
-			for tries := 0; len(one.pieces) > 0; tries++ {
-				done, err := r.pieces(ctx, one.pieces, got)
-				if one.pieces = one.pieces[done:]; len(one.pieces) == 0 {
+			for tries := 0; ; tries++ {
+				done, left, err := ask(ctx, &one)
+				if !left {
 					return nil
 				}
 				if done > 0 {
@@ -190,7 +205,6 @@ func (r *Remote) Fetch(ctx context.Context, wanted []int, got func(n int, data [
 				case <-time.After(time.Duration(tries+1) * 250 * time.Millisecond):
 				}
 			}
-			return nil
 		})
 	}
 	return g.Wait()
@@ -199,35 +213,117 @@ func (r *Remote) Fetch(ctx context.Context, wanted []int, got func(n int, data [
 // final is an error after which nothing is asked for again: what came is wrong, or cannot be kept.
 type final struct{ error }
 
+func (f *final) Unwrap() error { return f.error }
+
 // pieces asks once for pieces that lie side by side, and says how many came.
 func (r *Remote) pieces(ctx context.Context, wanted []int, got func(n int, data []byte) error) (done int, err error) {
+	last := wanted[len(wanted)-1]
+	from, to := r.at[wanted[0]], r.at[last]+r.Manifest.Pieces[last].Length
+	lengths := make([]int64, len(wanted))
+	for i, n := range wanted {
+		lengths[i] = r.Manifest.Pieces[n].Length
+	}
+	return r.read(ctx, "pieces", fmt.Sprintf("bytes=%d-%d", from, to-1), lengths, func(i int, data []byte) error { return got(wanted[i], data) })
+}
+
+// read asks once for something that has pieces of these lengths, each at most
+// maxPiece, one behind the other, and says how many came.
+func (r *Remote) read(ctx context.Context, what, spans string, lengths []int64, got func(i int, data []byte) error) (done int, err error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	timer := time.AfterFunc(r.patience, func() { cancel(fmt.Errorf("it is too slow: %w", ErrPeer)) })
 	defer timer.Stop()
-	last := wanted[len(wanted)-1]
-	from, to := r.at[wanted[0]], r.at[last]+r.Manifest.Pieces[last].Length
-	response, err := r.get(ctx, "pieces", fmt.Sprintf("%d-%d", from, to-1), http.StatusPartialContent)
+	response, err := r.get(ctx, what, spans, http.StatusPartialContent)
 	if err != nil {
 		return 0, err
 	}
 	defer response.Body.Close()
-	if response.ContentLength != to-from {
-		return 0, &final{fmt.Errorf("it sends %d bytes for %d: %w", response.ContentLength, to-from, ErrPeer)}
+	var total, most int64
+	for _, n := range lengths {
+		total, most = total+n, max(most, n)
 	}
-	buffer := make([]byte, 0, maxPiece)
-	for _, n := range wanted {
+	if response.ContentLength != total {
+		return 0, &final{fmt.Errorf("it sends %d bytes for %d: %w", response.ContentLength, total, ErrPeer)}
+	}
+	buffer := make([]byte, 0, most)
+	for i, n := range lengths {
 		timer.Reset(r.patience)
-		buffer = buffer[:r.Manifest.Pieces[n].Length]
+		buffer = buffer[:n]
 		if _, err := io.ReadFull(response.Body, buffer); err != nil {
 			return done, cause(ctx, fmt.Errorf("the connection ended early: %w", err))
 		}
-		if err := got(n, buffer); err != nil {
+		if err := got(i, buffer); err != nil {
 			return done, &final{err}
 		}
 		done++
 	}
 	return done, nil
+}
+
+// Blocks asks for the digests of blocks; see [patcher].
+func (r *Remote) Blocks(ctx context.Context, wanted []int, got func(n int, sums []byte)) error {
+	groups := slices.Collect(slices.Chunk(wanted, MaxLooked))
+	return together(ctx, groups, func(ctx context.Context, group *[]int) (done int, left bool, err error) {
+		var spans []Span
+		lengths := make([]int64, len(*group))
+		for i, n := range *group {
+			lengths[i] = BlockSumsLength(r.Manifest.Pieces[n].Length)
+			spans = joined(spans, Span{int64(n), int64(n) + 1})
+		}
+		asked := *group
+		done, err = r.read(ctx, "blocks", WriteSpans(UnitPieces, spans), lengths, func(i int, sums []byte) error {
+			got(asked[i], sums)
+			return nil
+		})
+		*group = asked[done:]
+		return done, len(*group) > 0, err
+	})
+}
+
+// Parts asks for parts of pieces; see [patcher].
+func (r *Remote) Parts(ctx context.Context, wanted []partial, got func(i int, data []byte) error) error {
+	type group struct{ first, end int } // of wanted
+	var groups []group
+	var parts, bytes int64
+	for i, p := range wanted {
+		last := len(groups) - 1
+		if parts, bytes = parts+int64(len(p.parts)), bytes+p.bytes(); last < 0 || i-groups[last].first >= MaxLooked || parts > maxParts || bytes > runBytes {
+			groups, parts, bytes = append(groups, group{i, i}), int64(len(p.parts)), p.bytes()
+			last++
+		}
+		groups[last].end = i + 1
+	}
+	return together(ctx, groups, func(ctx context.Context, one *group) (done int, left bool, err error) {
+		var spans []Span
+		var lengths []int64
+		for _, p := range wanted[one.first:one.end] {
+			for _, s := range p.parts {
+				spans = joined(spans, Span{r.at[p.n] + s.From, r.at[p.n] + s.To})
+			}
+			lengths = append(lengths, p.bytes())
+		}
+		first := one.first
+		if len(spans) == 0 { // all of them is here
+			for ; one.first < one.end && err == nil; one.first++ {
+				if err = got(one.first, nil); err != nil {
+					err = &final{err}
+				}
+			}
+			return 0, err != nil, err
+		}
+		done, err = r.read(ctx, "pieces", WriteSpans(UnitParts, spans), lengths, func(i int, data []byte) error { return got(first+i, data) })
+		one.first += done
+		return done, one.first < one.end, err
+	})
+}
+
+// joined adds a span, which lies behind the others, and may touch the last.
+func joined(spans []Span, one Span) []Span {
+	if last := len(spans) - 1; last >= 0 && spans[last].To == one.From {
+		spans[last].To = one.To
+		return spans
+	}
+	return append(spans, one)
 }
 
 // Close gives connections back.

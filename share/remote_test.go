@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -20,6 +21,7 @@ type peer struct {
 	head, all []byte
 	m         *Manifest
 	answer    func(w http.ResponseWriter, q *http.Request) bool
+	cut       bool // it has cut something off
 }
 
 func newPeer(t *testing.T, h homeOf) *peer {
@@ -46,6 +48,23 @@ func (p *peer) ServeHTTP(w http.ResponseWriter, q *http.Request) {
 	case p.answer != nil && p.answer(w, q):
 	case strings.HasSuffix(q.URL.Path, "/manifest"):
 		w.Write(p.head)
+	case strings.HasSuffix(q.URL.Path, "/blocks"):
+		spans, err := ParseSpans(q.Header.Get("Range"), UnitPieces, int64(len(p.m.Pieces)))
+		var at, sums []byte
+		for n, all := int64(0), p.all; n < int64(len(p.m.Pieces)); n++ {
+			at, all = all[:p.m.Pieces[n].Length], all[p.m.Pieces[n].Length:]
+			if slices.ContainsFunc(spans, func(s Span) bool { return s.From <= n && n < s.To }) {
+				sums = BlockSums(sums, at)
+			}
+		}
+		p.send(w, sums, err)
+	case strings.HasPrefix(q.Header.Get("Range"), UnitParts):
+		spans, err := ParseSpans(q.Header.Get("Range"), UnitParts, int64(len(p.all)))
+		var parts []byte
+		for _, s := range spans {
+			parts = append(parts, p.all[s.From:s.To]...)
+		}
+		p.send(w, parts, err)
 	default:
 		var from, to int
 		if _, err := fmt.Sscanf(q.Header.Get("Range"), "bytes=%d-%d", &from, &to); err != nil {
@@ -56,6 +75,16 @@ func (p *peer) ServeHTTP(w http.ResponseWriter, q *http.Request) {
 		w.WriteHeader(http.StatusPartialContent)
 		w.Write(p.all[from : to+1])
 	}
+}
+
+func (p *peer) send(w http.ResponseWriter, data []byte, err error) {
+	if err != nil {
+		w.WriteHeader(http.StatusRequestedRangeNotSatisfiable)
+		return
+	}
+	w.Header().Set("Content-Length", fmt.Sprint(len(data)))
+	w.WriteHeader(http.StatusPartialContent)
+	w.Write(data)
 }
 
 // open opens the link to a peer, impatiently.
@@ -75,15 +104,6 @@ func openImpatiently(l Link, patience time.Duration) (*Remote, error) {
 
 func TestAPeerThatMisbehavesIsLeft(t *testing.T) {
 	manifest := func(q *http.Request) bool { return strings.HasSuffix(q.URL.Path, "/manifest") }
-	drip := func(w http.ResponseWriter, q *http.Request) { // for ever, a little at a time
-		for q.Context().Err() == nil {
-			if _, err := w.Write([]byte{0}); err != nil {
-				return
-			}
-			w.(http.Flusher).Flush()
-			time.Sleep(5 * time.Millisecond)
-		}
-	}
 	elsewhere := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, q *http.Request) { t.Error("the token went elsewhere", q.Header) }))
 	defer elsewhere.Close()
 	for name, tt := range map[string]struct {
@@ -96,7 +116,7 @@ func TestAPeerThatMisbehavesIsLeft(t *testing.T) {
 		}},
 		"drips the manifest": {ErrPeer, func(p *peer, w http.ResponseWriter, q *http.Request) bool {
 			w.Write(p.head[:bundleHeader])
-			drip(w, q)
+			drips(w, q)
 			return true
 		}},
 		"says that the manifest is huge": {ErrDamaged, func(p *peer, w http.ResponseWriter, _ *http.Request) bool {
@@ -141,7 +161,7 @@ func TestAPeerThatMisbehavesIsLeft(t *testing.T) {
 				return false
 			}
 			w.WriteHeader(http.StatusPartialContent)
-			drip(w, q)
+			drips(w, q)
 			return true
 		}},
 		"sends all for a range": {ErrPeer, func(p *peer, w http.ResponseWriter, q *http.Request) bool {

@@ -171,7 +171,7 @@ func (o *opening) run(ctx context.Context) (result opened, err error) {
 		result.Total = share.Size(o.m, blobs)
 	}
 	if o.flags.dryRun {
-		_, result.Transferred, err = share.Wanted(ctx, o.home.cache.store, o.m, blobs)
+		result.Transferred, err = share.Moves(ctx, o.home.cache.store, o.m, o.from, blobs)
 		return result, err
 	}
 	if result.State && !result.Trusted {
