@@ -32,7 +32,7 @@ func moves(t testing.TB, was, is []byte) (moved, said int64) {
 		if said, err = share.Moves(ctx, store, r.Manifest, r, nil); err != nil {
 			t.Fatal(err)
 		}
-		before := w.log.Len()
+		before := len(w.log.String())
 		var done, total int64
 		if moved, err = share.Fetch(ctx, store, r.Manifest, r, nil, func(d, t int64) { done, total = max(done, d), t }); err != nil {
 			t.Fatal(err)

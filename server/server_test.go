@@ -16,6 +16,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -38,8 +39,26 @@ type site struct {
 	all      []byte
 	token    string
 	base     string
-	log      *bytes.Buffer
+	log      *lines
 	stop     func() error
+}
+
+// lines is a log that is read while it is written.
+type lines struct {
+	mu   sync.Mutex // guards text
+	text bytes.Buffer
+}
+
+func (l *lines) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+func (l *lines) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
 }
 
 func newSite(t testing.TB, size int, public string) *site {
@@ -58,7 +77,7 @@ func newSiteOf(t testing.TB, all []byte, public string) *site {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { store.Close() })
-	w := &site{store: store, registry: share.Registry{Dir: filepath.Join(dir, "shares")}, log: &bytes.Buffer{}, all: all}
+	w := &site{store: store, registry: share.Registry{Dir: filepath.Join(dir, "shares")}, log: &lines{}, all: all}
 	if w.signer, err = share.LoadSigner(filepath.Join(dir, "key")); err != nil {
 		t.Fatal(err)
 	}

@@ -199,6 +199,9 @@ func TestAPeerThatMisbehavesIsLeft(t *testing.T) {
 			if !errors.Is(err, tt.want) {
 				t.Errorf("%v, want %v", err, tt.want)
 			}
+			if name == "sends elsewhere" && !strings.Contains(err.Error(), "wants a login") {
+				t.Error(err)
+			}
 		})
 	}
 }
