@@ -56,6 +56,7 @@ class Lab(Notebook):
           const notebook = jupyterapp.shell.currentWidget.content;
           notebook.activeCellIndex = notebook.widgets.indexOf(notebook.widgets.filter(w => w.model.type === 'code')[place]);
           notebook.mode = 'command';
+          notebook.activeCell.node.focus();  // as by a click: when a dialog ends, JupyterLab 4.2 makes the cell active that had the focus
         }""", place)
 
     def stand(self):
