@@ -144,7 +144,7 @@ class Agent:
         importing.taken()
         importing.missing()
         machine.begin(found.words(), True)
-        self.lookups.begin()
+        self.lookups.begin(set())
         return {**found.reply(user, [], {}), "open": sorted(set(first.open.values()))}
 
     def ping(self, _: dict[str, Any]) -> dict[str, Any]:
@@ -198,7 +198,7 @@ class Agent:
         if found.same == sameness.TOGETHER:
             self._asks.append("asks whether equal values are one object")
         machine.begin(found.words(), found.all)
-        self.lookups.begin()
+        self.lookups.begin(found.compiled)
         return found.reply(user, binds, observed)
 
     def after(self, content: dict[str, Any]) -> dict[str, Any]:

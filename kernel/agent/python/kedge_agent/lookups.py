@@ -31,6 +31,10 @@ _HARMLESS = tuple(p.replace("/", os.sep) for p in (
 # formulas of patsy, numexpr) compile the text, and its words are seen.
 _READERS = ((os.path.join("numpy", "matrixlib", "defmatrix.py"), "bmat"),
             (os.path.join("polars", "_utils", "various.py"), "_get_stack_locals"))
+# Code that writes methods and has them compiled: their text names their fields, and nothing of the notebook.
+_STDLIB = os.path.dirname(os.__file__)
+_MAKERS = (os.path.join(_STDLIB, "collections", "__init__.py"), os.path.join(_STDLIB, "dataclasses.py"),
+           os.path.join(os.sep, "attr", "_make.py"), os.path.join(os.sep, "scipy", "_lib", "_bunch.py"))
 _TEXT = 100_000  # characters; of a longer text that is compiled all names are taken to be looked up
 _WORD = re.compile(r"\b[^\W\d]\w*")
 _OURS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "")  # which reads modules that are imported
@@ -51,11 +55,13 @@ class Lookups:
         self.classes: set[str] = set()  # names that were looked up, by unpickling and by compiling text
         self.placed = False  # whether a log record was shown with the place of the call
         self.heard = False  # whether the hook is in force
+        self._known: set[str] = set()  # texts whose names are known before
         self._inside = False
         self._callback: Any = None
 
-    def begin(self) -> None:
-        """A cell comes."""
+    def begin(self, known: set[str]) -> None:
+        """A cell comes. It has IPython compile these texts, whose names are known as those of its code are."""
+        self._known = known
         if self._callback is None:
             self._install()
         self.frames, self.classes, self.placed = not self.heard, set(), not self.heard
@@ -98,11 +104,11 @@ class Lookups:
         """Code of the notebook compiles text, or has it compiled, perhaps to look up what stands in it."""
         if isinstance(text, bytes):
             text = text.decode(errors="replace")
-        if not isinstance(text, str):
-            return  # a tree, which was a text before
+        if not isinstance(text, str) or text in self._known:
+            return  # a tree was a text before
         frame: Any = sys._getframe(2)
-        if frame.f_code.co_filename.startswith("<frozen importlib"):
-            return  # a module that has not been compiled before
+        if frame.f_code.co_filename.startswith("<frozen importlib") or frame.f_code.co_filename.endswith(_MAKERS):
+            return  # the former compiles a module that has not been compiled before
         while frame is not None and frame.f_globals is not self._ns:
             if frame.f_code.co_filename.startswith(_OURS):
                 return

@@ -90,6 +90,8 @@ class Reads:
         self._raw = False  # whether the dict behind os.environ is reached
         self._words: set[str] = set()  # names that stand in strings
         self._texts: set[str] = set()  # words in the text of magics
+        self._bodies: set[str] = set()  # texts of magics that were read as code, and are nothing else
+        self.compiled: set[str] = set()  # these, as IPython compiles them
         self._loaded: set[str] = set()  # names loaded, also where the cell has bound them before
         self._later: dict[str, list[types.CodeType]] = {}
         self._codes: dict[int, types.CodeType] = {}
@@ -126,7 +128,7 @@ class Reads:
             texts = [a.value for a in call.args if isinstance(a, ast.Constant) and isinstance(a.value, str)]
             magic = call.func.attr.startswith("run_")
             known = known and (not magic or texts[:1] != [] and texts[0] in _MAGICS)
-            body = ""
+            body, text = "", texts[-1] if texts else ""
             if call.func.attr == "run_cell_magic" and texts[:1] != [] and texts[0] in _BODIES and len(texts) == 3:
                 body = texts.pop()
             elif call.func.attr == "run_line_magic" and texts[:1] != [] and texts[0] in _LINES and len(texts) == 2:
@@ -136,6 +138,10 @@ class Reads:
                     self.cell(body)
                 except SyntaxError:
                     continue  # it fails before it reads anything
+                if body == text and sum(isinstance(n, ast.Constant) and n.value == text for n in ast.walk(tree)) == 1:
+                    texts = [t for t in texts if t != text]
+                    self._bodies.add(text)
+                    self.compiled.add(normalise.transform(body))
             words = {w for text in texts for w in _WORD.findall(text)}
             self._texts |= words
             for name in words & self.known:
@@ -156,6 +162,8 @@ class Reads:
                 self.all = True
             for const in code.co_consts:
                 for text in strings(const):
+                    if code is top and text in self._bodies:
+                        continue
                     words = _WORD.findall(text)
                     self._texts |= _FAILURES.intersection(words)
                     self.all = self.all or not _SPELLED.isdisjoint(words)

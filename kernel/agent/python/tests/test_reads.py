@@ -1,4 +1,6 @@
 """What a cell reads, found from its code and the namespace before it runs."""
+import collections
+import dataclasses
 import functools
 import os
 import pathlib
@@ -74,6 +76,38 @@ def test_a_name_in_the_text_of_a_magic_counts_though_the_kernel_does_not_hold_it
     assert "x" in find("%%bash\necho $x", absent=["x"]).names
 
 
+@pytest.mark.parametrize("magic", ["%%time\n", "%%capture\n", "%time "])
+def test_the_text_of_a_magic_that_is_code_is_no_string(magic):
+    found = find(magic + "for x in a: pass", x=1, a=[1])
+    assert "x" not in found.names
+    assert "x" in find(magic + "for x in a: print('x')", x=1, a=[1]).weak
+
+
+def test_text_that_is_read_as_code_tells_nothing_more_when_it_is_compiled():
+    ns = {}
+    seen = lookups.Lookups(ns)
+    exec("def ask(tell, text): tell(b'compile', (text,))", ns)
+    seen._known = {"for x in a: pass\n"}
+    ns["ask"](lambda *told: seen._told(*told), "for x in a: pass\n")
+    assert not seen.classes
+    ns["ask"](lambda *told: seen._told(*told), "for x in b: pass\n")
+    assert {"x", "b"} <= seen.classes
+
+
+@pytest.mark.parametrize("path, names", [
+    (collections.__file__, set()),
+    (dataclasses.__file__, set()),
+    ("/here/dataclasses.py", {"lambda", "x"}),
+])
+def test_the_fields_of_classes_that_are_written_as_text_are_no_names(path, names):
+    maker, ns = {}, {}
+    seen = lookups.Lookups(ns)
+    exec(compile("def make(tell): tell(b'compile', ('lambda x: 1',))", path, "exec"), maker)
+    exec("def ask(make, tell): make(tell)", ns)
+    ns["ask"](maker["make"], seen._told)
+    assert seen.classes - {"1"} == names
+
+
 def test_what_unpickles_is_said():
     assert find("import pickle\npickle.loads(b)").unpickles
     assert not find("import pickle\npickle.dumps(b)").unpickles
@@ -82,7 +116,7 @@ def test_what_unpickles_is_said():
 
 def test_without_a_hook_frames_are_taken_to_be_looked_at():
     seen = lookups.Lookups({})
-    seen.begin()
+    seen.begin(set())
     assert seen.frames or seen.heard
 
 
