@@ -11,7 +11,16 @@ import sys
 from typing import Any
 
 _BUFFERED = (io.BufferedReader, io.BufferedWriter, io.BufferedRandom)
-_ALONE = 3  # references to what only its wrapper holds: the wrapper's, a variable's, an argument's
+
+
+def _alone() -> int:
+    """References to what only its wrapper holds: the wrapper's, a variable's and, before Python 3.14, an argument's."""
+    held = [object()]
+    inner = held[0]
+    return sys.getrefcount(inner)
+
+
+_ALONE = _alone()
 
 
 def is_closed(obj: Any) -> bool:

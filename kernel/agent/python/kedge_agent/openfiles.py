@@ -78,6 +78,7 @@ def _inside(obj: Any, kind: type, ns: dict[str, Any]) -> list[Any] | None:
         return [*vars(obj).values(), *obj.__bases__] if live.local(obj) else []
     if live.local(kind) and all(live.local(c) or c is object or c in _THROUGH for c in type.mro(kind)):
         return gc.get_referents(obj)
-    if kind in (types.GetSetDescriptorType, types.MemberDescriptorType, types.WrapperDescriptorType):
+    if kind in (types.GetSetDescriptorType, types.MemberDescriptorType, types.WrapperDescriptorType,
+                types.MethodDescriptorType, types.ClassMethodDescriptorType):
         return []
     return None

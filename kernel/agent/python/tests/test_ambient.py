@@ -81,6 +81,8 @@ CASES = {
 def test_adapter(shell, name):  # noqa: F811
     if name == "tqdm":
         pytest.importorskip("tqdm")
+    if name == "debug mode of the loop" and sys.version_info >= (3, 14):
+        pytest.skip("there is no loop where none runs")
     round_trip(shell, *CASES[name])
 
 

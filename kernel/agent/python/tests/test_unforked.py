@@ -19,11 +19,13 @@ PLAIN = [
     "x = bytearray(b'abc'); x = [x]; x.append(x)",
     "import collections as c; x = c.deque([1], 3); y = c.OrderedDict(b=1, a=2); z = c.defaultdict(list, {1: [2]})",
     "import datetime as d, decimal; x = [d.date(2020, 1, 2), d.timedelta(3), decimal.Decimal('1.20')]",
-    "k = 3\ndef x(a, b=[1], *, c: int = 2):\n    'doc'\n    return [k for _ in range(a)]",
+    "k = 3\ndef x(a, b=[1], *, c=2):\n    'doc'\n    return [k for _ in range(a)]",
     "def mk():\n    n = [1]\n    return (lambda: n), (lambda: n.append(1))\nx, y = mk(); y()",
     "import json, collections; x = collections.OrderedDict; y = json.dumps",
     "import numpy as np; x = np.arange(5000.); y = x[::-2]; z = [np.float32(1), np.array(['a', None], object)]",
     "import numpy as np; x = bytearray(16); y = np.frombuffer(x, 'i4'); z = np.zeros(3); z.flags.writeable = False",
+    # Since Python 3.14 code has to run to tell annotations.
+    *(["def x(a, *, c: int = 2): return a"] if sys.version_info < (3, 14) else []),
 ]
 
 # What runs code of the notebook if it is pickled, read back or looked at; it appends to calls.
@@ -173,7 +175,8 @@ def test_a_long_stream_takes_a_fork(book, forks, monkeypatch):
 
 def test_what_nests_deep_takes_a_fork(book, forks):
     names, _, lost = book.save("x = []\nfor _ in range(5000): x = [x]")
-    assert forks and names == [["x"]] or lost
+    # Since Python 3.14 C code ends before its stack does.
+    assert (forks or sys.version_info >= (3, 14)) and names == [["x"]] or lost
 
 
 def test_the_collector_is_as_it_was(book):

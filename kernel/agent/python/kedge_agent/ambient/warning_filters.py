@@ -1,4 +1,5 @@
 """The filters of the warnings module."""
+import contextlib
 import pickle
 import warnings
 
@@ -21,7 +22,8 @@ def capture() -> bytes:
 def restore(state: bytes) -> None:
     """Put the filters back in place."""
     warnings.filters[:] = pickle.loads(state) if state else _START  # type: ignore[call-overload]
-    for name in ("_filters_mutated_lock_held", "_filters_mutated"):
-        if hasattr(warnings, name):
-            getattr(warnings, name)()
-            break
+    with getattr(warnings, "_lock", contextlib.nullcontext()):
+        for name in ("_filters_mutated_lock_held", "_filters_mutated"):
+            if hasattr(warnings, name):
+                getattr(warnings, name)()
+                break
