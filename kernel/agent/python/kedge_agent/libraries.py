@@ -12,6 +12,7 @@ from .caches import Volatile
 _DROPPED = {
     ("sklearn.utils._bunch", "Bunch"): "__setstate__ ignores the attributes",
 }
+_LONG = 1 << 18  # rows; polars pickles somewhat more in several batches
 # What looking at a graph leaves in it.
 _VIEWS = {"adj", "nodes", "edges", "degree", "succ", "pred", "in_edges", "out_edges", "in_degree", "out_degree"}
 
@@ -52,12 +53,21 @@ def make_frame(columns: list[Any]) -> Any:
     return sys.modules["polars"].DataFrame(columns)
 
 
+def make_whole(cls: type, state: bytes) -> Any:
+    """A Series of polars in one chunk, of which its own way of pickling makes several."""
+    made = cls.__new__(cls)
+    made.__setstate__(state)
+    return made.rechunk()  # that of a frame would wait for threads, which a copy of the process does not have
+
+
 def _polars(obj: Any, title: str) -> Any:
-    """A Series or frame in several chunks, which its own way of pickling makes one of."""
+    """A Series or frame in several chunks, which its own way of pickling makes one of, or long ones in one."""
     if title == "Series" and obj.n_chunks() > 1:
         return make_series, (obj.get_chunks(), obj.flags["SORTED_ASC"], obj.flags["SORTED_DESC"])
-    if title == "DataFrame" and obj.width and max(obj.n_chunks("all")) > 1:
+    if title == "DataFrame" and obj.width and (len(obj) >= _LONG or max(obj.n_chunks("all")) > 1):
         return make_frame, (obj.get_columns(),)
+    if title == "Series" and len(obj) >= _LONG:
+        return make_whole, (type(obj), obj.__getstate__())
     return NotImplemented
 
 

@@ -32,7 +32,7 @@ def describe(name: str, value: Any) -> dict[str, Any]:
     """A variable for people: never calls code of the notebook."""
     out: dict[str, Any] = {"name": name, "type": type(value).__qualname__,
                            "size": sys.getsizeof(value) if type(value).__module__ != "__main__" else 0}
-    if type(value).__module__.split(".")[0] in ("numpy", "pandas") and not isinstance(value, type):
+    if type(value).__module__.split(".")[0] in ("numpy", "pandas", "polars", "pyarrow") and not isinstance(value, type):
         shape = getattr(value, "shape", None)
         if isinstance(shape, tuple):
             out["shape"] = [int(n) for n in shape]

@@ -1,7 +1,7 @@
 """A few values of a variable, for people, so that nothing needs to be unpickled to see them.
 
-Only exact types of Python, numpy and pandas are looked into, past all that a notebook can replace, and nothing is
-left in them that looking would leave.
+Only exact types of Python, numpy, pandas, polars and Arrow are looked into, past all that a notebook can replace, and
+nothing is left in them that looking would leave.
 """
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
-from . import frames, live, sketches
+from . import frames, live, sketches, tables
 
 _ROWS, _COLUMNS, _ELEMENTS = 5, 6, 6
 _TEXT, _CELL, _LABEL = 160, 24, 60  # characters at most
@@ -40,6 +40,8 @@ def _preview(value: Any) -> dict[str, Any]:
     pandas = frames.pandas()
     if pandas is not None and kind in (pandas.DataFrame, pandas.Series):
         return _series(value._mgr) if kind is pandas.Series else _frame(value._mgr)
+    if tables.is_table(kind):
+        return _table(value)
     text = _array(value) if _is_array(kind) else _brief(value, 1) if kind in (list, tuple, dict, set, frozenset) else ""
     out = {"text": _cut(text, _TEXT)} if text else {}
     if text and _is_array(kind) and value.ndim > 1:
@@ -53,6 +55,8 @@ def _sketched(value: Any) -> dict[str, Any]:
     if _is_array(kind):
         known = {"sketches": [_sketch(value, value.ndim == 1)], "grid": sketches.grid(value)}
         return {k: v for k, v in known.items() if v is not None}
+    if tables.is_table(kind):
+        return _columned(value)
     if pandas is None or kind not in (pandas.DataFrame, pandas.Series):
         return {}
     if kind is pandas.Series:
@@ -63,6 +67,25 @@ def _sketched(value: Any) -> dict[str, Any]:
         found[column] = _sketch(values) if column < _SKETCHED else _kind(values)
     names = _labels(columns, _NAMED, _LABEL)
     return {"sketches": [{"name": name, **found.get(n, {})} for n, name in enumerate(names)]} if names else {}
+
+
+def _table(value: Any) -> dict[str, Any]:
+    """The first rows of a frame of polars or a table of Arrow, which have no labels."""
+    known, more = tables.columns(value, _COLUMNS), [_MORE] if tables.width(value) > _COLUMNS else []
+    shown = [c.head(_ROWS) for c in known]
+    height = min(_ROWS, known[0].count if known else 0)
+    rows = [[*(_word(s[r]) if s is not None else _MORE for s in shown), *more] for r in range(height)]
+    return {"columns": [*(_cut(c.name, _CELL) for c in known), *more], "rows": rows} if known else {}
+
+
+def _columned(value: Any) -> dict[str, Any]:
+    if tables.is_column(value):
+        return {"sketches": [c.sketch(True, _word) for c in tables.columns(value, 1)]}
+    found = []
+    for n, column in enumerate(tables.columns(value, _NAMED)):
+        held = column.sketch(False, _word) if n < _SKETCHED else {"type": column.kind}
+        found.append({"name": _cut(column.name, _LABEL), **held})
+    return {"sketches": found} if found else {}
 
 
 def _columns(manager: Any, most: int) -> Iterator[tuple[int, Any]]:

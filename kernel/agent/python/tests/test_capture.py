@@ -508,6 +508,19 @@ def test_arrow_shows_the_memory_of_arrays_again(book, fresh):
               "assert a.to_pylist() == [30, 4, 5] and f.to_pybytes()[:1] == b'Z' and t.to_pydict() == {'x': [7, 2]}")
 
 
+def test_long_frames_of_polars_come_back_in_one_chunk(book, fresh):
+    pytest.importorskip("polars")
+    book.run("import polars as pl\nn = 600_000\ns = pl.Series('a', range(n)).set_sorted()\n"
+             "w = pl.Series(['x']).new_from_index(0, n)\ndf = pl.DataFrame({'s': s, 'w': w})\n"
+             "c = pl.concat([df, df[:5]], rechunk=False)\n")
+    assert book.save() == {}
+    other = fresh()
+    book.load(other)
+    other.run("assert s.n_chunks() == w.n_chunks() == 1 and s.flags['SORTED_ASC']\n"
+              "assert df.n_chunks('all') == [1, 1] and c.n_chunks('all') == [2, 2] and c.height == n + 5\n"
+              "assert df.equals(pl.DataFrame({'s': range(n), 'w': ['x'] * n}))\n")
+
+
 def test_polars_keeps_its_chunks(book, fresh):
     pytest.importorskip("polars")
     book.run("import polars as pl\ns = pl.concat([pl.Series('a', [1]), pl.Series('a', [2])], rechunk=False)\n"

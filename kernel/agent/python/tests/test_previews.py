@@ -1,4 +1,5 @@
 """What people see of values, and that looking at them runs nothing, leaves nothing and stays small."""
+import datetime
 import json
 import pathlib
 import sys
@@ -138,3 +139,68 @@ def test_nothing_is_left_in_what_is_looked_at():
     before, modules = state(), set(sys.modules)
     previews.preview(frame)
     assert state() == before and set(sys.modules) == modules
+
+
+def polars_frame():
+    pl = pytest.importorskip("polars")
+    return pl.DataFrame({
+        "n": [1, None, 3], "f": [1.5, float("nan"), 2.5], "w": ["a", "b", "a"], "d": [datetime.date(2020, 1, 1)] * 3,
+        "t": [datetime.datetime(2020, 1, n, 3) for n in (1, 2, 3)], "l": [[1], [], None],
+        "c": pl.Series(["x", None, "x"], dtype=pl.Categorical)})
+
+
+def test_frames_of_polars():
+    frame = polars_frame()
+    modules = set(sys.modules)
+    shown = previews.preview(frame)
+    assert shown["columns"] == ["n", "f", "w", "d", "t", "l", "…"]
+    assert shown["rows"][1] == ["None", "nan", "b", "2020-01-01", "2020-01-02 03:00:00", "…", "…"]
+    found = {c["name"]: c for c in shown["sketches"]}
+    assert [c["of"] for c in found.values()] == [3] * 7
+    assert (found["n"]["type"], found["n"]["missing"], found["n"]["high"]) == ("Int64", 1, "3")
+    assert (found["f"]["missing"], found["t"]["low"]) == (1, "2020-01-01T03:00:00")
+    assert found["w"]["top"][0] == {"text": "a", "count": 2} and found["c"]["missing"] == 1
+    assert found["l"] == {"name": "l", "type": "List(Int64)", "of": 3}
+    series = previews.preview(frame["f"])
+    assert series["rows"] == [["1.5"], ["nan"], ["2.5"]] and series["sketches"][0]["line"] == [0, -1, 99]
+    assert previews.preview(frame.lazy()) is None and previews.preview(frame.clear().drop(frame.columns)) is None
+    assert set(sys.modules) == modules
+    other = previews.preview(frame.with_columns(n=frame["n"] + 1))
+    same = [a["sum"] == b["sum"] for a, b in zip(shown["sketches"], other["sketches"], strict=True) if "sum" in a]
+    assert same == [False] + [True] * 5
+
+
+def test_tables_of_arrow():
+    pa = pytest.importorskip("pyarrow")
+    data = {"a": [1, None, 3], "b": ["x", "y", "x"], "l": [[1], [2], [3]]}
+    tables = [pa.table(data), pa.record_batch(data)]
+    modules = set(sys.modules)
+    for table in tables:
+        shown = previews.preview(table)
+        assert shown["columns"] == ["a", "b", "l"] and shown["rows"][1] == ["None", "y", "…"]
+        assert shown["sketches"][0]["missing"] == 1 and shown["sketches"][1]["top"][0] == {"text": "x", "count": 2}
+    assert previews.preview(tables[0].column("a"))["sketches"][0]["of"] == 3
+    assert set(sys.modules) == modules
+
+
+def test_what_is_said_of_tables_is_bounded(monkeypatch):
+    pl = pytest.importorskip("polars")
+    called = []
+    for name in ("head", "to_list", "slice", "__getitem__", "__len__", "dtype", "shape"):
+        monkeypatch.setattr(pl.Series, name, lambda *_, name=name, **__: called.append(name))
+    for name in ("head", "get_columns", "columns", "slice", "height", "__getitem__", "__len__"):
+        monkeypatch.setattr(pl.DataFrame, name, lambda *_, name=name, **__: called.append(name))
+
+    class Own(pl.DataFrame):
+        pass
+
+    wide = pl.DataFrame([pl.Series(f"{n}" * 200, np.arange(10_000) + n) for n in range(2000)])
+    values = [wide, pl.Series("s", ["x" * 10_000] * 5000), pl.Series("o", [object()] * 3, dtype=pl.Object),
+              pl.DataFrame({"e": pl.Series([], dtype=pl.Int64)})]
+    called.clear()
+    for value in values:
+        began = time.perf_counter()
+        text = json.dumps(previews.preview(value), allow_nan=False)
+        assert len(text) < 40_000 and time.perf_counter() - began < 0.5
+    assert previews.preview(Own()) is None
+    assert not called, called
