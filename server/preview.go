@@ -2,6 +2,7 @@ package server
 
 import (
 	"bytes"
+	"context"
 	"encoding/binary"
 	"encoding/csv"
 	"encoding/json"
@@ -31,8 +32,8 @@ const (
 
 // preview is the beginning of a file, as a page shows it.
 type preview struct {
-	Kind  string     `json:"kind"` // text, table, picture or none
-	Text  string     `json:"text,omitempty"`
+	Kind  string     `json:"kind"`           // text, table, picture or none
+	Text  string     `json:"text,omitempty"` // of a table: what it is
 	Rows  [][]string `json:"rows,omitempty"` // the first is the head
 	Type  string     `json:"type,omitempty"` // of a picture: image/…
 	Data  []byte     `json:"data,omitempty"` // all of it
@@ -57,6 +58,9 @@ func (s *Server) preview(w http.ResponseWriter, q *http.Request) {
 		return
 	}
 	p, rest := previewOf(f, head)
+	if bytes.HasPrefix(head, []byte(parquetMagic)) {
+		p = s.parquet(q.Context(), f)
+	}
 	if rest {
 		more, err := io.ReadAll(io.LimitReader(r, f.Size-int64(len(head))))
 		if err != nil {
@@ -69,6 +73,38 @@ func (s *Server) preview(w http.ResponseWriter, q *http.Request) {
 	if deadline(w) == nil {
 		_ = json.NewEncoder(w).Encode(p) // whoever asked is gone if it fails
 	}
+}
+
+// parquet is what the end of a Parquet file says of it.
+func (s *Server) parquet(ctx context.Context, f share.File) preview {
+	end := func(length, before int64) ([]byte, error) {
+		_, pieces, err := s.cfg.Store.Extents(ctx, f.Content)
+		if err != nil {
+			return nil, err
+		}
+		return s.cfg.Store.Window(ctx, pieces, f.Size-length-before, length, nil)
+	}
+	none := preview{Kind: "none", Why: "it begins like Parquet, and its end cannot be read"}
+	if f.Size < tailLength {
+		return none
+	}
+	tail, err := end(tailLength, 0)
+	length, ok := footerLength(tail)
+	if err != nil || !ok || length > f.Size-tailLength {
+		return none
+	}
+	if length > maxFooter {
+		return preview{Kind: "none", Why: "what it says of its columns is too large to be looked at"}
+	}
+	footer, err := end(length, tailLength)
+	if err != nil {
+		return none
+	}
+	p, err := parquetTable(footer)
+	if err != nil {
+		return none
+	}
+	return p
 }
 
 func fileOf(m *share.Manifest, path string) (share.File, bool) {

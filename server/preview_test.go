@@ -85,6 +85,23 @@ func pngOf(t *testing.T, width, height uint32) string {
 	return string(data)
 }
 
+// previews shares files; look asks for what is shown of one.
+func (w *site) previews(t *testing.T, files map[string]string) (look func(path string) (preview, string), prefix string, bearer []string) {
+	t.Helper()
+	prefix, bearer = w.added(t, func(*share.Manifest) {}, files)
+	return func(path string) (p preview, body string) {
+		t.Helper()
+		status, h, body := w.ask(t, "GET", prefix+"preview?path="+url.QueryEscape(path), bearer...)
+		if err := json.Unmarshal([]byte(body), &p); err != nil || status != 200 || h.Get("Content-Type") != "application/json" || h.Get("X-Content-Type-Options") != "nosniff" {
+			t.Fatal(path, status, err, body)
+		}
+		if len(body) > 400_000 {
+			t.Error(path, len(body))
+		}
+		return p, body
+	}, prefix, bearer
+}
+
 func TestFilesAreShownAsWhatTheyAre(t *testing.T) {
 	w := newSite(t, 10, "")
 	svg := `<svg xmlns="http://www.w3.org/2000/svg"><script>alert(1)</script></svg>`
@@ -95,18 +112,7 @@ func TestFilesAreShownAsWhatTheyAre(t *testing.T) {
 		"text.txt": "hé<script>", "cut.txt": strings.Repeat("é", 50_000), "code.html": "<script>alert(1)</script>", "b.pkl": "cposix\nsystem\n(S'x'\ntR.\x00", "p.pkl": "cposix\nsystem\n(S'x'\ntR.",
 		"a.npy": "\x93NUMPY\x01\x00\x76\x00{'descr': '<f8', 'fortran_order': False, 'shape': (3,), }   \n\x00\x00", "short.npy": "\x93NUMPY", "bom.csv": "\ufeffa,b\n1,2\n", "picture.csv": pngOf(t, 3, 2), "nul.txt": "a\x00b",
 	}
-	prefix, bearer := w.added(t, func(*share.Manifest) {}, files)
-	look := func(path string) (p preview, body string) {
-		t.Helper()
-		status, h, body := w.ask(t, "GET", prefix+"preview?path="+url.QueryEscape(path), bearer...)
-		if err := json.Unmarshal([]byte(body), &p); err != nil || status != 200 || h.Get("Content-Type") != "application/json" || h.Get("X-Content-Type-Options") != "nosniff" {
-			t.Fatal(path, status, err, body)
-		}
-		if len(body) > 400_000 {
-			t.Error(path, len(body))
-		}
-		return p, body
-	}
+	look, prefix, bearer := w.previews(t, files)
 	for path, want := range map[string]string{
 		"a.csv": "table [[x y] [1 two\nlines] [3]] true", "semi.csv": "table [[a b] [1,5 2]] true", "t.tsv": "table [[a b] [1 2]] true", "bom.csv": "table [[a b] [1 2]] true",
 		"empty.csv": "text [] true", "p.png": "picture [] true", "picture.csv": "picture [] true", "large.png": "none [] false", "wide.png": "none [] false", "bad.png": "none [] false",

@@ -176,7 +176,7 @@ const pictures = ['image/png', 'image/jpeg', 'image/gif', 'image/svg+xml'];
 
 function preview(p, f) {
   const more = p.whole ? null : el('p', {class: 'facts'}, `The beginning of ${bytes(f.size ?? 0)}.`);
-  if (p.kind === 'table') return [table(p.rows[0], p.rows.slice(1)), more].filter(Boolean);
+  if (p.kind === 'table') return [table(p.rows[0], p.rows.slice(1)), p.text ? el('p', {class: 'facts'}, p.text) : more].filter(Boolean);
   if (p.kind === 'picture' && pictures.includes(p.type)) return [el('img', {alt: f.path, src: `data:${p.type};base64,${p.data}`})];
   if (p.kind === 'text') return [el('pre', {class: 'code'}, p.text ?? ''), more].filter(Boolean);
   return [el('p', {class: 'facts'}, `${bytes(f.size ?? 0)}: ${p.why || 'it cannot be shown'}.`)];
