@@ -59,6 +59,10 @@ func (s *Server) preview(w http.ResponseWriter, q *http.Request) {
 	}
 	p, rest := previewOf(f, head)
 	if bytes.HasPrefix(head, []byte(parquetMagic)) {
+		if !s.enter(w, s.looks) {
+			return
+		}
+		defer func() { <-s.looks }()
 		p = s.parquet(q.Context(), f)
 	}
 	if rest {

@@ -29,7 +29,7 @@ var openAPI []byte
 
 const (
 	maxTransfers = 32 // ranges that are being sent; each holds one piece in memory
-	maxLooks     = 8  // requests that look into few pieces and may send little of them
+	maxLooks     = 8  // requests that look into more than they send
 	maxHeader    = 16 << 10
 	sendTime     = 30 * time.Second // that a piece may take
 	stopTime     = 10 * time.Second // that requests have to end after Run's context has
