@@ -3,7 +3,7 @@ ROOT := $(patsubst %/,%,$(dir $(abspath $(lastword $(MAKEFILE_LIST)))))
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := build
-.PHONY: demo build test lint bench bench-rivals corpus lab labextension fuzz fuzz-live soak setup browser screenshot lock
+.PHONY: demo build test lint bench bench-rivals corpus pythons lab labextension fuzz fuzz-live soak setup browser screenshot lock
 
 STATICCHECK_VERSION := v0.7.0
 STATICCHECK := $(ROOT)/.cache/bin/staticcheck-$(STATICCHECK_VERSION)
@@ -47,6 +47,11 @@ $(STATICCHECK):
 # sources.
 labextension:
 	cd $(ROOT)/web/labextension && npm ci --no-audit --no-fund && node build.mjs
+
+# Some actions of the fuzzer with the oldest and the newest Python, and the agent's tests with the newest.
+pythons: setup build
+	cd $(ROOT) && go build -o bin/fuzz ./integration/oracle/fuzz
+	$(ROOT)/tools/pythons.sh
 
 # Opens JupyterLab on the examples, whose kernel python3 is Kedge's there.
 lab: setup build
