@@ -8,7 +8,7 @@ import time
 import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
-from kedge_agent import previews  # noqa: E402
+from kedge_agent import namespace, previews  # noqa: E402
 
 np = pytest.importorskip("numpy")
 pd = pytest.importorskip("pandas")
@@ -16,6 +16,13 @@ pd = pytest.importorskip("pandas")
 
 def sketch(value, at=0):
     return previews.preview(value)["sketches"][at]
+
+
+def test_sizes_are_told_without_code_of_the_value(monkeypatch):
+    frame = pd.DataFrame({"a": range(100), "b": 1.5})
+    monkeypatch.setattr(pd.DataFrame, "memory_usage", lambda *_, **__: pytest.fail("it ran"))  # __sizeof__ asks it
+    assert namespace.describe("frame", frame)["size"] == 1600
+    assert namespace.describe("many", [frame])["size"] == sys.getsizeof([frame])
 
 
 def test_numbers_are_counted_and_drawn():
