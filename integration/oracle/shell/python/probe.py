@@ -143,12 +143,15 @@ class Walk:
             values = block.values
             shown = self.array(values, f"{path}.block{i}", "array", lazy) if hasattr(values, "__array_interface__") else \
                 f"{type(values).__qualname__} {self.each(list(obj.iloc[:, block.mgr_locs.as_array[0]] if obj.ndim > 1 else obj)[:1000], path)}"
-            shared = "" if lazy else block.refs.has_reference()
+            shared = block.refs.has_reference() if not lazy and sys.modules["pandas"].options.mode.copy_on_write else ""
             blocks.append(f"{list(block.mgr_locs)} {shared} {shown}")
         axes = " ".join(self.text(a, f"{path}.axis{i}") for i, a in enumerate(manager.axes))
+        source = vars(obj).get("_is_copy")  # of pandas 2: what it warns by
+        source = source() if callable(source) else source
+        copied = "" if source is None else f"taken from {self.text(source, path + '.source')}"
         extra = {k: v for k, v in vars(obj).items() if k not in ("_mgr", "_attrs", "_flags", "_name", "_item_cache", "_is_copy", "_typ", "_metadata")}
         return (f"{name} {getattr(obj, 'name', '')!r} {axes} {self.text(obj.attrs, path + '.attrs')} "
-                f"{obj.flags.allows_duplicate_labels} {self.pairs(extra, path)} " + "; ".join(blocks))
+                f"{obj.flags.allows_duplicate_labels} {copied} {self.pairs(extra, path)} " + "; ".join(blocks))
 
     def reduced(self, obj: Any, path: str, name: str) -> str:
         """What pickling would say of obj, without its own __reduce__ if it has none."""

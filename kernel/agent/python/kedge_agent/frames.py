@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import gc
 import sys
+import weakref
 from typing import Any
 
 from . import arrays, linked, live
@@ -88,7 +89,7 @@ def inside(values: Any) -> tuple[list[Any], list[Any]]:
 
 
 def reduce(obj: Any) -> Any:
-    """The reduction of a frame or series with attributes that pandas does not keep, or of an array of its own.
+    """The reduction of a frame or series with what pandas does not keep in a pickle, or of an array of its own.
 
     NotImplemented for others.
     """
@@ -98,10 +99,27 @@ def reduce(obj: Any) -> Any:
     if module is None or not issubclass(type(obj), (module.DataFrame, module.Series)):
         return NotImplemented
     lost = {k: v for k, v in vars(obj).items() if k not in _OWN and k not in obj._metadata}
-    if not lost:
+    tied = {} if lazy() else _ties(obj)
+    if not lost and not tied:
         return NotImplemented
     made = obj.__reduce_ex__(5)
-    return made[0], made[1], (made[2], lost), None, None, set_frame
+    return made[0], made[1], (made[2], lost, tied) if tied else (made[2], lost), None, None, set_frame
+
+
+def _ties(obj: Any) -> dict[str, Any]:
+    """What pandas 2 remembers of the frame that obj was taken from, as long as that is there.
+
+    It warns by that when obj is changed, changes the frame too, and gives obj out again as its column.
+    """
+    found: dict[str, Any] = {}
+    copied, cacher = vars(obj).get("_is_copy"), vars(obj).get("_cacher")
+    source = copied() if type(copied) is weakref.ref else copied
+    if source is not None:
+        found["_is_copy"] = source
+    frame = cacher[1]() if cacher is not None else None
+    if frame is not None:
+        found["_cacher"] = cacher[0], frame, vars(frame)["_item_cache"].get(cacher[0]) is obj
+    return found
 
 
 def _array(obj: Any) -> Any:
@@ -119,10 +137,19 @@ def _array(obj: Any) -> Any:
     return (*made[:2], state[:2], *made[3:])
 
 
-def set_frame(obj: Any, state: tuple[Any, dict[str, Any]]) -> None:
+def set_frame(obj: Any, state: tuple[Any, ...]) -> None:
     """Fill a frame or series."""
     obj.__setstate__(state[0])
     vars(obj).update(state[1])
+    tied = state[2] if len(state) > 2 else {}
+    if "_is_copy" in tied:
+        source = tied["_is_copy"]
+        vars(obj)["_is_copy"] = source if type(source) is str else weakref.ref(source)
+    if "_cacher" in tied:
+        column, frame, cached = tied["_cacher"]
+        vars(obj)["_cacher"] = column, weakref.ref(frame)
+        if cached:
+            vars(frame)["_item_cache"][column] = obj
 
 
 def make_refs() -> Any:

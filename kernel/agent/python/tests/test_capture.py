@@ -377,7 +377,12 @@ SHARED = [("import pandas as pd\ndf = pd.DataFrame({'a': [1, 2, 3], 'b': [1.5, 2
            ["(a.__setitem__((0, 0), 9.), df.iloc[0, 0], s[0], t.iloc[0, 0])",
             "(df.iloc.__setitem__((1, 0), 5.), a[1, 0], s[1], t.iloc[0, 1])"]),
           ("import pandas as pd\nx = pd.Series([1, 2, 3]); y = x; z = x[:]; i = x.index",
-           ["(x.__setitem__(0, 5), y[0], z[0], i is x.index)"])]
+           ["(x.__setitem__(0, 5), y[0], z[0], i is x.index)"]),
+          ("import pandas as pd, warnings\nwarnings.simplefilter('error')\n"
+           "df = pd.DataFrame({'a': [1, 2, 3], 's': ['x', 'y', 'z']}); s = df['a']; t = df[df.a > 1]; u = df['s']\n"
+           "def tell(f):\n    try: f()\n    except Warning as e: return type(e).__name__",
+           ["df['a'] is s", "df['s'] is u", "tell(lambda: t.__setitem__('b', 1))", "tell(lambda: s.__setitem__(0, 7))",
+            "df.a[0]"])]
 
 
 @pytest.mark.parametrize("code,looks", SHARED)
