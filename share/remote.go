@@ -144,7 +144,7 @@ func (r *Remote) ask(ctx context.Context, what, spans string, status int) (*http
 	if response.StatusCode/100 == 3 { // followed it would take the token elsewhere
 		err = fmt.Errorf("%s: what stands in front of it wants a login, or it has moved: open the link in a browser that is logged in, or ask its author for a file (kedge share --file): %w", response.Status, ErrPeer)
 	}
-	if response.StatusCode < http.StatusInternalServerError {
+	if c := response.StatusCode; c < http.StatusInternalServerError && c != http.StatusTooManyRequests && c != http.StatusRequestTimeout {
 		err = &final{err} // it does not know what is asked for
 	}
 	return nil, err
