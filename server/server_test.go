@@ -162,7 +162,7 @@ func (w *site) path(what string) string { return "/api/v1/shares/" + w.one.ID + 
 func TestOnlyWhoHasTheLinkReads(t *testing.T) {
 	w := newSite(t, 3<<19, "")
 	bearer := []string{"Authorization", "Bearer " + w.token}
-	status, h, body := w.ask(t, "GET", w.path("manifest"), bearer...)
+	status, _, body := w.ask(t, "GET", w.path("manifest"), bearer...)
 	sealed, err := share.ReadHead(strings.NewReader(body))
 	if status != 200 || err != nil || sealed.Author != w.signer.Public() {
 		t.Fatal(status, err)
@@ -180,7 +180,7 @@ func TestOnlyWhoHasTheLinkReads(t *testing.T) {
 		}
 	}
 	parts := fmt.Sprintf("5-9,11-%d,%d-%d", 1<<20+4, len(w.all)-1, len(w.all)-1)
-	status, h, body = w.ask(t, "GET", w.path("pieces"), append(bearer, "Range", "parts="+parts)...)
+	status, h, body := w.ask(t, "GET", w.path("pieces"), append(bearer, "Range", "parts="+parts)...)
 	if want := string(w.all[5:10]) + string(w.all[11:1<<20+5]) + string(w.all[len(w.all)-1:]); status != 206 || body != want || h.Get("Content-Range") != fmt.Sprintf("parts %s/%d", parts, len(w.all)) {
 		t.Errorf("parts: %d, %d bytes, %s", status, len(body), h.Get("Content-Range"))
 	}
