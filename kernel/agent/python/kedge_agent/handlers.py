@@ -190,6 +190,7 @@ class Agent:
         texts.begin(content["code"], int(self.shell.execution_count))
         texts.taken()
         self._placed, self._folder = found.placed(), found.folder()
+        self.lookups.install()  # before it is noted what is open
         self._descriptors.before(found.mentioned, found.names)
         found.doubt = self._categories.before(found.codes(), found.names, user)
         beyond = found.beyond()

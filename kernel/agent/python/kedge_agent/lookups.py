@@ -62,12 +62,14 @@ class Lookups:
     def begin(self, known: set[str]) -> None:
         """A cell comes. It has IPython compile these texts, whose names are known as those of its code are."""
         self._known = known
-        if self._callback is None:
-            self._install()
+        self.install()
         self.frames, self.classes, self.placed = not self.heard, set(), not self.heard
         self.everything = False
 
-    def _install(self) -> None:
+    def install(self) -> None:
+        """Hear of events from here on. The first callback from C may keep a file open (libffi that of its own code)."""
+        if self._callback is not None:
+            return
         kind = ctypes.PYFUNCTYPE(None, ctypes.c_char_p, ctypes.py_object)
         self._callback = kind(self._told)
         process = ctypes.CDLL(None)
