@@ -53,16 +53,17 @@ func (d *Document) SetCell(index int, source string, tags []string) error {
 // before it in cells, and gives those that it has the tags that they have there. Blank cells, and sources of code that it
 // has, count for nothing.
 func (d *Document) Lay(cells []Cell) {
-	next := 0
+	next, ids := 0, d.ids()
 	list := d.root.get("cells")
 	for _, c := range cells {
 		if blank(c.Source) {
 			continue
 		}
-		at := slices.Index(d.ids(), c.ID)
+		at := slices.Index(ids, c.ID)
 		switch {
 		case at < 0:
 			at = next
+			ids = slices.Insert(ids, at, c.ID)
 			list.items = slices.Insert(list.items, at, d.newCode(c.ID, c.Source, c.Tags))
 		case !isCode(list.items[at]):
 			list.items[at] = d.newCode(c.ID, c.Source, c.Tags)

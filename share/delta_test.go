@@ -202,25 +202,7 @@ func TestAPullOfPartsGoesOnWhereItWasCutOff(t *testing.T) {
 	for _, after := range []int{1, 1000, len(p.head) + 2000, len(p.head) + 4000, len(p.head) + 9000} {
 		bob := newHome(t)
 		p.holds(t, bob)
-		var sum int64
-		for tries := 0; ; tries++ {
-			limit := after
-			if tries > 2 { // by now the line is good
-				limit = 1 << 30
-			}
-			r, err := openImpatiently(Link{Base: "http://" + cutting(t, backend.Listener.Addr().String(), limit), Share: "0123456789abcdef"}, 5*time.Second)
-			if err == nil {
-				var moved int64
-				moved, err = Fetch(context.Background(), bob.store, r.Manifest, r, nil, func(int64, int64) {})
-				sum += moved
-			}
-			if err == nil {
-				break
-			}
-			if tries > 3 {
-				t.Fatalf("cut after %d bytes: %v", after, err)
-			}
-		}
+		sum := pullOverACutLine(t, backend, bob, after, 2, 4)
 		if sum > 64<<10 {
 			t.Errorf("cut after %d bytes: %d bytes moved", after, sum)
 		}

@@ -213,26 +213,7 @@ func TestAPullGoesOnWhereItWasCutOff(t *testing.T) {
 	defer backend.Close()
 	for _, after := range []int{1, 100, 500, len(p.head), len(p.head) + 500, 1 << 19, 1<<20 + 1<<19} {
 		bob := newHome(t)
-		var sum int64
-		for tries := 0; ; tries++ {
-			if tries > 50 {
-				t.Fatalf("cut after %d bytes: it gets nowhere", after)
-			}
-			limit := after
-			if tries > 3 { // by now the line is good
-				limit = 1 << 30
-			}
-			proxy := cutting(t, backend.Listener.Addr().String(), limit)
-			r, err := openImpatiently(Link{Base: "http://" + proxy, Share: "0123456789abcdef"}, 5*time.Second)
-			if err == nil {
-				var moved int64
-				moved, err = Fetch(context.Background(), bob.store, r.Manifest, r, nil, func(int64, int64) {})
-				sum += moved
-			}
-			if err == nil {
-				break
-			}
-		}
+		sum := pullOverACutLine(t, backend, bob, after, 3, 50)
 		if sum != p.m.Bytes() {
 			t.Errorf("cut after %d bytes: %d bytes moved of %d", after, sum, p.m.Bytes())
 		}
@@ -242,6 +223,32 @@ func TestAPullGoesOnWhereItWasCutOff(t *testing.T) {
 		}
 		if info, err := os.Stat(filepath.Join(into, "out/big.bin")); err != nil || info.Size() != 3<<19 {
 			t.Error(err)
+		}
+	}
+}
+
+// pullOverACutLine fetches all again and again over a line that is cut after so many bytes, and is good once it was tried
+// more often than bad. It returns the bytes that moved in all, and fails after more than most tries.
+func pullOverACutLine(t *testing.T, backend *httptest.Server, bob homeOf, after, bad, most int) (sum int64) {
+	t.Helper()
+	var last error
+	for tries := 0; ; tries++ {
+		if tries > most {
+			t.Fatalf("cut after %d bytes: it gets nowhere: %v", after, last)
+		}
+		limit := after
+		if tries > bad {
+			limit = 1 << 30
+		}
+		proxy := cutting(t, backend.Listener.Addr().String(), limit)
+		r, err := openImpatiently(Link{Base: "http://" + proxy, Share: "0123456789abcdef"}, 5*time.Second)
+		if err == nil {
+			var moved int64
+			moved, err = Fetch(context.Background(), bob.store, r.Manifest, r, nil, func(int64, int64) {})
+			sum += moved
+		}
+		if last = err; err == nil {
+			return sum
 		}
 	}
 }

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Runs some actions of the fuzzer with the oldest and the newest Python that Kedge supports, and with the newest the
-# agent's tests, some of which are of pandas 3, which the oldest cannot have. The interpreters come from Go's module proxy, where kluctl/go-embed-python carries them; they, and an
-# environment for each with the versions of requirements.txt that it can have, are kept in .cache/pythons.
+# agent's tests, some of which are of pandas 3, which the oldest cannot have. The interpreters come from Go's module
+# proxy, where kluctl/go-embed-python carries them; they, and an environment for each with the versions of
+# requirements.txt that it can have, are kept in .cache/pythons.
 set -euo pipefail
 
 root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
@@ -17,12 +18,11 @@ esac
 # fetch BUILD FOLDER unpacks an interpreter, whose large files are compressed there.
 fetch() {
     local module
-    module="$(cd "$(mktemp -d)" && go mod init x >/dev/null 2>&1 &&
-        go mod download -json "github.com/kluctl/go-embed-python@v0.0.0-$1" | sed -n 's/^\t"Dir": "\(.*\)",$/\1/p')"
+    module="$(cd "$root" && go mod download -json "github.com/kluctl/go-embed-python@v0.0.0-$1" | sed -n 's/^\t"Dir": "\(.*\)",$/\1/p')"
     rm -rf "$2.new"
     cp -r "$module/python/internal/data/$platform" "$2.new"
     chmod -R u+w "$2.new"
-    find "$2.new" -name '*.gz' -path '*/lib/*' -exec gunzip -f {} + 
+    find "$2.new" -name '*.gz' -path '*/lib/*' -exec gunzip -f {} +
     gunzip -f "$2.new"/bin/*.gz
     chmod +x "$2.new"/bin/*
     mv "$2.new" "$2"
