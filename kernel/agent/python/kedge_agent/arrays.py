@@ -128,6 +128,7 @@ class Arrays:
 
     def __init__(self, seen: set[Hashable]) -> None:
         self._seen = seen
+        self._own: set[Hashable] | None = getattr(seen, "own", None)
         self._joined: dict[int, tuple[int, int, Any]] = getattr(seen, "joined", {})
         self._memories: dict[int, Memory] = {}
         self._plain: dict[int, tuple[Any, Any]] = {}
@@ -159,9 +160,11 @@ class Arrays:
         if arr.dtype.hasobject or type(arr.dtype).__name__ == "StringDType":
             return self._objects(arr, bottom)
         if arr.flags.owndata and arr.flags.forc and "torch" not in sys.modules:
+            self._known(address(arr))
             order = "C" if arr.flags.c_contiguous else "F"
             return owned, (_bytes(arr), arr.shape, dtype, order, bool(arr.flags.writeable))
         start, length, holder = owner(arr)
+        self._known(start)
         if holder is bottom and not (bottom.flags.c_contiguous or bottom.flags.f_contiguous):
             return NotImplemented
         if start in self._joined:
@@ -176,6 +179,11 @@ class Arrays:
             if not bottom.flags.c_contiguous or not 0 <= offset < bottom.nbytes:
                 return NotImplemented
         return view, (shared, offset, arr.shape, arr.strides, dtype, bool(arr.flags.writeable))
+
+    def _known(self, start: int) -> None:
+        """ValueError for memory of another group, to which something leads that shows nobody what it holds."""
+        if self._own is not None and ("memory", start) in self._seen and ("memory", start) not in self._own:
+            raise ValueError("is memory of another variable")
 
     def _empty(self, arr: Any, dtype: Any) -> Any:
         bottom = root(arr)
@@ -219,9 +227,21 @@ class Arrays:
 
 
 def reduce_dtype(dtype: Any) -> Any:
-    """The reduction of a dtype that numpy has one of; NotImplemented for others."""
+    """The reduction of a dtype that numpy has one of, or that names the order of bytes which is the machine's.
+
+    NotImplemented for others.
+    """
     np = sys.modules["numpy"]
-    return (np.dtype, (dtype.str,)) if dtype.isbuiltin == 1 and np.dtype(dtype.str) is dtype else NotImplemented
+    if dtype.isbuiltin == 1 and np.dtype(dtype.str) is dtype:
+        return np.dtype, (dtype.str,)
+    if dtype.isnative and dtype.byteorder in "<>" and dtype.names is dtype.subdtype is dtype.metadata is None:
+        return ordered, (dtype.str,)
+    return NotImplemented
+
+
+def ordered(code: str) -> Any:
+    """A dtype that names its order of bytes, as those of C arrays do: ``dtype('<i4')``."""
+    return sys.modules["numpy"].dtype(code).newbyteorder(code[0])
 
 
 def apart(dtype: Any) -> Any:

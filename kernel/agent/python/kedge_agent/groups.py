@@ -15,7 +15,7 @@ import weakref
 from collections.abc import Hashable, Iterable
 from typing import Any, Protocol
 
-from . import arrow, atoms, classes, forked, frames, functions, live, memory, named, paths, tensors
+from . import atoms, classes, columnar, forked, frames, functions, libraries, live, memory, named, paths, tensors
 from .ambient import log_handlers
 
 _ATOMS = (str, bytes, int, float, complex, bool, type(None), type(Ellipsis), range)
@@ -115,7 +115,7 @@ def children(obj: Any, ns: dict[str, Any]) -> Iterable[Any]:
         return [*known[0], *known[1]]
     if issubclass(kind, logging.Handler):
         return log_handlers.parts(obj)
-    return gc.get_referents(obj)
+    return [*gc.get_referents(obj), *libraries.hidden(obj)]
 
 
 def owned_keys(values: Any) -> tuple[set[Hashable], bool]:
@@ -156,12 +156,17 @@ class Watch(Protocol):
 
 
 class Seen(set[Hashable]):
-    """Keys of what the user can share, and what tensors share with others: address → (address, length, holder)."""
+    """Keys of what the user can share, and what tensors share with others: address → (address, length, holder).
+
+    own are the keys of memory that the group reaches which is being saved; None if that is not known.
+    """
+
+    own: set[Hashable] | None = None
 
     def __init__(self) -> None:
         super().__init__()
         self.joined: dict[int, tuple[int, int, Any]] = {}
-        self.memories = arrow.Memories(())
+        self.memories = columnar.Memories(())
 
 
 class Reach:
@@ -171,15 +176,17 @@ class Reach:
         self.here = watch is not None  # whether watch has no objection to pickling any of it
         self.seen: set[Hashable] = set()  # keys of what the user can share
         self.owned: set[Hashable] = set()  # keys of what only pandas can
+        self.memory: set[Hashable] = set()  # keys of memory among both
         self.classes: dict[int, type] = {}  # of the notebook
         self.spans: dict[int, tuple[int, int, Any, bool]] = {}  # address, length, holder, and whether a tensor's
         self._torch = tensors.tensor_class() != ()
         self.special = False  # whether the namespace is reached, or a NaN
         self.interned: set[str] = set()
         self._dicts: dict[type, bool] = {}  # whether looking at the dict of such an object runs nothing of the program
-        self.extents: dict[int, tuple[int, int, Any]] = {}  # of memory, if Arrow may show it: address, length, holder
-        self.lent: list[arrow.Span] = []  # what Arrow shows
-        self._arrow = arrow.loaded()
+        self.extents: dict[int, tuple[int, int, Any]] = {}  # of memory that others may show: address, length, holder
+        self.lent: list[columnar.Span] = []  # what Arrow and polars show
+        self.silent = False  # whether something is met that may show memory and does not tell which
+        self._columnar = columnar.loaded()
         self._keep: list[Any] = []  # lists made by children() must outlive their ids
         self._ns, self._watch = ns, watch
         self._walk(list(roots))
@@ -254,6 +261,11 @@ class Reach:
             stack.extend(known[0])
             stack.extend(self._own(list(known[1])))
 
+    def shows(self, start: int) -> None:
+        """Note that the user can share the memory at start."""
+        self.memory.add(("memory", start))
+        self.seen.add(("memory", start))
+
     def _met(self, obj: Any, visited: set[int]) -> None:
         self._keep.append(obj)
         forked.pulse[0] += 1
@@ -268,12 +280,13 @@ class Reach:
 
     def _memory(self, obj: Any) -> None:
         """Note which memory obj shows, if any."""
-        if self._arrow:
-            self.lent.extend(arrow.spans(obj))
+        if self._columnar:
+            self.lent.extend(columnar.spans(obj))
+            self.silent = self.silent or columnar.silent(obj)
         found = memory.shown(obj)
         if found is None:
             return
-        self.seen.add(("memory", found[0]))
+        self.shows(found[0])
         self.extents[found[0]] = found
         if self._torch:
             lent = tensors.is_tensor(type(obj)) or issubclass(type(obj), tensors.storage_class())
@@ -314,7 +327,10 @@ class Reach:
             span = memory.span(value)
             if span is not None:
                 self.owned.add(("memory", span[0]))
+                self.memory.add(("memory", span[0]))
                 self.extents[span[0]] = span
+            if self._columnar:
+                self.lent.extend(columnar.spans(value))
             elements, more = frames.inside(value)
             found.extend(elements)
             values.extend(more)
@@ -340,10 +356,17 @@ class Parts:
         self.special = {n for n, r in reached.items()
                         if r.special or any(self._of_class[i].special for i in self.classes[n])}
         self._join(reached)
+        self._memory = {n: r.memory.union(*(self._of_class[i].memory for i in self.classes[n]))
+                        for n, r in reached.items()}
         groups: dict[str, list[str]] = {}
         for n in sorted(table):
             groups.setdefault(self._find(n), []).append(n)
         self.groups = sorted(groups.values())  # each sorted
+
+    def seen(self, names: Iterable[str]) -> Seen:
+        """Keys that the user sees, for saving a group of these names."""
+        self.plain.own = set().union(*(self._memory[n] for n in names))
+        return self.plain
 
     def _find(self, n: str) -> str:
         while self._parent[n] != n:
@@ -375,18 +398,18 @@ class Parts:
             self.plain.joined[s[0]] = (start, end - start, holder)
         for r in reached:
             if not r.spans.keys().isdisjoint(s[0] for s in run):
-                r.seen.add(("memory", start))
+                r.shows(start)
 
     def _lend(self, reached: list[Reach]) -> None:
-        """What Arrow shows of the memory of others is shared with those."""
-        if not any(r.lent for r in reached):
+        """What Arrow and polars show of the memory of others is shared with those."""
+        if not any(r.lent or r.silent for r in reached):
             return
-        self.plain.memories = arrow.Memories(m for r in reached for m in r.extents.values())
+        self.plain.memories = columnar.Memories(m for r in reached for m in r.extents.values())
         for r in reached:
             for span in r.lent:
                 found = self.plain.memories.at(span)
                 if found is not None:
-                    r.seen.add(("memory", found[0]))
+                    r.shows(found[0])
 
     def _closure(self, found: dict[int, type], ns: dict[str, Any]) -> dict[int, type]:
         """found with the classes that are reached through them."""

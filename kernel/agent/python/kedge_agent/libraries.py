@@ -79,6 +79,14 @@ def cached(obj: Any) -> set[str]:
     return set()
 
 
+def hidden(obj: Any) -> list[Any]:
+    """The arrays that an object of Cython holds unseen, as memory views, and pickles."""
+    kind = type(obj)
+    if live.module(kind) in ("sklearn.neighbors._ball_tree", "sklearn.neighbors._kd_tree"):
+        return [x for x in obj.__getstate__() if issubclass(type(x), sys.modules["numpy"].ndarray)]
+    return []
+
+
 def make_figure(cls: type, props: dict[str, Any]) -> Any:
     """A plotly figure whose properties stand in the order of props."""
     made = cls(props)
@@ -113,7 +121,8 @@ def reduce(obj: Any) -> Any:
         return copyreg.__newobj__, (kind,), dict(vars(obj)), None, iter(obj.items()), set_attributes
     if title in ("cKDTree", "KDTree") and module in ("scipy.spatial._ckdtree", "scipy.spatial._kdtree"):
         made = obj.__reduce_ex__(5)
-        return (*made[:2], (Volatile(made[2][0]), *made[2][1:]), None, None, set_tree)
+        state = (Volatile(made[2][0]), obj.data, *made[2][2:])  # its own way copies the data
+        return *made[:2], state, None, None, set_tree
     figure = getattr(sys.modules.get("plotly.basedatatypes"), "BaseFigure", None)
     if figure is not None and issubclass(kind, figure):
         return make_figure, (kind, *obj.__reduce__()[1])

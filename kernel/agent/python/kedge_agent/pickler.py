@@ -13,11 +13,11 @@ from typing import Any, BinaryIO
 
 from . import (
     arrays,
-    arrow,
     atoms,
     builtin,
     caches,
     classes,
+    columnar,
     figures,
     forked,
     frames,
@@ -51,7 +51,7 @@ class Pickler(pickle.Pickler):
         self._arrays = arrays.Arrays(plain)
         self._tensors = tensors.Tensors(self._arrays)
         self._owners = frames.Owners(plain, where)
-        self._memories: arrow.Memories = getattr(plain, "memories", arrow.Memories(()))
+        self._memories: columnar.Memories = getattr(plain, "memories", columnar.Memories(()))
         self._spaces: dict[int, functions.Globals] = {}
         self._simple = functools.cache(proof.simple)
         self.last: Any = None  # what was being pickled, if that fails
@@ -111,7 +111,7 @@ class Pickler(pickle.Pickler):
             return kind, (obj.blocks[0], obj.axes[0])
         if frames.is_refs(obj):
             return frames.make_refs, ()
-        made = arrow.reduce(obj, self._memories)
+        made = columnar.reduce(obj, self._memories)
         if made is not NotImplemented:
             return made
         for family in (frames, libraries, figures, log_handlers, learning):

@@ -10,7 +10,7 @@ import types
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from . import arrow, builtin, classes, forked, frames, groups, libraries, live, memory, named, proof
+from . import builtin, classes, columnar, forked, frames, groups, libraries, live, memory, named, proof
 from .paths import attributes, quiet
 
 Path = tuple[tuple[str, Any], ...]
@@ -183,9 +183,9 @@ def _reach(values: Iterable[Any], ns: dict[str, Any]) -> groups.Reach:
 
 
 def _lends(one: groups.Reach, other: groups.Reach) -> bool:
-    """Whether Arrow shows memory of the other in one."""
-    memories = arrow.Memories(other.extents.values())
-    return any(memories.at(span) is not None for span in one.lent)
+    """Whether Arrow or polars shows memory of the other in one, or something may that does not tell."""
+    memories = columnar.Memories(other.extents.values())
+    return one.silent and bool(other.extents) or any(memories.at(span) is not None for span in one.lent)
 
 
 class Shared:
@@ -235,5 +235,5 @@ class Shared:
         """What a program, or pandas, has of value in others too."""
         reach = groups.Reach([value], self._ns)
         if _lends(reach, self._others) or _lends(self._others, reach):
-            raise LookupError("shares memory by way of Arrow")
+            raise LookupError("shares memory by way of a library")
         return (reach.seen | reach.owned) & self.keys

@@ -265,7 +265,7 @@ class Task:
     def _group(self, file: Any, names: list[str], parts: groups.Parts, table: dict[str, Any],
                most: int = 0, shared: references.Shared | None = None) -> dict[str, Any]:
         values = {n: table[n] for n in names}
-        at, plain = file.tell(), parts.plain
+        at, plain = file.tell(), parts.seen(names)
         if shared is not None:
             plain = shared.seen(plain)
         length, buffers, odd = pickler.capture(

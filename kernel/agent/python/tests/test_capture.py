@@ -513,6 +513,67 @@ def test_arrow_shows_the_memory_of_arrays_again(book, fresh):
               "assert a.to_pylist() == [30, 4, 5] and f.to_pybytes()[:1] == b'Z' and t.to_pydict() == {'x': [7, 2]}")
 
 
+def test_polars_shows_the_memory_of_arrays_again(book, fresh):
+    pytest.importorskip("polars")
+    book.run("import numpy as np, pandas as pd, polars as pl\n"
+             "v = np.arange(6.); s = pl.Series('s', v); t = s[2:4]; d = pl.DataFrame({'x': v, 'y': list('abcdef')})\n"
+             "b = bytearray(8); q = pl.Series(np.frombuffer(b, 'u1')); p = pd.DataFrame({'x': [1., 2.]})\n"
+             "f = pl.from_pandas(p); w = v[1:]; c = pl.concat([s, pl.Series('s', w)], rechunk=False)\n"
+             "u = pl.Series([1])")
+    assert book.save() == {}
+    assert [g["names"] for g in book.groups if set(g["names"]) & set("bcdfpqstuvw")] == [
+        ["b", "q"], ["c", "d", "s", "t", "v", "w"], ["f", "p"], ["u"]]
+    other = fresh()
+    book.load(other)
+    other.run("v[2] = 30; b[0] = 90; p.iloc[0, 0] = 7\n"
+              "assert s[2] == t[0] == d['x'][2] == 30 and c.to_list()[2] == c.to_list()[7] == 30 and q[0] == 90\n"
+              "assert f['x'][0] == 7 and c.n_chunks() == 2 and d['y'].to_list() == list('abcdef')")
+
+
+def test_what_polars_shows_of_arrays_in_another_form_is_opaque(book):
+    pytest.importorskip("polars")
+    book.run("import numpy as np, polars as pl\n"
+             "v = np.array([1, np.nan]); s = pl.Series(v, nan_to_null=True); w = np.zeros((2, 2)); t = pl.Series(w)\n"
+             "i = np.arange(3); l = pl.DataFrame({'i': i}).lazy()")
+    opaque = book.save()
+    assert {"s", "v"} <= set(opaque) and {"t", "w"} <= set(opaque) and "l" in opaque
+
+
+def test_an_image_over_an_array_is_opaque(book):
+    pytest.importorskip("PIL")
+    book.run("import numpy as np\nfrom PIL import Image\nm = np.arange(16, dtype='u1').reshape(4, 4)\n"
+             "o = Image.fromarray(m); f = Image.fromarray(m + 1); r = Image.fromarray(np.stack([m] * 3, -1))")
+    assert set(book.save()) == {"o"}
+
+
+def test_trees_over_an_array_keep_it(book, fresh):
+    pytest.importorskip("sklearn")
+    book.run("import numpy as np\nfrom scipy.spatial import cKDTree\nfrom sklearn.neighbors import BallTree\n"
+             "v = np.arange(8.).reshape(4, 2); t = cKDTree(v); w = v * 2; b = BallTree(w)")
+    assert book.save() == {}
+    other = fresh()
+    book.load(other)
+    other.run("v[0] = w[0] = 90\nassert t.data[0].tolist() == [90, 90] == np.asarray(b.data)[0].tolist()")
+
+
+def test_memory_that_an_object_holds_unseen_is_not_saved_apart(book):
+    pytest.importorskip("numpy")
+    book.run("import numpy as np\nclass Held:\n    def __init__(self, v): self.at = id(v); self.keep = lambda: None\n"
+             "    def __reduce__(self):\n        import ctypes\n"
+             "        return (list, ([ctypes.cast(self.at, ctypes.py_object).value],))\n"
+             "v = np.arange(5); h = Held(v)")
+    assert "memory of another variable" in book.save()["h"]
+
+
+def test_a_dtype_that_names_its_order_of_bytes_keeps_it(book, fresh):
+    pytest.importorskip("numpy")
+    book.run("import numpy as np\nd = np.dtype('i4').newbyteorder('<'); v = np.zeros(2, d); e = np.dtype('>i4')")
+    assert book.save() == {}
+    other = fresh()
+    book.load(other)
+    other.run("assert repr(d) == repr(v.dtype) == \"dtype('<i4')\" and repr(e) == \"dtype('>i4')\"")
+
+
 def test_long_frames_of_polars_come_back_in_one_chunk(book, fresh):
     pytest.importorskip("polars")
     book.run("import polars as pl\nn = 600_000\ns = pl.Series('a', range(n)).set_sorted()\n"
