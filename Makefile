@@ -70,7 +70,7 @@ screenshot: browser build
 # on a machine that does nothing else, with bench-rivals. KEDGE_BENCH_EXAMPLES=iris and
 # KEDGE_BENCH_ROUNDS=1 make it shorter.
 bench: setup build
-	cd $(ROOT) && go test ./integration -run '^$$' -bench 'Examples|Proxy|Lab|Page|Restores' -benchtime 1x -timeout 2h
+	cd $(ROOT) && go test ./integration -run '^$$' -bench 'Examples|Proxy|Lab|Page|Restores|Pause' -benchtime 1x -timeout 2h
 	cd $(ROOT) && go test ./snapshotter -run '^$$' -bench . -benchtime 5x
 	cd $(ROOT) && go test ./server -run '^$$' -bench . -benchtime 5x
 	$(MAKE) -C $(ROOT) bench-rivals

@@ -29,6 +29,14 @@ func BenchmarkProxyLive(b *testing.B) {
 	l.installed(nil, "testdata/proxy/measure_live.py", "kedge-python3", "python3")
 }
 
+// BenchmarkPause measures how long a cell waits that comes right after one that
+// left much.
+func BenchmarkPause(b *testing.B) {
+	l := newBench(b)
+	fmt.Printf("\n%s\npause (target: 20 ms + 5 ms/GB): plain, proxied\n", machine())
+	l.installed(nil, "testdata/proxy/measure_pause.py", "kedge-python3", "python3")
+}
+
 // BenchmarkRestores measures how long large values take to be there again.
 func BenchmarkRestores(b *testing.B) {
 	l := newBench(b)

@@ -33,6 +33,7 @@ _kept: list[Any] = []  # what was unpickled in a fork is never freed, so that no
 _inside = [False]  # whether this process is a fork of here
 _reader: list[int] = []  # in a copy that works beside this process: where its result goes, once
 _lending = [False]  # whether somebody may read what this fork keeps, or forks of this copy keep
+_leaving: list[int] = []  # those that have made a copy, until they are waited for
 _os_fork = os.fork
 _SET_PTRACER, _ANY = 0x59616D61, ctypes.c_ulong(-1)  # prctl(2)
 _QUIET = ("ignore", None, DeprecationWarning, re.compile("kedge_agent"), 0)
@@ -94,8 +95,8 @@ def beside(work: Callable[[], bytes], into: int) -> None:
     """Write a process id and what work returns to the descriptor into, a line each, from a copy of this process.
 
     The copy stays as this process is now. Nobody waits for it, and it outlives this process. It ends once it has
-    written, or if a fork of it lends when nobody reads any more. It is no child of this process. into is closed here.
-    Died if there can be no copy.
+    written, or if a fork of it lends when nobody reads any more. It is no child of this process, but who made it is
+    until reap. into is closed here. Died if there can be no copy.
     """
     _find_openmp()
     try:
@@ -104,10 +105,19 @@ def beside(work: Callable[[], bytes], into: int) -> None:
             _copy(work, into)
     finally:
         os.close(into)
-    try:
-        os.waitpid(pid, 0)
-    except ChildProcessError:  # a thread of the program has waited for it
-        pass
+    _leaving.append(pid)
+
+
+def reap() -> None:
+    """Wait for those that have made copies, before code of the program runs, which could wait for any child itself.
+
+    One takes as long to end as it has memory to give back.
+    """
+    while _leaving:
+        try:
+            os.waitpid(_leaving.pop(), 0)
+        except ChildProcessError:  # a thread of the program has waited for it
+            pass
 
 
 def _copy(work: Callable[[], bytes], into: int) -> None:

@@ -61,11 +61,14 @@ def is_offset(kind: type) -> bool:
 def enough(wanted: Iterable[str], table: dict[str, Any]) -> dict[str, Any]:
     """As much of table as it takes to know the groups of wanted names.
 
-    With what is immutable, other than a NaN, only a name for the same object shares.
+    With what is immutable, other than a NaN, only a name for the same object shares. A module is saved by its name.
     """
+    def single(value: Any) -> bool:
+        return immutable(type(value)) or type(value) is types.ModuleType
+
     values = (table[n] for n in wanted if n in table)
-    if all(immutable(type(v)) and not (isinstance(v, float) and v != v) for v in values):
-        return {n: v for n, v in table.items() if immutable(type(v))}
+    if all(single(v) and not (isinstance(v, float) and v != v) for v in values):
+        return {n: v for n, v in table.items() if single(v)}
     return table
 
 

@@ -156,7 +156,8 @@ class Agent:
         return normalise.normalise(content["code"])
 
     def before(self, content: dict[str, Any]) -> dict[str, Any]:
-        """kedge_before."""
+        """kedge_before: it comes before any code."""
+        forked.reap()
         self._start()
         user = self.user()
         found, binds = reads.find(content["code"], self.ns, user, content.get("absent") or ())

@@ -102,6 +102,8 @@ class Watch:
         if tensors.is_tensor(kind):
             raise Needed
         if kind in _KINDS:
+            if kind in (list, tuple) and len(obj) > self._most and type(obj[0]) not in _ATOMS:
+                raise Needed  # without a look at as many of its elements
             if kind is bytearray:
                 self.text(len(obj))
             if kind in (set, frozenset) and len(obj) > 1 and not all(type(x) in _ELEMENTS for x in obj):

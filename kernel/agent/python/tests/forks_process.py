@@ -60,6 +60,7 @@ def main(folder, forks):
         held = np.frombuffer(beside.read(buffer))
         assert (held == n).all(), f"capture {n} holds what the next cell wrote"
         beside.close()
+    agent.before({"code": "pass"})  # after which code runs that may wait for any child
     try:
         os.waitpid(-1, os.WNOHANG)
     except ChildProcessError:

@@ -11,7 +11,7 @@ import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
 
-from kedge_agent import forked, live, natives, pickler, proof, reads, saving  # noqa: E402
+from kedge_agent import forked, groups, live, natives, pickler, proof, reads, saving  # noqa: E402
 
 
 class Notebook:
@@ -572,6 +572,12 @@ def test_a_dtype_that_names_its_order_of_bytes_keeps_it(book, fresh):
     other = fresh()
     book.load(other)
     other.run("assert repr(d) == repr(v.dtype) == \"dtype('<i4')\" and repr(e) == \"dtype('>i4')\"")
+
+
+def test_a_module_and_a_number_share_with_nothing_that_has_to_be_walked():
+    table = {"m": sys, "k": 5, "x": [1], "n": 5, "o": sys}
+    assert groups.enough({"m", "k"}, table).keys() == {"m", "k", "n", "o"}
+    assert groups.enough({"m", "x"}, table) == table
 
 
 def test_long_frames_of_polars_come_back_in_one_chunk(book, fresh):
