@@ -114,10 +114,16 @@ class Memories:
     def __bool__(self) -> bool:
         return bool(self._found)
 
-    def hold(self, data: bytes) -> bool:
-        """Whether such bytes may stand in one of them."""
-        return any(length > _LONG or length >= len(data) and data in _flat(holder).tobytes()
-                   for _, length, holder in self._found)
+    def hold(self, rows: set[bytes]) -> bool:
+        """Whether such rows of bytes may stand in one of them, in any order."""
+        size = sum(map(len, rows))
+        for _, length, holder in self._found:
+            if length > _LONG:
+                return True
+            data = _flat(holder).tobytes() if length >= size else b""
+            if data and all(row in data for row in rows):
+                return True
+        return False
 
 
 def _flat(holder: Any) -> Any:
@@ -181,9 +187,13 @@ def _series(obj: Any, memories: Memories) -> Any:
 
 
 def _silent(obj: Any, memories: Memories) -> Any:
-    if _title(obj) == "LazyFrame":
-        if memories:
-            raise Uncapturable("may show memory of an array")
-    elif memories.hold(obj.tobytes()):
+    if memories and (_title(obj) == "LazyFrame" or memories.hold(_rows(obj))):
         raise Uncapturable("may show memory of an array")
     return NotImplemented
+
+
+def _rows(image: Any) -> set[bytes]:
+    """The rows of an image, which may lie apart in memory, or the last one first."""
+    data = image.tobytes()
+    size = len(data) // (image.height or 1)
+    return {data[i:i + size] for i in range(0, len(data), size or 1)}

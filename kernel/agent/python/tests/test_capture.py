@@ -542,8 +542,9 @@ def test_what_polars_shows_of_arrays_in_another_form_is_opaque(book):
 def test_an_image_over_an_array_is_opaque(book):
     pytest.importorskip("PIL")
     book.run("import numpy as np\nfrom PIL import Image\nm = np.arange(16, dtype='u1').reshape(4, 4)\n"
-             "o = Image.fromarray(m); f = Image.fromarray(m + 1); r = Image.fromarray(np.stack([m] * 3, -1))")
-    assert set(book.save()) == {"o"}
+             "o = Image.fromarray(m); f = Image.fromarray(m + 1); r = Image.fromarray(np.stack([m] * 3, -1))\n"
+             "b = bytearray(range(100, 164)); t = Image.frombuffer('L', (4, 4), b, 'raw', 'L', 16, -1)")
+    assert set(book.save()) == {"o", "t"}
 
 
 def test_trees_over_an_array_keep_it(book, fresh):
