@@ -243,12 +243,12 @@ class Agent:
                and (m in self._imports or "." not in m or m in importing.filtering)]
         again = [m for m in dict.fromkeys(self._again) if m in old and m in sys.modules] if succeeded else []
         modules = [m for m in again + new if importing.importable(m)]
-        hidden += lost + self.history.changed() + (["set the name of categories of an earlier cell"] if renamed else [])
+        hidden += self._descriptors.left() + lost + self.history.changed()
+        hidden += ["set the name of categories of an earlier cell"] if renamed else []
         hidden, self._doubts = self._doubts + hidden, []
         if "modules" in self._imports:  # of sys
             hidden += [f"put {m} into sys.modules" for m in new if m not in modules]
-        refused = (hidden + held + self._natives.after() + widgets.refused(self._widgets) + self._asks
-                   + self._descriptors.left())
+        refused = hidden + held + self._natives.after() + widgets.refused(self._widgets) + self._asks
         reply.update(
             deleted=sorted(set(self._ids) - set(user)) + left.deleted, bound=[n for n in user if n in changed],
             modules=modules,
@@ -358,6 +358,10 @@ class Agent:
 
     def apply(self, content: dict[str, Any]) -> dict[str, Any]:
         """kedge_apply: all of it, or an error and everything as it was but for modules imported."""
+        with importing.unlooked():
+            return self._apply(content)
+
+    def _apply(self, content: dict[str, Any]) -> dict[str, Any]:
         self._caught_up()
         self._start()
         self.live.begin()

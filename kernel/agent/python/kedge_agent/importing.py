@@ -15,7 +15,7 @@ import os
 import sys
 import types
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import wraps
 from importlib import metadata
 from types import MappingProxyType
@@ -39,6 +39,20 @@ def install() -> None:
           without=lambda finder, name, *_: _missed.add((finder.path, name)))
     if hasattr(metadata, "FastPath"):
         _hide(metadata.FastPath, "search", off, lambda path: searched.add(os.path.abspath(path.root or os.curdir)))
+
+
+@contextlib.contextmanager
+def unlooked() -> Iterator[None]:
+    """Forget afterwards in which folders of the path imports have looked: files of a restore may come into them yet.
+
+    A folder that is not there when it is first looked into is not looked into again.
+    """
+    before = set(sys.path_importer_cache)
+    try:
+        yield
+    finally:
+        for path in sys.path_importer_cache.keys() - before:
+            sys.path_importer_cache.pop(path, None)
 
 
 def _hide(cls: Any, method: str, off: Any, note: Any = None, without: Any = None) -> None:

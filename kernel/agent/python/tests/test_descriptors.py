@@ -15,6 +15,7 @@ from shells import shell  # noqa: F401
 def test_what_is_left_open_by_hand(shell, code, left):  # noqa: F811
     _, after = shell().cell(code)
     assert ("left a descriptor open" in after["refused"]) is left
+    assert after["hidden"] is left  # and what comes after depends on it
 
 
 def test_what_cannot_grow_is_told(shell):  # noqa: F811
