@@ -1,6 +1,8 @@
 """Reducers for types of Python and its standard library that pickle cannot write or writes with a loss."""
 from __future__ import annotations
 
+import builtins
+import contextlib
 import copyreg
 import functools
 import gc
@@ -25,13 +27,13 @@ def reduce(obj: Any, kind: type) -> Any:
     if kind is types.ModuleType:
         return _module(obj)
     if kind in (staticmethod, classmethod):
-        return kind, (obj.__func__,)
+        return kind, (obj.__func__,), dict(vars(obj)), None, None, set_attributes
     if kind is property:
         return property, (obj.fget, obj.fset, obj.fdel, obj.__doc__)
     if kind is re.Pattern:  # with the flags that it was given, by which re finds it again
         return re.compile, (obj.pattern, obj.flags & ~re.UNICODE if type(obj.pattern) is str else obj.flags)
     if kind is types.MappingProxyType:
-        return make_proxy, (dict(obj),)
+        return make_proxy, (gc.get_referents(obj)[0],)
     if kind is functools.cached_property:
         state = {k: v for k, v in vars(obj).items() if k != "lock"}
         return make_cached_property, (obj.func,), state, None, None, set_attributes
@@ -61,8 +63,8 @@ def _module(module: types.ModuleType) -> tuple[Any, ...]:
     return importlib.import_module, (title,)
 
 
-def make_proxy(held: dict[Any, Any]) -> Any:
-    """A read-only view of a dict."""
+def make_proxy(held: Any) -> Any:
+    """A read-only view of a mapping."""
     return types.MappingProxyType(held)
 
 
@@ -127,9 +129,23 @@ def make_variable(kind: Any, title: str, constraints: tuple[Any, ...], options: 
 
 def set_error(err: BaseException, state: tuple[Any, ...]) -> None:
     """Fill an exception."""
-    attributes, cause, context, suppressed = state
+    attributes, cause, context, suppressed, fields = state
+    for key, value in fields.items():
+        setattr(err, key, value)
     vars(err).update(attributes)
     err.__cause__, err.__context__, err.__suppress_context__ = cause, context, suppressed
+
+
+def _fields(err: Any, kind: type) -> dict[str, Any]:
+    """What an exception of C has besides its arguments: the name in a NameError, the lines in a SyntaxError."""
+    bare = (object, BaseException, getattr(builtins, "BaseExceptionGroup", object))  # the last has its arguments
+    found = {}
+    for cls in type.mro(kind):
+        for key, field in vars(cls).items() if not live.heap(cls) and cls not in bare else ():
+            if type(field) in (types.MemberDescriptorType, types.GetSetDescriptorType):
+                with contextlib.suppress(AttributeError):
+                    found[key] = field.__get__(err)
+    return {key: value for key, value in found.items() if value is not None}
 
 
 def _error(err: Any, kind: type) -> Any:
@@ -139,5 +155,5 @@ def _error(err: Any, kind: type) -> Any:
     made = err.__reduce__()
     if not live.local(kind) and (made[0] is not kind or issubclass(kind, OSError)):
         return NotImplemented
-    state = (dict(vars(err)), err.__cause__, err.__context__, err.__suppress_context__)
+    state = (dict(vars(err)), err.__cause__, err.__context__, err.__suppress_context__, _fields(err, kind))
     return copyreg.__newobj__, (kind, *err.args), state, None, None, set_error
