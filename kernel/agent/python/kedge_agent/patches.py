@@ -10,7 +10,7 @@ import types
 from collections.abc import Iterable
 from typing import Any
 
-from . import localmodules, pristine
+from . import localmodules, named, pristine
 from .places import GONE
 
 _CACHES = {"__slotnames__", "__abstractmethods__", "_abc_impl", "_accessors"}  # kept by the interpreter and pandas
@@ -162,12 +162,16 @@ class Patches:
     def refused(self) -> list[str]:
         """Why the last cell may not be cached: it has set what is no place."""
         found = []
+        if self._targets:
+            named.find()
         for target in self._targets:
             obj = self._ns.get(target[0])
             inside = isinstance(obj, types.ModuleType) and not localmodules.is_local(obj) and target[0] != "sys"
             for name in target[1:-1]:
                 obj = getattr(obj, name, None) if inside else None
             kind = type(obj)
+            if not inside and target[0] in self._ns and named.name(obj) is not None:  # from scipy.stats import norm
+                inside = target[0] != "sys"
             if inside and obj is not None and not isinstance(obj, (types.ModuleType, type)):
                 if not any(b.__name__ in _RESTORED for b in kind.__mro__):
                     found.append(f"set {'.'.join(target)}")

@@ -1,4 +1,4 @@
-"""What the letters of matplotlib's base colours stand for: seaborn's themes change it."""
+"""What the names of matplotlib's colours stand for: seaborn's themes change the letters, programs add names."""
 from __future__ import annotations
 
 import pickle
@@ -14,20 +14,34 @@ def _table() -> Any:
     return getattr(sys.modules.get("matplotlib.colors"), "_colors_full_map", None)
 
 
+def _own() -> dict[str, Any]:
+    """What matplotlib itself puts into the table."""
+    colors = sys.modules["matplotlib.colors"]
+    found = dict(colors.XKCD_COLORS)
+    found.update({k.replace("grey", "gray"): v for k, v in colors.XKCD_COLORS.items()})
+    found.update({**colors.CSS4_COLORS, **colors.TABLEAU_COLORS})
+    found.update({k.replace("gray", "grey"): v for k, v in colors.TABLEAU_COLORS.items()})
+    return {**found, **colors.BASE_COLORS}
+
+
 def capture() -> bytes:
-    """The letters that stand for another colour than in matplotlib itself."""
+    """The names that stand for another colour than in matplotlib itself, and those of its names that are gone."""
     table = _table()
     if table is None:
         return b""
-    base = sys.modules["matplotlib.colors"].BASE_COLORS
-    changed = sorted((k, tuple(map(float, table[k]))) for k in base if table[k] != base[k])
-    return canonical.dumps(changed) if changed else b""
+    own = _own()
+    changed = sorted((k, v if type(v) is str else tuple(map(float, v))) for k, v in table.items() if own.get(k) != v)
+    gone = sorted(own.keys() - table.keys())
+    return canonical.dumps((changed, gone)) if changed or gone else b""
 
 
 def restore(state: bytes) -> None:
     """Matplotlib's own, then the differences."""
-    import matplotlib.colors as colors
-    wanted = {**colors.BASE_COLORS, **(dict(pickle.loads(state)) if state else {})}
-    for letter, colour in wanted.items():
-        if _table()[letter] != colour:
-            _table()[letter] = colour  # this empties the cache of parsed colours
+    import matplotlib.colors  # noqa: F401
+    changed, gone = pickle.loads(state) if state else ([], [])
+    table, wanted = _table(), {**_own(), **dict(changed)}
+    for name in [n for n in table if n not in wanted or n in gone]:
+        del table[name]
+    for name, colour in wanted.items():
+        if name not in gone and table.get(name) != colour:
+            table[name] = colour  # this empties the cache of parsed colours

@@ -62,6 +62,13 @@ def _loop(module: Any) -> Any:
         getattr(module.get_event_loop_policy(), "_local", None), "_loop", None)
 
 
+def _set_domain(module: Any, state: tuple[str, dict[str, str]]) -> None:
+    """Set where gettext looks for translations."""
+    module.textdomain(state[0])
+    module._localedirs.clear()
+    module._localedirs.update(state[1])
+
+
 def _debugs(module: Any) -> bool:
     """Whether the event loop is in debug mode."""
     loop = _loop(module)
@@ -93,11 +100,13 @@ _KEPT = (
     Kept("asyncio.events", _debugs, _set_debug, False),
     Kept("calendar", lambda m: m.firstweekday(), lambda m, v: m.setfirstweekday(v), 0),
     Kept("csv", lambda m: m.field_size_limit(), lambda m, v: m.field_size_limit(v), 131072),
+    Kept("gettext", lambda m: (m._current_domain, dict(m._localedirs)), _set_domain, ("messages", {})),
+    Kept("zoneinfo", lambda m: m.TZPATH, lambda m, v: m.reset_tzpath(v)),
     Kept("multiprocessing.context", _method, lambda m, v: m._default_context.set_start_method(v, force=True), None),
     Kept("xml.etree.ElementTree", *_entries("_namespace_map")),
     Kept("numpy", lambda m: m.getbufsize(), lambda m, v: m.setbufsize(v), 8192),
     Kept("scipy.special", lambda m: m.geterr(), lambda m, v: m.seterr(**v)),
-    Kept("pyarrow.lib", lambda m: m.cpu_count(), lambda m, v: m.set_cpu_count(v)),
+    Kept("pyarrow", lambda m: m.cpu_count(), lambda m, v: m.set_cpu_count(v)),
     Kept("sklearn._config", lambda m: dict(m.get_config()), lambda m, v: m.set_config(**v)),
     Kept("xgboost.config", lambda m: m.get_config(), lambda m, v: m.set_config(**v)),
     Kept("matplotlib.units", _converters, _set_converters, False),

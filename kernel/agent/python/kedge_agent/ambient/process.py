@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 import weakref
+from dataclasses import dataclass, field
 from typing import Any
 
 from .. import live
@@ -26,7 +27,10 @@ CALLS = {"addaudithook", "putenv", "unsetenv", "install_opener", "setrlimit", "s
          "register_adapter", "register_converter", "unregister_extension_type", "set_io_thread_count",
          "set_memory_pool", "setxattr", "removexattr", "atexit", "set_task_factory", "set_exception_handler",
          "slow_callback_duration", "set_event_loop_policy", "set_event_loop", "set_default_executor",
-         "pthread_sigmask", "set_wakeup_fd"}
+         "pthread_sigmask", "set_wakeup_fd", "add_constructor", "add_multi_constructor", "add_representer",
+         "add_multi_representer", "add_implicit_resolver", "add_path_resolver", "register_extension_dtype",
+         "register_scalar_function", "register_vector_function", "register_aggregate_function",
+         "register_tabular_function", "register_target"}
 # Likewise, where they do not stand in a with statement, which takes back what they did.
 LASTING = {"parallel_config", "parallel_backend", "threadpool_limits", "set_backend", "skip_backend"}
 
@@ -110,6 +114,14 @@ def _known(variable: contextvars.ContextVar[Any]) -> bool:
         "execution_count")
 
 
+@dataclass(frozen=True)
+class _Entry:
+    """Something of the notebook in a registry: another one of the same name is another entry."""
+
+    name: str
+    place: int = field(repr=False)
+
+
 def _loaded() -> dict[str, Any]:
     """Registries of modules of the standard library that are loaded."""
     found: dict[str, Any] = {}
@@ -119,6 +131,8 @@ def _loaded() -> dict[str, Any]:
         dbapi = sys.modules["sqlite3"]
         found["sqlite3 adapters"] = sorted({k[0].__qualname__ for k in sqlite_dates.others(dbapi.adapters)})
         found["sqlite3 converters"] = sorted({str(k) for k in sqlite_dates.others(dbapi.converters)})
+    table = getattr(sys.modules.get("pandas.tseries.holiday"), "holiday_calendars", {})
+    found["calendars of pandas"] = [_Entry(n, id(c)) for n, c in table.items() if live.local(c)]
     types = sys.modules.get("mimetypes")
     if types is not None and types.inited:
         found["mimetypes"] = sorted(types.types_map.items() - _machine_types(types))
