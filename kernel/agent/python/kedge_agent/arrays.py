@@ -226,6 +226,36 @@ class Arrays:
         return of_class, (plain, type(arr)), dict(getattr(arr, "__dict__", {})), None, None, set_attributes
 
 
+def reduce_record(record: Any) -> Any:
+    """The reduction of a record that shows an element of an array; NotImplemented for others.
+
+    ValueError if it is not found in that.
+    """
+    np, base = sys.modules["numpy"], record.base
+    if base is None:
+        return NotImplemented
+    if issubclass(type(base), np.ndarray) and base.dtype == record.dtype:
+        at = _index(base, address(np.asarray(record)) - address(base))
+        if at is not None and address(np.asarray(element(base, at))) == address(np.asarray(record)):
+            return element, (base, at)
+    raise ValueError("is a part of a record")
+
+
+def _index(base: Any, offset: int) -> tuple[int, ...] | None:
+    """Which element of an array lies so many bytes from its first; None if that is not known."""
+    if base.ndim == 1:
+        return (offset // base.strides[0],) if base.strides[0] and 0 <= offset // base.strides[0] < base.size else None
+    if not base.flags.forc or not 0 <= offset < base.nbytes:
+        return None
+    order = "C" if base.flags.c_contiguous else "F"
+    return tuple(map(int, sys.modules["numpy"].unravel_index(offset // base.itemsize, base.shape, order=order)))
+
+
+def element(base: Any, at: tuple[int, ...]) -> Any:
+    """The element of an array, past what its class makes of that."""
+    return sys.modules["numpy"].ndarray.__getitem__(base, at)
+
+
 def reduce_dtype(dtype: Any) -> Any:
     """The reduction of a dtype that numpy has one of, or that names the order of bytes which is the machine's.
 

@@ -8,6 +8,8 @@ import types
 import weakref
 from typing import Any
 
+_FOLLOWED = ("changed", "xlim_changed", "ylim_changed")  # signals by which matplotlib's objects follow one another
+
 
 def _class(module: str, name: str) -> Any:
     return getattr(sys.modules.get(module), name, ())
@@ -111,15 +113,28 @@ def set_node(obj: Any, state: dict[str, Any]) -> None:
     obj.__dict__["_parents"] = table
 
 
+def _follows(signal: str, func: Any) -> bool:
+    """Whether a callback is that of a bar of colours or the like, which matplotlib's own pickling drops."""
+    return signal in _FOLLOWED and type(func) is types.MethodType and _own(func)
+
+
+def followers(obj: Any) -> list[Any]:
+    """What follows the changes of what a registry of callbacks belongs to; nothing for other objects."""
+    if type(obj) is not _class("matplotlib.cbook", "CallbackRegistry"):
+        return []
+    calls = [proxy() for signal in _FOLLOWED for proxy in obj.callbacks.get(signal, {}).values()]
+    return [f.__self__ for f in calls if type(f) is types.MethodType]
+
+
 def _callbacks(obj: Any) -> Any:
     kept: dict[Any, dict[int, Any]] = {}
     for signal, table in obj.callbacks.items():
         kept[signal] = {}
         for cid, proxy in table.items():
             func = proxy()
-            if cid in obj._pickled_cids:
+            if cid in obj._pickled_cids or _follows(signal, func):
                 kept[signal][cid] = func
-            elif func is not None and not _own(func):
+            elif func is not None and (signal in _FOLLOWED or not _own(func)):
                 raise ValueError(f"a callback for {signal!r} is not kept by matplotlib")
     kept = {signal: table for signal, table in kept.items() if table}
     state = {**vars(obj), "callbacks": kept, "_func_cid_map": None, "_cid_gen": _next(obj._cid_gen)}

@@ -96,6 +96,9 @@ def reduce(obj: Any) -> Any:
     module = pandas()
     if is_array(obj):
         return _array(obj)
+    if type(obj) is getattr(sys.modules.get("pandas.core.flags"), "Flags", None):
+        frame = obj._obj()
+        return (flags_of, (frame,)) if getattr(frame, "_flags", None) is obj else NotImplemented
     if module is None or not issubclass(type(obj), (module.DataFrame, module.Series)):
         return NotImplemented
     lost = {k: v for k, v in vars(obj).items() if k not in _OWN and k not in obj._metadata}
@@ -135,6 +138,11 @@ def _array(obj: Any) -> Any:
     if kept or not lazy():  # pandas 2 reads no state without attributes, pandas 3 writes none
         return (*made[:2], (*state[:2], kept), *made[3:])
     return (*made[:2], state[:2], *made[3:])
+
+
+def flags_of(frame: Any) -> Any:
+    """The flags that a frame or series has, which make themselves anew when it is read."""
+    return frame._flags
 
 
 def set_frame(obj: Any, state: tuple[Any, ...]) -> None:

@@ -15,7 +15,21 @@ import weakref
 from collections.abc import Hashable, Iterable
 from typing import Any, Protocol
 
-from . import atoms, classes, columnar, forked, frames, functions, libraries, live, memory, named, paths, tensors
+from . import (
+    atoms,
+    classes,
+    columnar,
+    figures,
+    forked,
+    frames,
+    functions,
+    libraries,
+    live,
+    memory,
+    named,
+    paths,
+    tensors,
+)
 from .ambient import log_handlers
 
 _ATOMS = (str, bytes, int, float, complex, bool, type(None), type(Ellipsis), range)
@@ -43,7 +57,7 @@ def immutable(kind: type) -> bool:
     if kind in _ATOMS or title in _IMMUTABLE or title in _INCIDENTAL or _is_shared(kind) or ours(kind):
         return True
     numpy = sys.modules.get("numpy")
-    return (numpy is not None and issubclass(kind, (numpy.generic, numpy.dtype)) and kind is not numpy.void
+    return (numpy is not None and issubclass(kind, (numpy.generic, numpy.dtype)) and not memory.is_record(kind)
             and not live.local(kind))
 
 
@@ -111,6 +125,8 @@ def children(obj: Any, ns: dict[str, Any]) -> Iterable[Any]:
         held = gc.get_referents(obj)
         deep = obj.dtype.hasobject and not frames.flat(obj)
         return held + numpy.ndarray.ravel(obj).tolist() if deep else held
+    if memory.is_record(kind):
+        return (obj.base,)
     if tensors.is_exact(kind):
         return tensors.parts(obj)
     known = frames.parts(obj)
@@ -118,7 +134,7 @@ def children(obj: Any, ns: dict[str, Any]) -> Iterable[Any]:
         return [*known[0], *known[1]]
     if issubclass(kind, logging.Handler):
         return log_handlers.parts(obj)
-    return [*gc.get_referents(obj), *libraries.hidden(obj)]
+    return [*gc.get_referents(obj), *libraries.hidden(obj), *figures.followers(obj)]
 
 
 def owned_keys(values: Any) -> tuple[set[Hashable], bool]:

@@ -5,8 +5,9 @@ import copyreg
 import sys
 from typing import Any
 
-from . import live
+from . import arrays, live, memory
 from .caches import Volatile
+from .refused import Uncapturable
 
 # (module, class) → what its own pickling drops.
 _DROPPED = {
@@ -34,8 +35,11 @@ def set_image(obj: Any, state: tuple[Any, dict[str, Any]]) -> None:
 
 
 def _image(obj: Any) -> Any:
-    """An image with what saving it has left in it: showing an image in a notebook saves it."""
-    left = {k: v for k, v in vars(obj).items() if k in ("_default_encoderinfo", "encoderinfo", "encoderconfig")}
+    """An image with what saving it has left in it: showing an image in a notebook saves it. With its EXIF, too."""
+    if obj.palette is not None and obj.palette.mode != "RGB":
+        raise Uncapturable("has a palette with more than colours")
+    names = ("_default_encoderinfo", "encoderinfo", "encoderconfig", "_exif")
+    left = {k: v for k, v in vars(obj).items() if k in names and v is not None}
     if not left:
         return NotImplemented
     made = obj.__reduce_ex__(5)
@@ -87,6 +91,30 @@ def hidden(obj: Any) -> list[Any]:
     return []
 
 
+def _watched(part: Any) -> bool:
+    """Whether a part of a plotly figure has callbacks, which its own way of pickling drops."""
+    lists = [x or () for x in part._compound_array_props.values()]
+    inner = [p for p in (*part._compound_props.values(), *(p for x in lists for p in x)) if p is not None]
+    return any(v for k, v in vars(part).items() if k.endswith("_callbacks")) or any(map(_watched, inner))
+
+
+def _part(obj: Any, figure: type) -> Any:
+    """A trace or the layout of a plotly figure, of which its own way of pickling makes one by itself."""
+    whole = obj._parent
+    if issubclass(type(whole), figure):
+        if obj is whole._layout_obj:
+            return make_part, (whole, None)
+        for i, trace in enumerate(whole._data_objs):
+            if obj is trace:
+                return make_part, (whole, i)
+    raise Uncapturable("is a part of a figure")
+
+
+def make_part(whole: Any, at: int | None) -> Any:
+    """The layout of a plotly figure, or one of its traces."""
+    return whole._layout_obj if at is None else whole._data_objs[at]
+
+
 def make_figure(cls: type, props: dict[str, Any]) -> Any:
     """A plotly figure whose properties stand in the order of props."""
     made = cls(props)
@@ -113,6 +141,10 @@ def reduce(obj: Any) -> Any:
     module, title = live.module(kind), live.name(kind)
     if title in ("DateTime64DType", "TimeDelta64DType") and module == "numpy.dtypes" and obj.metadata is None:
         return kind.mro()[1], (obj.str,)  # numpy's own way makes metadata of {}
+    if any(live.module(c) == "scipy.stats._unuran.unuran_wrapper" for c in type.mro(kind)):
+        raise Uncapturable("its stream is not kept by scipy")
+    if memory.is_record(kind):
+        return arrays.reduce_record(obj)
     if (module, title) == ("PIL.Image", "Image"):
         return _image(obj)
     if (module, title) in (("polars.series.series", "Series"), ("polars.dataframe.frame", "DataFrame")):
@@ -124,7 +156,12 @@ def reduce(obj: Any) -> Any:
         state = (Volatile(made[2][0]), obj.data, *made[2][2:])  # its own way copies the data
         return *made[:2], state, None, None, set_tree
     figure = getattr(sys.modules.get("plotly.basedatatypes"), "BaseFigure", None)
+    part = getattr(sys.modules.get("plotly.basedatatypes"), "BasePlotlyType", None)
+    if part is not None and issubclass(kind, part) and obj._parent is not None:
+        return _part(obj, figure)
     if figure is not None and issubclass(kind, figure):
+        if any(map(_watched, (*obj._data_objs, obj._layout_obj))):
+            raise Uncapturable("has callbacks")
         return make_figure, (kind, *obj.__reduce__()[1])
     if module.startswith("patsy.") and "__getstate__" in vars(kind):  # it refuses, for no reason of ours
         return copyreg.__newobj__, (kind,), dict(vars(obj)), None, None, set_attributes

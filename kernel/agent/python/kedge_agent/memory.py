@@ -20,10 +20,22 @@ def numpy_arrays() -> Any:
 
 def root(arr: Any) -> Any:
     """The array at the bottom of arr's bases: arr itself, or what it is a view of."""
-    kind = numpy_arrays()
-    while issubclass(type(arr.base), kind) and not regions.lent(arr.base):
-        arr = arr.base
+    kind, base = numpy_arrays(), _base(arr)
+    while issubclass(type(base), kind) and not regions.lent(base):
+        arr, base = base, _base(base)
     return arr
+
+
+def is_record(kind: type) -> bool:
+    """Whether objects of a type are records of numpy, which show a part of the memory of an array."""
+    numpy = sys.modules.get("numpy")
+    return numpy is not None and issubclass(kind, numpy.void)
+
+
+def _base(arr: Any) -> Any:
+    """What an array shows, past a record of it."""
+    base = arr.base
+    return base.base if is_record(type(base)) and base.base is not None else base
 
 
 def owner(arr: Any) -> tuple[int, int, Any]:
@@ -45,7 +57,8 @@ def owner(arr: Any) -> tuple[int, int, Any]:
 
 def _exporter(bottom: Any) -> Any:
     """What the array at the bottom shows, past a memoryview of it."""
-    return bottom.base.obj if type(bottom.base) is memoryview else bottom.base
+    base = _base(bottom)
+    return base.obj if type(base) is memoryview else base
 
 
 def mapped(arr: Any) -> bool:

@@ -675,3 +675,109 @@ def test_what_a_simple_object_holds_is_compared(change):
     assert proof.equal(space["a"], space["b"], space)
     exec(change, space)
     assert not proof.equal(space["a"], space["b"], space)
+
+
+KEPT = [
+    ("x = AttributeError('m', name='a', obj=3)", "x.name, x.obj"),
+    ("x = ImportError('m', name='a', path='b')", "x.name, x.path, x.msg"),
+    ("x = SyntaxError('m', ('f.py', 1, 2, 't'))", "x.filename, x.lineno, x.offset, x.text, str(x)"),
+    ("x = UnicodeDecodeError('utf-8', b'ab', 0, 1, 'bad')", "x.start, x.end, x.object, str(x)"),
+    ("x = SystemExit(3)", "x.code"),
+    ("x = StopIteration(3)", "x.value"),
+    ("x = StopIteration(3); x.value = 4", "x.value, x.args"),
+    ("def f(): pass\nx = staticmethod(f); x.tag = 1", "x.tag"),
+    ("import types, collections\nx = types.MappingProxyType(collections.OrderedDict(a=1))", "repr(x)"),
+]
+
+
+@pytest.mark.parametrize(("code", "look"), KEPT)
+def test_kept(book, fresh, code, look):
+    book.run(code)
+    assert not book.save()
+    other = fresh()
+    book.load(other)
+    assert eval(look, other.ns) == eval(look, book.ns)
+
+
+def test_a_proxy_shows_its_dict(book, fresh):
+    book.run("import types\nd = {'a': 1}; x = types.MappingProxyType(d)")
+    assert not book.save()
+    other = fresh()
+    book.load(other)
+    other.run("d['a'] = 2")
+    assert other.ns["x"]["a"] == 2
+
+
+RECORDS = ["a = np.zeros(3, t); x = a[1]", "a = np.zeros(6, t)[::-2]; x = a[1]", "a = np.zeros((2, 3), t); x = a[1, 1]",
+           "a = np.zeros((2, 3), t).T; x = a[1, 1]", "a = np.zeros(3, t).view(np.recarray); x = a[2]",
+           "a = np.zeros(3, [('n', 'O'), ('m', 'i4')]); a['n'][1] = [1]; x = a[1]",
+           "a = np.zeros(3, t); x = [*a]", "x = np.zeros(3, t)[1].copy(); a = x.base"]
+
+
+@pytest.mark.parametrize("code", RECORDS)
+def test_a_record_shows_its_array(book, fresh, code):
+    book.run("import numpy as np\nt = np.dtype([('n', 'i4'), ('m', 'f8')])\n" + code)
+    assert not book.save()
+    other = fresh()
+    book.load(other)
+    for one in (book, other):
+        one.run("a['m'] = 7\nr = x if type(x) is not list else x[1]\nr['m'] += 1")
+    look = "str(a), str(x), type(r).__name__, r.base is a"
+    assert eval(look, other.ns) == eval(look, book.ns)
+
+
+def test_a_part_of_a_record(book, fresh):
+    book.run("import numpy as np\na = np.zeros(3, [('n', [('m', 'i4')])]); x = a[1]['n']; y = np.asarray(a[2])")
+    assert not book.save()
+    other = fresh()
+    book.load(other)
+    for one in (book, other):
+        one.run("x['m'] = 5; y['n']['m'] = 6")
+    assert str(other.ns["a"]) == str(book.ns["a"]) == "[((0,),) ((5,),) ((6,),)]"
+
+
+def test_flags_are_those_of_their_frame(book, fresh):
+    book.run("import pandas as pd\nd = pd.DataFrame({'a': [1]}); f = d.flags")
+    assert not book.save()
+    other = fresh()
+    book.load(other)
+    assert other.ns["f"] is other.ns["d"].flags
+
+
+@pytest.mark.parametrize("part", ["f.layout", "f.data[1]"])
+def test_a_part_of_a_plotly_figure_is_that_of_the_figure(book, fresh, part):
+    book.run("import plotly.graph_objects as go\nf = go.Figure([go.Scatter(y=[1]), go.Bar(y=[2])]); x = " + part)
+    assert not book.save()
+    other = fresh()
+    book.load(other)
+    assert eval(part, other.ns) is other.ns["x"]
+
+
+@pytest.mark.parametrize(("code", "why"), [
+    ("x = f.layout.xaxis", "x is a part of a figure"),
+    ("f.data[0].on_change(print, 'name')", "f has callbacks"),
+    ("f.layout.on_change(print, 'title')", "f has callbacks"),
+    ("f.layout.xaxis.on_change(print, 'range')", "f has callbacks")])
+def test_a_plotly_figure_that_is_not_kept(book, code, why):
+    book.run("import plotly.graph_objects as go\nf = go.Figure(go.Scatter(y=[1]))\n" + code)
+    assert [w.partition(": ")[2] for w in book.save().values() if w.endswith(why)]
+
+
+@pytest.mark.parametrize("change", ["i.set_clim(0, 5)", "i.norm.vmax = 5", "i.norm = matplotlib.colors.LogNorm(1, 9)",
+                                    "i.set_cmap('gray')", "n.vmax = 6", "b.ax.invert_yaxis()"])
+def test_a_bar_of_colours_follows_its_image(book, fresh, change):
+    book.run("import matplotlib.colors; from matplotlib.figure import Figure; n = matplotlib.colors.Normalize(0, 1)\n"
+             "f = Figure(); i = f.add_subplot().imshow([[0, 1]], norm=n); b = f.colorbar(i, extend='both')")
+    assert not book.save()
+    other = fresh()
+    book.load(other)
+    look = ("b.vmin, b.vmax, b.cmap.name, b.ax.get_ylim(), b.ax.get_yscale(), i.get_clim(), "
+            "[p.get_path().vertices.tolist() for p in b._extend_patches]")
+    for one in (book, other):
+        one.run(change)
+    assert eval(look, other.ns) == eval(look, book.ns)
+
+
+def test_a_sampler_whose_stream_is_not_kept(book):
+    book.run("from scipy.stats.sampling import DiscreteAliasUrn\nx = DiscreteAliasUrn([.1, .9], random_state=1)")
+    assert "its stream is not kept" in book.save("x")["x"]
