@@ -263,6 +263,11 @@ func TestPlaces(t *testing.T) {
 			t.Errorf("MachinePath(%s) = %t", path, !want)
 		}
 	}
+	for key, cache := range map[string]bool{"dhist": true, "autorestore/x": false, "mine": false} {
+		if LibraryCache("/h/.ipython/profile_default/db/"+key, "/h") != cache {
+			t.Errorf("LibraryCache: %s in IPython's database", key)
+		}
+	}
 	if !LibraryCache("/v/__pycache__/a", "") || LibraryCache("/h/.cache/mine", "/h") || !LibraryCache("/h/.cache/matplotlib/f.json", "/h") {
 		t.Error("LibraryCache")
 	}

@@ -60,7 +60,7 @@ func LibraryCache(path, home string) bool {
 		return true
 	}
 	if home != "" && under(path, home+"/.cache/matplotlib", home+"/.config/matplotlib/fontlist", home+"/.cache/fontconfig",
-		home+"/.fontconfig", home+"/.cache/numba", home+"/.ipython") {
+		home+"/.fontconfig", home+"/.cache/numba") || under(path, home+"/.ipython") && !stored(path) {
 		return true
 	}
 	if name, ok := strings.CutPrefix(path, "/dev/shm/"); ok {
@@ -68,6 +68,13 @@ func LibraryCache(path, home string) bool {
 			strings.HasPrefix(name, "psm_")
 	}
 	return under(path, "/var/cache/fontconfig")
+}
+
+// stored reports whether path is what a program keeps in IPython's database, by
+// %store or get_ipython().db, beside what IPython itself keeps there.
+func stored(path string) bool {
+	_, key, ok := strings.Cut(path, "/db/")
+	return ok && key != "dhist" && key != "rootmodules_cache"
 }
 
 // LibraryFolders are those that libraries make for themselves when they are imported, empty, if they are not there:
