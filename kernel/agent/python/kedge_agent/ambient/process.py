@@ -25,7 +25,7 @@ CALLS = {"addaudithook", "putenv", "unsetenv", "install_opener", "setrlimit", "s
          "set_global_backend", "register_backend", "register_extension", "register_open", "register_save",
          "register_mime", "register_decoder", "register_encoder", "register_extension_type",
          "register_adapter", "register_converter", "unregister_extension_type", "set_io_thread_count",
-         "set_memory_pool", "setxattr", "removexattr", "atexit", "set_task_factory", "set_exception_handler",
+         "set_memory_pool", "setxattr", "removexattr", "utime", "atexit", "set_task_factory", "set_exception_handler",
          "slow_callback_duration", "set_event_loop_policy", "set_event_loop", "set_default_executor",
          "pthread_sigmask", "set_wakeup_fd", "add_constructor", "add_multi_constructor", "add_representer",
          "add_multi_representer", "add_implicit_resolver", "add_path_resolver", "register_extension_dtype",
