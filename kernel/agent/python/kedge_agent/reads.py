@@ -85,7 +85,7 @@ class Reads:
         self.exports = False  # whether something is reached that others keep from growing
         self.same: str | None = None  # see sameness.asks; None before beyond was called
         self.doubt = ""  # what else the cell asks for, see beyond
-        self.binds: list[str] = []  # names that the cell binds
+        self.binds: list[str] = []  # names that the cell binds, or what its magics run
         self.sure: set[str] = set()  # those of them that it binds if it runs to its end
         self._raw = False  # whether the dict behind os.environ is reached
         self._words: set[str] = set()  # names that stand in strings
@@ -113,6 +113,7 @@ class Reads:
             self._later.setdefault(name, []).extend(codes)
         if self.tree is tree:  # not what a magic runs: %%capture hides that it failed
             self.sure = walk.sure
+        self.binds = sorted({*self.binds, *normalise.names(tree, text)[0]})
         self._loaded |= walk.loads
         self.code(walk.now, known, walk.reads)
         self._known_magics = known
@@ -323,16 +324,15 @@ def find(source: str, ns: dict[str, Any], user: dict[str, Any],
     reads = Reads(ns, user, absent)
     if result["error"] is not None:
         return reads, []
-    reads.binds = result["binds"]
     reads.cell(source)
     if _finalised(user):  # what a name was bound to may act when it goes
-        for name in result["binds"]:
+        for name in reads.binds:
             reads.name(name)
     reads.close()
     if reads.all:
         reads.names |= set(user)
         reads.weak = set()
-    return reads, sorted({*result["binds"], *stores.names(reads.codes())})
+    return reads, sorted({*reads.binds, *stores.names(reads.codes())})
 
 
 def past(sources: Iterable[str], ns: dict[str, Any], user: dict[str, Any]) -> tuple[Reads, bool]:

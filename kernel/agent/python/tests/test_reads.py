@@ -83,6 +83,11 @@ def test_the_text_of_a_magic_that_is_code_is_no_string(magic):
     assert "x" in find(magic + "for x in a: print('x')", x=1, a=[1]).weak
 
 
+@pytest.mark.parametrize("magic", ["%%time\n", "%%capture\n", "%time "])
+def test_what_the_text_of_a_magic_binds_the_cell_binds(magic):
+    assert reads.find(magic + "x = 1", {}, {"x": 1})[1] == ["x"]
+
+
 def test_text_that_is_read_as_code_tells_nothing_more_when_it_is_compiled():
     ns = {}
     seen = lookups.Lookups(ns)
