@@ -27,7 +27,9 @@ def reduce(obj: Any, kind: type) -> Any:
     if kind is types.ModuleType:
         return _module(obj)
     if kind in (staticmethod, classmethod):
-        return kind, (obj.__func__,), dict(vars(obj)), None, None, set_attributes
+        made = vars(kind(obj.__func__))  # it takes over those of the function
+        own = {k: v for k, v in vars(obj).items() if k not in made or made[k] is not v}
+        return (kind, (obj.__func__,), own, None, None, set_attributes) if own else (kind, (obj.__func__,))
     if kind is property:
         return property, (obj.fget, obj.fset, obj.fdel, obj.__doc__)
     if kind is re.Pattern:  # with the flags that it was given, by which re finds it again

@@ -30,7 +30,7 @@ CALLS = {"addaudithook", "putenv", "unsetenv", "install_opener", "setrlimit", "s
          "pthread_sigmask", "set_wakeup_fd", "add_constructor", "add_multi_constructor", "add_representer",
          "add_multi_representer", "add_implicit_resolver", "add_path_resolver", "register_extension_dtype",
          "register_scalar_function", "register_vector_function", "register_aggregate_function",
-         "register_tabular_function", "register_target"}
+         "register_tabular_function"}
 # Likewise, where they do not stand in a with statement, which takes back what they did.
 LASTING = {"parallel_config", "parallel_backend", "threadpool_limits", "set_backend", "skip_backend"}
 
