@@ -264,8 +264,10 @@ func TestPlaces(t *testing.T) {
 		}
 	}
 	for key, cache := range map[string]bool{"dhist": true, "autorestore/x": false, "mine": false} {
-		if LibraryCache("/h/.ipython/profile_default/db/"+key, "/h") != cache {
-			t.Errorf("LibraryCache: %s in IPython's database", key)
+		for _, home := range []string{"/h", "/db/h"} {
+			if LibraryCache(home+"/.ipython/profile_default/db/"+key, home) != cache {
+				t.Errorf("LibraryCache: %s in IPython's database below %s", key, home)
+			}
 		}
 	}
 	if !LibraryCache("/v/__pycache__/a", "") || LibraryCache("/h/.cache/mine", "/h") || !LibraryCache("/h/.cache/matplotlib/f.json", "/h") {

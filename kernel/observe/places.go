@@ -60,7 +60,7 @@ func LibraryCache(path, home string) bool {
 		return true
 	}
 	if home != "" && under(path, home+"/.cache/matplotlib", home+"/.config/matplotlib/fontlist", home+"/.cache/fontconfig",
-		home+"/.fontconfig", home+"/.cache/numba") || under(path, home+"/.ipython") && !stored(path) {
+		home+"/.fontconfig", home+"/.cache/numba") || under(path, home+"/.ipython") && !stored(strings.TrimPrefix(path, home)) {
 		return true
 	}
 	if name, ok := strings.CutPrefix(path, "/dev/shm/"); ok {
@@ -70,8 +70,8 @@ func LibraryCache(path, home string) bool {
 	return under(path, "/var/cache/fontconfig")
 }
 
-// stored reports whether path is what a program keeps in IPython's database, by
-// %store or get_ipython().db, beside what IPython itself keeps there.
+// stored reports whether path, below the home, is what a program keeps in IPython's
+// database, by %store or get_ipython().db, beside what IPython itself keeps there.
 func stored(path string) bool {
 	_, key, ok := strings.Cut(path, "/db/")
 	return ok && key != "dhist" && key != "rootmodules_cache"
