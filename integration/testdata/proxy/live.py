@@ -76,6 +76,11 @@ class Kernel:
         self.km.shutdown_kernel()
 
 
+def printed(messages):
+    """What messages of iopub print, in one."""
+    return "".join(c["text"] for kind, c in messages if kind == "stream")
+
+
 class Desk:
     """The two kernels. Cells are (id, tags, source)."""
 

@@ -11,7 +11,7 @@ import sys
 import time
 
 import psutil
-from live import Desk, kernels
+from live import Desk, kernels, printed
 
 CELLS = [("a", ["step:one"], "import pandas as pd\ndf = pd.DataFrame({'v': range(1000)})"), ("b", ["step:two"], "y = df.v.sum()\nprint(y)"),
          ("c", ["step:three"], "z = [y]")]
@@ -67,7 +67,7 @@ def loops(d, n):
         for k in (d.kedge, d.plain) if i % 2 else (d.plain, d.kedge):
             messages, reply = k.answer(k.send(LOOP.format(n=2_000_000 + i), d.metadata("c")))
             assert reply["metadata"].get("kedge", {}).get("status") != "restored"
-            took.append(float("".join(c["text"] for kind, c in messages if kind == "stream")))
+            took.append(float(printed(messages)))
         ratios.append(math.log(took[0] / took[1]) * (1 if i % 2 else -1))
     middle, error = statistics.mean(ratios), 2.1 * statistics.stdev(ratios) / math.sqrt(n)
     return [math.exp(middle + x) for x in (-error, 0, error)]

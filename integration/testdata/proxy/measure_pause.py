@@ -6,7 +6,7 @@ import statistics
 import sys
 import time
 
-from live import Desk
+from live import Desk, printed
 
 LEFT = {
     "64 MB of floats": "import numpy as np\nx = np.random.default_rng({n}).random(8_000_000)",
@@ -22,10 +22,10 @@ def begins(kernel, meta, n, left):
     """Seconds from the end of the first cell to its reply, and from sending the second to its first line."""
     messages, _ = kernel.answer(kernel.send(left.format(n=n) + "\nimport time; print(time.time())", meta("a")))
     replied = time.time()
-    done = float("".join(c["text"] for kind, c in messages if kind == "stream"))
+    done = float(printed(messages))
     sent = time.time()
     messages, _ = kernel.answer(kernel.send(NEXT.format(n=n), meta("b")))
-    began = float("".join(c["text"] for kind, c in messages if kind == "stream"))
+    began = float(printed(messages))
     return replied - done, began - sent
 
 

@@ -10,7 +10,7 @@ import time
 
 import psutil
 from jupyter_client import BlockingKernelClient
-from live import TIMEOUT, Desk, kernels
+from live import TIMEOUT, Desk, kernels, printed
 
 LOOK = """import os, sys, warnings, threading, math
 print([m for m in sys.modules if m in ('math', 'numpy', 'pandas', 'sqlite3', 'IPython')])
@@ -314,7 +314,7 @@ def spare(kedge, plain):
     texts = []
     for _ in range(2):  # the second is started when it is needed
         say(d.kedge, "%kedge restore two")
-        texts.append("".join(c["text"] for kind, c in d.kedge.answer(d.kedge.send(seen, {}))[0] if kind == "stream"))
+        texts.append(printed(d.kedge.answer(d.kedge.send(seen, {}))[0]))
     assert texts[0] == texts[1]
     while len(kernels(proxy)) < 2:
         assert time.monotonic() < until + TIMEOUT

@@ -15,41 +15,48 @@ from . import libraries, live
 from .refused import Uncapturable
 
 Span = tuple[int, int]  # address, length
+_TITLES = {("polars.series.series", "Series"), ("polars.dataframe.frame", "DataFrame"),
+           ("polars.lazyframe.frame", "LazyFrame"), ("PIL.Image", "Image")}
 _NUMBER = re.compile(r"U?(?:Int|Float)(\d+)")  # types of polars that are numbers in memory, and their bits
 _LONG = 256 << 20  # bytes; memory of more is not looked through
 
 
-def loaded() -> bool:
-    """Whether there may be such objects."""
-    return any(hasattr(sys.modules.get(m), name) for m, name in (
-        ("pyarrow", "Table"), ("polars", "Series"), ("PIL.Image", "Image")))
+def shows(kind: type) -> bool:
+    """Whether objects of a type may show memory of something else, or consist of what does."""
+    return _title(kind) != "" or issubclass(kind, (*_arrow_kinds(), *_backed()))
+
+
+def _title(kind: type) -> str:
+    """The name of a class of polars, or of that of images; empty for others."""
+    title = live.name(kind)
+    return title if (live.module(kind), title) in _TITLES else ""
+
+
+def _arrow_kinds() -> tuple[type, ...]:
+    pa = sys.modules.get("pyarrow")
+    return (pa.Buffer, pa.Array, pa.ChunkedArray, pa.Table, pa.RecordBatch) if hasattr(pa, "Table") else ()
+
+
+def _backed() -> tuple[type, ...]:
+    """The class of pandas' arrays of Arrow, if it is loaded."""
+    module = sys.modules.get("pandas.core.arrays.arrow.array")
+    return (module.ArrowExtensionArray,) if hasattr(module, "ArrowExtensionArray") else ()
 
 
 def spans(obj: Any) -> Iterator[Span]:
-    """The memory of the buffers of an object of Arrow or polars, or of pandas' arrays of Arrow; none for others."""
-    title = _title(obj)
+    """The memory of the buffers of an object that shows some, as far as it tells."""
+    kind = type(obj)
+    title = _title(kind)
     if title == "Series":
         for chunk in obj.get_chunks():
             yield from _chunk(chunk)
     elif title == "DataFrame":
         for column in obj.get_columns():
             yield from spans(column)
-    elif hasattr(sys.modules.get("pyarrow"), "Table"):
-        backing = _backing(obj)
-        yield from _arrow(obj if backing is None else backing)
-
-
-def _backing(obj: Any) -> Any:
-    """What an array of pandas holds in Arrow; None for others."""
-    base = getattr(sys.modules.get("pandas.core.arrays.arrow.array"), "ArrowExtensionArray", ())
-    return obj._pa_array if issubclass(type(obj), base) else None
-
-
-def _title(obj: Any) -> str:
-    """The name of the class of an object of polars; empty for others."""
-    kind = type(obj)
-    return live.name(kind) if live.module(kind) in ("polars.series.series", "polars.dataframe.frame",
-                                                    "polars.lazyframe.frame") else ""
+    elif issubclass(kind, _backed()):
+        yield from _arrow(obj._pa_array)
+    elif issubclass(kind, _arrow_kinds()):
+        yield from _arrow(obj)
 
 
 def _chunk(series: Any) -> Iterator[Span]:
@@ -91,10 +98,10 @@ def _arrow(obj: Any) -> Iterator[Span]:
 
 def silent(obj: Any) -> bool:
     """Whether obj may show memory of something else, and does not tell which."""
-    kind = type(obj)
-    if (live.module(kind), live.name(kind)) == ("PIL.Image", "Image"):
+    title = _title(type(obj))
+    if title == "Image":
         return bool(obj.readonly)
-    return _title(obj) == "LazyFrame" and "DF [" in obj.explain(optimized=False)
+    return title == "LazyFrame" and "DF [" in obj.explain(optimized=False)
 
 
 class Memories:
@@ -110,6 +117,10 @@ class Memories:
         if i < 0 or span[1] == 0 or span[0] >= self._found[i][0] + self._found[i][1]:
             return None
         return self._found[i]
+
+    def meet(self, found: Iterable[Span]) -> bool:
+        """Whether a buffer lies in one of them."""
+        return any(self.at(span) is not None for span in found)
 
     def __bool__(self) -> bool:
         return bool(self._found)
@@ -147,27 +158,32 @@ def _part(span: Span, memories: Memories) -> Any:
 
 def reduce(obj: Any, memories: Memories) -> Any:
     """The reduction of what shows memory of something else; NotImplemented for others."""
-    if not loaded():
+    if not memories:
         return NotImplemented
-    if issubclass(type(obj), getattr(sys.modules.get("pyarrow"), "Buffer", ())):
-        part = _part((obj.address, obj.size), memories)
-        if part is None:
-            return NotImplemented
-        if obj.is_mutable and not part.flags.writeable:
-            raise Uncapturable("can be written to, where an array of its memory cannot")
-        part.flags.writeable = obj.is_mutable
-        return sys.modules["pyarrow"].py_buffer, (part,)
+    kind = type(obj)
+    title = _title(kind)
     if silent(obj):
-        return _silent(obj, memories)
-    title = _title(obj)
+        return _silent(obj, title, memories)
     if title == "Series" and obj.n_chunks() == 1:
         return _series(obj, memories)
-    if title == "DataFrame" and any(memories.at(span) is not None for span in spans(obj)):
+    if title == "DataFrame" and memories.meet(spans(obj)):
         return libraries.make_frame, (obj.get_columns(),)
-    if _backing(obj) is not None and any(memories.at(span) is not None for span in spans(obj)):
-        state = {**obj.__getstate__(), "_pa_array": _backing(obj)}  # its own way copies the values
-        return copyreg.__newobj__, (type(obj),), state, None, None, libraries.set_attributes
+    if issubclass(kind, _backed()) and memories.meet(spans(obj)):
+        state = {**obj.__getstate__(), "_pa_array": obj._pa_array}  # its own way copies the values
+        return copyreg.__newobj__, (kind,), state, None, None, libraries.set_attributes
+    if issubclass(kind, _arrow_kinds()[:1]):
+        return _buffer(obj, memories)
     return NotImplemented  # a Series in several chunks is reduced to these
+
+
+def _buffer(obj: Any, memories: Memories) -> Any:
+    part = _part((obj.address, obj.size), memories)
+    if part is None:
+        return NotImplemented
+    if obj.is_mutable and not part.flags.writeable:
+        raise Uncapturable("can be written to, where an array of its memory cannot")
+    part.flags.writeable = obj.is_mutable
+    return sys.modules["pyarrow"].py_buffer, (part,)
 
 
 def make_shown(name: str, values: Any, ascending: bool, descending: bool) -> Any:
@@ -186,8 +202,8 @@ def _series(obj: Any, memories: Memories) -> Any:
     return make_shown, (obj.name, parts[0].view(kind.lower()), obj.flags["SORTED_ASC"], obj.flags["SORTED_DESC"])
 
 
-def _silent(obj: Any, memories: Memories) -> Any:
-    if memories and (_title(obj) == "LazyFrame" or memories.hold(_rows(obj))):
+def _silent(obj: Any, title: str, memories: Memories) -> Any:
+    if title == "LazyFrame" or memories.hold(_rows(obj)):
         raise Uncapturable("may show memory of an array")
     return NotImplemented
 

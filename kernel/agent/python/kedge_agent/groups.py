@@ -205,7 +205,7 @@ class Reach:
         self.extents: dict[int, tuple[int, int, Any]] = {}  # of memory that others may show: address, length, holder
         self.lent: list[columnar.Span] = []  # what Arrow and polars show
         self.silent = False  # whether something is met that may show memory and does not tell which
-        self._columnar = columnar.loaded()
+        self._shows = functools.cache(columnar.shows)
         self._keep: list[Any] = []  # lists made by children() must outlive their ids
         self._ns, self._watch = ns, watch
         self._walk(list(roots))
@@ -299,7 +299,7 @@ class Reach:
 
     def _memory(self, obj: Any) -> None:
         """Note which memory obj shows, if any."""
-        if self._columnar:
+        if self._shows(type(obj)):
             self.lent.extend(columnar.spans(obj))
             self.silent = self.silent or columnar.silent(obj)
         found = memory.shown(obj)
@@ -348,7 +348,7 @@ class Reach:
                 self.owned.add(("memory", span[0]))
                 self.memory.add(("memory", span[0]))
                 self.extents[span[0]] = span
-            if self._columnar:
+            if self._shows(type(value)):
                 self.lent.extend(columnar.spans(value))
             elements, more = frames.inside(value)
             found.extend(elements)

@@ -113,7 +113,8 @@ class Reads:
             self._later.setdefault(name, []).extend(codes)
         if self.tree is tree:  # not what a magic runs: %%capture hides that it failed
             self.sure = walk.sure
-        self.binds = sorted({*self.binds, *normalise.names(tree, text)[0]})
+        else:
+            self.binds = sorted({*self.binds, *normalise.names(tree, text)[0]})
         self._loaded |= walk.loads
         self.code(walk.now, known, walk.reads)
         self._known_magics = known
@@ -324,6 +325,7 @@ def find(source: str, ns: dict[str, Any], user: dict[str, Any],
     reads = Reads(ns, user, absent)
     if result["error"] is not None:
         return reads, []
+    reads.binds = result["binds"]
     reads.cell(source)
     if _finalised(user):  # what a name was bound to may act when it goes
         for name in reads.binds:

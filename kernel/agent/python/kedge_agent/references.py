@@ -185,7 +185,7 @@ def _reach(values: Iterable[Any], ns: dict[str, Any]) -> groups.Reach:
 def _lends(one: groups.Reach, other: groups.Reach) -> bool:
     """Whether Arrow or polars shows memory of the other in one, or something may that does not tell."""
     memories = columnar.Memories(other.extents.values())
-    return one.silent and bool(other.extents) or any(memories.at(span) is not None for span in one.lent)
+    return one.silent and bool(other.extents) or memories.meet(one.lent)
 
 
 class Shared:

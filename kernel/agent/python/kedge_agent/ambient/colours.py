@@ -1,6 +1,7 @@
 """What the names of matplotlib's colours stand for: seaborn's themes change the letters, programs add names."""
 from __future__ import annotations
 
+import functools
 import pickle
 import sys
 from typing import Any
@@ -14,8 +15,9 @@ def _table() -> Any:
     return getattr(sys.modules.get("matplotlib.colors"), "_colors_full_map", None)
 
 
+@functools.cache
 def _own() -> dict[str, Any]:
-    """What matplotlib itself puts into the table."""
+    """What matplotlib itself puts into the table. Not to be modified."""
     colors = sys.modules["matplotlib.colors"]
     found = dict(colors.XKCD_COLORS)
     found.update({k.replace("grey", "gray"): v for k, v in colors.XKCD_COLORS.items()})
