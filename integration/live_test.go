@@ -34,6 +34,7 @@ func TestNotebooksInALiveKernel(t *testing.T) {
 		"WidgetsThatOnlyShow":      "widgets",
 		"AStoreThatCannotBeUsed":   "unusable",
 		"ADiskThatFills":           "fills",
+		"ChildrenOfAKernel":        "children",
 		"PayloadsAreNotReplayed":   "payloads",
 	} {
 		t.Run(test, func(t *testing.T) { f.live(t, name, "kedge-python3", "python3") })

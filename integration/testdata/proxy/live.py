@@ -802,6 +802,18 @@ def unusable(kedge, plain):
     d.close()
 
 
+def children(kedge, plain):
+    """What makes the copy that captures a cell is no child of the kernel's any more soon after: on its way out ipykernel
+    waits seconds for those."""
+    d = Desk([("a", ["step:one"], "import numpy as np\nx = np.ones(1 << 20)")], kedge, plain)
+    d.run("a", "ran")
+    kernel, until = kernels(psutil.Process(d.kedge.km.provisioner.process.pid))[0], time.monotonic() + TIMEOUT
+    while left := kernel.children():
+        assert time.monotonic() < until, left
+        time.sleep(0.05)
+    d.close()
+
+
 def fills(kedge, plain):
     """A disk that fills while what a cell has left is captured: the cell has run, and nothing of it comes back by half."""
     cells = [("a", ["step:one"], "x = 1"), ("b", ["step:two"], "y = bytes(range(256)) * 40_000 + {who}\nprint(len(y))"), ("c", ["step:three"], "print(sum(y) + x)")]

@@ -108,6 +108,11 @@ def beside(work: Callable[[], bytes], into: int) -> None:
     _leaving.append(pid)
 
 
+def leaving() -> bool:
+    """Whether there is somebody to reap."""
+    return bool(_leaving)
+
+
 def reap() -> None:
     """Wait for those that have made copies, before code of the program runs, which could wait for any child itself.
 

@@ -551,6 +551,10 @@ def register(kernel: Any) -> Agent:
             except BaseException as err:
                 reply = {"status": "error", "reason": f"{type(err).__name__}: {err}"}
             kernel.session.send(stream, f"kedge_{name}_reply", reply, parent, ident=ident)
+            if forked.leaving():
+                if hasattr(stream, "flush"):  # else the reply goes out only when this returns
+                    stream.flush(sys.modules["zmq"].POLLOUT)
+                forked.reap()  # ipykernel, when it is shut down, waits some seconds for children to go
         return handle
 
     for name in ("ping", "normalise", "before", "past", "after", "digest", "graft", "apply", "execution"):
