@@ -107,9 +107,10 @@ class Walk:
     def function(self, obj: Any, path: str) -> str:
         code = obj.__code__
         where = "live" if obj.__globals__ is self.ns else obj.__module__
+        held = {k: v for k, v in vars(obj).items() if k != "_clear_cache"}  # of singledispatch: leads to what was looked up
         return (f"function {obj.__name__} {obj.__qualname__} {where} {self.code(code)} {obj.__doc__!r} defaults "
                 f"{self.text(obj.__defaults__, path + '.defaults')} {self.text(obj.__kwdefaults__, path + '.kwdefaults')} closure "
-                f"{self.each(obj.__closure__ or (), path + '.closure')} dict {self.pairs(vars(obj), path)} "
+                f"{self.each(obj.__closure__ or (), path + '.closure')} dict {self.pairs(held, path)} "
                 f"{self.pairs(obj.__annotations__, path + '.annotations')}")
 
     def code(self, code: types.CodeType) -> str:

@@ -5,6 +5,7 @@ instance of that class, unless something of the class is reached past it: r in `
 """
 from __future__ import annotations
 
+import datetime
 import enum
 import functools
 import gc
@@ -41,6 +42,8 @@ _IMMUTABLE = {"datetime.datetime", "datetime.date", "datetime.time", "datetime.t
               "pathlib.PosixPath", "pathlib.PurePosixPath", "pathlib._local.PosixPath",
               "pandas._libs.tslibs.timestamps.Timestamp", "pandas._libs.tslibs.timedeltas.Timedelta",
               "pandas._libs.tslibs.period.Period"}
+# Those of them that hold a time zone, which a class of the notebook may be of.
+_ZONED = {"datetime.datetime", "datetime.time", "pandas._libs.tslibs.timestamps.Timestamp"}
 # What objects hold for themselves: no program looks at it, pickling leaves it out, and the library makes it again.
 _INCIDENTAL = {"sympy.core.assumptions.StdFactKB"}
 _CONTAINERS = {list, dict, set, frozenset, tuple}
@@ -54,11 +57,18 @@ class TooLarge(Exception):
 def immutable(kind: type) -> bool:
     """Whether two names for one such object are as good as two equal ones."""
     title = f"{live.module(kind)}.{live.name(kind)}"
+    if title in _ZONED:
+        return not _has_zones(datetime.tzinfo)
     if kind in _ATOMS or title in _IMMUTABLE or title in _INCIDENTAL or _is_shared(kind) or ours(kind):
         return True
     numpy = sys.modules.get("numpy")
     return (numpy is not None and issubclass(kind, (numpy.generic, numpy.dtype)) and not memory.is_record(kind)
             and not live.local(kind))
+
+
+def _has_zones(kind: type) -> bool:
+    """Whether a class below kind is of the notebook."""
+    return any(live.local(c) or _has_zones(c) for c in type.__subclasses__(kind))
 
 
 def ours(kind: type) -> bool:
@@ -127,6 +137,9 @@ def children(obj: Any, ns: dict[str, Any]) -> Iterable[Any]:
         return held + numpy.ndarray.ravel(obj).tolist() if deep else held
     if memory.is_record(kind):
         return (obj.base,)
+    zoned = next((c for c in (datetime.datetime, datetime.time) if issubclass(kind, c)), None)
+    if zoned is not None:
+        return [*gc.get_referents(obj), vars(zoned)["tzinfo"].__get__(obj)]
     if tensors.is_exact(kind):
         return tensors.parts(obj)
     known = frames.parts(obj)

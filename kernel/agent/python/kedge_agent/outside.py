@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from . import ambient, containers, localmodules, patches, places, stores, streams
+from . import ambient, containers, localmodules, patches, places, registrations, stores, streams
 from .ambient import (
     abstract_classes,
     codec_tables,
@@ -81,6 +81,7 @@ class Outside:
         self._watched: dict[str, Any] = {}
         self._faults: dict[str, str] = {}
         self._containers = containers.Containers(ns)
+        self._registrations = registrations.Registrations(ns)
         self._calls: list[str] = []
         self._modules: set[str] = set()  # loaded before the cell
         self._idle: set[str] = set()  # the watched adapters that the cell had nothing to do with
@@ -128,7 +129,8 @@ class Outside:
         self._settle_streams()
         for adapter in ambient.WATCHED.values():
             adapter.begin()
-        return doubts + self._containers.past(found) + ([] if shown else ["ran code that its text does not show"])
+        doubts += self._containers.past(found) + self._registrations.past()
+        return doubts + ([] if shown else ["ran code that its text does not show"])
 
     def imported(self, module: types.ModuleType) -> None:
         """A module was just executed from source."""
@@ -193,6 +195,7 @@ class Outside:
         self._patches.before(found.stored(), found.targets, found.roots)
         self._watched = process.describe()
         self._containers.before(found)
+        self._registrations.before(found)
         self._calls = _calls(found)
         self._before = ambient.digests(self._states(self._entries))
         self._settle_streams()
@@ -244,7 +247,8 @@ class Outside:
         differ = {n: states.get(n, b"") for n in self._before.keys() | after.keys()
                   if self._before.get(n) != after.get(n) or n in self._seeded}
         refused = [f"left {n} in a state that cannot be captured ({why})" for n, why in sorted(self._faults.items())]
-        refused += self._containers.after() + [f"calls {name}" for name in self._calls] + self._patches.refused()
+        refused += self._containers.after() + self._registrations.after() + self._patches.refused()
+        refused += [f"calls {name}" for name in self._calls]
         refused += [f"imported {name}, which has changed since" for name in self.local.edited()]
         refused += [f"changed {what}" for what in process.changes(self._watched, process.describe())]
         return differ, after, refused

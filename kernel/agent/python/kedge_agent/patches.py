@@ -21,7 +21,7 @@ _HOOKS = {"sys": ("excepthook", "displayhook", "unraisablehook", "breakpointhook
           "warnings": ("showwarning", "formatwarning"), "logging": ("_loggerClass", "_logRecordFactory")}
 # What adapters of their own restore, and what the interpreter and IPython set while they run.
 _OTHERS = {"sys": {"path", "modules", "meta_path", "path_hooks", "stdin", "stdout", "stderr", "last_exc", "last_type",
-                   "last_value", "last_traceback", "ps1", "ps2", "ps3"},
+                   "last_value", "last_traceback"},
            "builtins": {"_", "get_ipython", "display", "exit", "quit"}, "os": {"environ"}}
 # Objects that modules hold and whose attributes adapters restore, by type.
 _RESTORED = {"DictWrapper", "OptionsWrapper", "Logger", "RcParams", "RenderersConfig", "TemplatesConfig", "Config"}

@@ -79,6 +79,17 @@ def _set_debug(module: Any, on: bool) -> None:
     (_loop(module) or module.get_event_loop_policy().get_event_loop()).set_debug(on)
 
 
+def _nested(module: Any) -> bool:
+    """Whether event loops may run within one another."""
+    return getattr(getattr(sys.modules.get("asyncio"), "run", None), "__module__", "") == module.__name__
+
+
+def _nest(module: Any, on: bool) -> None:
+    if not on:
+        raise ValueError("event loops that may be nested stay so")
+    module.apply()
+
+
 _fonts: set[str] = set()  # files of the machine's own
 
 
@@ -98,6 +109,9 @@ def _add_fonts(module: Any, files: list[str]) -> None:
 
 _KEPT = (
     Kept("asyncio.events", _debugs, _set_debug, False),
+    Kept("nest_asyncio", _nested, _nest),
+    Kept("nest_asyncio2", _nested, _nest),
+    Kept("attr._config", lambda m: m.get_run_validators(), lambda m, v: m.set_run_validators(v), True),
     Kept("calendar", lambda m: m.firstweekday(), lambda m, v: m.setfirstweekday(v), 0),
     Kept("csv", lambda m: m.field_size_limit(), lambda m, v: m.field_size_limit(v), 131072),
     Kept("gettext", lambda m: (m._current_domain, dict(m._localedirs)), _set_domain, ("messages", {})),

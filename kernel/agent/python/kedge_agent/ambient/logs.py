@@ -25,7 +25,7 @@ _METHODS = {logging.Logger: ("isEnabledFor", "getEffectiveLevel", "handle", "cal
 _FUNCTIONS = ("basicConfig", "getLevelNamesMapping", "addLevelName", "disable", "captureWarnings", "_showwarning")
 _OWN: dict[str, list[Any]] = {}  # the handlers that the kernel's loggers had at the start
 _noted = [False]  # whether all calls are noted
-_START: dict[str, tuple[int, bool, bool]] = {}
+_START: dict[str, tuple[int, bool, bool, str]] = {}
 _LEVELS: dict[int, str] = {}
 
 
@@ -35,8 +35,22 @@ def loggers() -> list[tuple[str, logging.Logger]]:
     return [("root", logging.root), *((n, log) for n, log in sorted(made.items()) if isinstance(log, logging.Logger))]
 
 
-def _switches(log: logging.Logger) -> tuple[int, bool, bool]:
-    return log.level, log.disabled, log.propagate
+def _switches(log: logging.Logger) -> tuple[int, bool, bool, str]:
+    """Level, disabled, propagate, and the name of the parent where another was set than the one above it."""
+    parent = log.parent
+    moved = parent is not None and parent is not _above(log)
+    return log.level, log.disabled, log.propagate, parent.name if parent is not None and moved else ""
+
+
+def _above(log: logging.Logger) -> logging.Logger:
+    """The nearest logger above log by its name."""
+    made, name = logging.root.manager.loggerDict, log.name
+    while "." in name:
+        name = name.rpartition(".")[0]
+        above = made.get(name)
+        if isinstance(above, logging.Logger):
+            return above
+    return logging.root
 
 
 def start() -> None:
@@ -83,14 +97,14 @@ def _own(asked: Any) -> bool:
         return any(asked is h for handlers in _OWN.values() for h in handlers)
     if not isinstance(asked, logging.Logger) or asked.name not in _START or logging.root.manager.disable:
         return False
-    level, disabled, propagate = _switches(asked)
-    return (bool(level) and not disabled and not propagate and _START[asked.name] == (level, disabled, propagate)
+    level, disabled, propagate, _ = now = _switches(asked)
+    return (bool(level) and not disabled and not propagate and _START[asked.name] == now
             and _OWN[asked.name] == asked.handlers)
 
 
 def capture() -> bytes:
     """What differs from the baseline, and from loggers that nobody has touched."""
-    changed = [(n, *_switches(log)) for n, log in loggers() if _switches(log) != _START.get(n, (0, False, True))]
+    changed = [(n, *_switches(log)) for n, log in loggers() if _switches(log) != _START.get(n, (0, False, True, ""))]
     names = sorted(logging._levelToName.items() - _LEVELS.items())  # type: ignore[attr-defined]
     disable = logging.root.manager.disable
     return canonical.dumps((changed, names, disable)) if changed or names or disable else b""
@@ -101,12 +115,14 @@ def restore(state: bytes) -> None:
     changed, names, disable = pickle.loads(state) if state else ((), (), 0)
     wanted: dict[str, Any] = {n: rest for n, *rest in changed}
     for name, _ in loggers():
-        wanted.setdefault(name, _START.get(name, (0, False, True)))
-    for name, (level, disabled, propagate) in wanted.items():
+        wanted.setdefault(name, _START.get(name, (0, False, True, "")))
+    for name, (level, disabled, propagate, parent) in wanted.items():
         log = logging.root if name == "root" else logging.getLogger(name)
-        if _switches(log) != (level, disabled, propagate):
+        if _switches(log) != (level, disabled, propagate, parent):
             log.setLevel(level)
             log.disabled, log.propagate = disabled, propagate
+            if log is not logging.root:
+                log.parent = logging.getLogger(parent) if parent else _above(log)
     for level, text in names:
         logging.addLevelName(level, text)
     logging.disable(disable)

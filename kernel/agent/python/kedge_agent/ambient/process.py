@@ -6,9 +6,11 @@ import contextvars
 import copyreg
 import faulthandler
 import functools
+import io
 import os
 import signal
 import sys
+import threading
 import weakref
 from dataclasses import dataclass, field
 from typing import Any
@@ -30,7 +32,9 @@ CALLS = {"addaudithook", "putenv", "unsetenv", "install_opener", "setrlimit", "s
          "pthread_sigmask", "set_wakeup_fd", "add_constructor", "add_multi_constructor", "add_representer",
          "add_multi_representer", "add_implicit_resolver", "add_path_resolver", "register_extension_dtype",
          "register_scalar_function", "register_vector_function", "register_aggregate_function",
-         "register_tabular_function"}
+         "register_tabular_function", "ionice", "flock", "lockf", "register_at_fork",
+         "set_default_whitespace_chars", "enable_packrat", "enable_left_recursion", "inline_literals_using",
+         "CDLL", "PyDLL", "LoadLibrary", "pythonapi", "set_errno", "dlopen"}
 # Likewise, where they do not stand in a with statement, which takes back what they did.
 LASTING = {"parallel_config", "parallel_backend", "threadpool_limits", "set_backend", "skip_backend"}
 
@@ -48,8 +52,12 @@ def lasting(tree: ast.AST | None) -> set[str]:
 def describe() -> dict[str, Any]:
     """What is watched, by the name under which people know it; equal in every process that did the same."""
     found = {
-        "the tracing hooks of sys": [_name(h) for h in (sys.gettrace(), sys.getprofile()) if h is not None],
+        "the tracing hooks": [_name(h) for h in _tracers() if h is not None],
+        "the hooks of asynchronous generators": [_name(h) for h in sys.get_asyncgen_hooks() if not _of_the_loop(h)],
         "the standard streams": [_name(type(s)) for s in (sys.stdin, sys.stdout, sys.stderr)],
+        "the streams of the process": [(s.encoding, s.errors, s.newlines, s.line_buffering, s.write_through)
+                                       for s in (sys.__stdin__, sys.__stdout__, sys.__stderr__)
+                                       if isinstance(s, io.TextIOWrapper)],
         "copyreg": sorted(_name(c) for c, f in copyreg.dispatch_table.items()
                           if "__main__" in (c.__module__, getattr(f, "__module__", ""))),
         "the finders of imports": [_name(f if isinstance(f, type) else type(f)) for f in sys.meta_path
@@ -70,7 +78,17 @@ _START: dict[str, Any] = {}
 
 def traced() -> bool:
     """Whether a function of the notebook's is told of calls."""
-    return any(getattr(h, "__module__", None) == "__main__" for h in (sys.gettrace(), sys.getprofile()))
+    return any(getattr(h, "__module__", None) == "__main__" for h in _tracers())
+
+
+def _tracers() -> tuple[Any, ...]:
+    """What is told of calls, in this thread and in those to come."""
+    return (sys.gettrace(), sys.getprofile(), threading._trace_hook, threading._profile_hook)  # type: ignore[attr-defined]
+
+
+def _of_the_loop(hook: Any) -> bool:
+    """Whether a hook is none, or the one that an event loop sets while it runs."""
+    return hook is None or type(getattr(hook, "__self__", None)).__module__.startswith(("asyncio.", "uvloop"))
 
 
 def start() -> None:
