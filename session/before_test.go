@@ -165,6 +165,48 @@ func TestProgramsAreFoundThroughPATH(t *testing.T) {
 	}
 }
 
+func TestAProgramBesideTheNotebookCountsWithWhetherItMayBeRun(t *testing.T) {
+	root := tree(t)
+	t.Setenv("PATH", t.TempDir())
+	put(t, root, "tool", "one")
+	script := filepath.Join(root, "tool")
+	w := newWorld(t, root)
+	s := &Session{world: w, volume: w.volume}
+	if name := s.programName(script, script); name != "./tool" {
+		t.Fatalf("named %q: without a folder it is looked for through PATH", name)
+	}
+	ids := map[cellgraph.Digest]bool{w.Observe(cellgraph.KindProgram, "./tool").ID: true}
+	if err := os.Chmod(script, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	ids[w.Observe(cellgraph.KindProgram, "./tool").ID] = true
+	put(t, root, "tool", "two")
+	ids[w.Observe(cellgraph.KindProgram, "./tool").ID] = true
+	if len(ids) != 3 {
+		t.Error("its content or its mode is not seen")
+	}
+}
+
+func TestNamesThatAreNoTextAreNotRecorded(t *testing.T) {
+	root := tree(t)
+	w := newWorld(t, root)
+	s := &Session{world: w, volume: w.volume}
+	if err := os.Symlink("to\xff", filepath.Join(root, "link")); err != nil {
+		t.Fatal(err)
+	}
+	info, err := os.Lstat(filepath.Join(root, "link"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string]bool{"a\xff": true, "a\u00ff": false, "link": true} {
+		o := &seen{after: map[string]entry{"link": statEntry(info)}}
+		o.access.Written = []string{filepath.Join(root, path)}
+		if why := s.unwritable(o); (why != "") != want {
+			t.Errorf("%q: %q", path, why)
+		}
+	}
+}
+
 func TestALookAtALinkSeesWhatItLeadsTo(t *testing.T) {
 	root := tree(t, "target")
 	if err := os.Symlink("target", filepath.Join(root, "link")); err != nil {

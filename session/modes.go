@@ -35,6 +35,18 @@ func (w *world) mode(name string) cellgraph.Digest {
 	return w.permissions(info.Mode().Perm())
 }
 
+// permissionsOf is those of the file at name; zero if there is none.
+func (w *world) permissionsOf(name string) fs.FileMode {
+	if f, ok := w.state.File(name); ok {
+		return fs.FileMode(f.Mode)
+	}
+	info, err := os.Stat(w.volume.path(name))
+	if err != nil {
+		return 0
+	}
+	return info.Mode().Perm()
+}
+
 // linked reports whether a file has more names than one: what is written to it is written to all.
 func (w *world) linked(name string) bool {
 	info, err := os.Lstat(w.volume.path(name))

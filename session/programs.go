@@ -31,7 +31,7 @@ func (s *Session) programs(o *seen) []cellgraph.Observation {
 	}
 	for _, path := range o.access.Searched {
 		if !s.looksForProgram(path) {
-			names[s.volume.name(path)] = true
+			names[byPath(s.volume.name(path))] = true
 		}
 	}
 	var list []cellgraph.Observation
@@ -59,7 +59,15 @@ func (s *Session) programName(path, real string) string {
 			}
 		}
 	}
-	return s.volume.name(path)
+	return byPath(s.volume.name(path))
+}
+
+// byPath is a name with a folder: without one it would be looked for through PATH.
+func byPath(name string) string {
+	if strings.Contains(name, "/") {
+		return name
+	}
+	return "./" + name
 }
 
 // variables observes the variables that were read, by Python and by native code.

@@ -1,11 +1,13 @@
 package session
 
 import (
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"kedge/cellgraph"
 	"kedge/kernel/observe"
@@ -13,7 +15,7 @@ import (
 
 // uncached says why the trace of a cell may never hit, or ""; hazard says what files tell only at its end.
 func (s *Session) uncached(o *seen) string {
-	return first(o, s.unseen, s.forbidden, escaped, leftRunning, refused, s.wroteElsewhere)
+	return first(o, s.unseen, s.forbidden, escaped, leftRunning, refused, s.unwritable, s.wroteElsewhere)
 }
 
 func (s *Session) hazard(o *seen) string {
@@ -100,6 +102,27 @@ func leftRunning(o *seen) string {
 func refused(o *seen) string {
 	if len(o.captured.Refused) > 0 {
 		return o.captured.Refused[0] + ": not cached"
+	}
+	return ""
+}
+
+// unwritable is a path, or where a link leads, that no record can hold: a
+// record is text, and other bytes would come back as another name.
+func (s *Session) unwritable(o *seen) string {
+	a := o.access
+	for _, paths := range [][]string{a.Written, a.Deleted, a.Read, a.Missing, a.Stat, a.Listed, a.Searched, a.Programs} {
+		for _, path := range paths {
+			if !utf8.ValidString(path) {
+				return fmt.Sprintf("touched %q, whose name is no text: not cached", s.volume.name(path))
+			}
+		}
+	}
+	for _, path := range a.Written {
+		if e, ok := o.after[s.volume.name(path)]; ok && e.Mode&fs.ModeSymlink != 0 {
+			if to, err := os.Readlink(path); err == nil && !utf8.ValidString(to) {
+				return fmt.Sprintf("made %s, a link to %q, which is no text: not cached", s.volume.name(path), to)
+			}
+		}
 	}
 	return ""
 }

@@ -153,8 +153,8 @@ func (w *world) recall(e entry) (cellgraph.Digest, bool) {
 	return d, err == nil
 }
 
-// program is the content of a file that is run: of that which PATH finds if
-// name has no folder. Zero if there is none.
+// program is the content of a file that is run, and whether it may be: of that
+// which PATH finds if name has no folder. Zero if there is none.
 func (w *world) program(name string) cellgraph.Digest {
 	if !strings.Contains(name, "/") {
 		if name = w.which(name); name == "" {
@@ -162,7 +162,12 @@ func (w *world) program(name string) cellgraph.Digest {
 		}
 		name = w.volume.name(name)
 	}
-	return w.content(name)
+	name = filepath.Clean(name)
+	d := w.content(name)
+	if !d.IsZero() && w.permissionsOf(name)&0o111 == 0 {
+		return cellgraph.Combine("not to be run", d.String())
+	}
+	return d
 }
 
 // which finds a program through PATH; "" if there is none.

@@ -105,7 +105,7 @@ class History:
         results = {n: v for n, v in results.items() if n != self._outside}
         kept = {n: v for n, v in self._results.items() if n not in (self._stale[0], self._outside)}
         same = all(results.get(n, _ABSENT) is v for n, v in kept.items()) and all(
-            type(n) is int and n >= self._stale[0] for n in results.keys() - kept.keys())
+            type(n) is int and self._stale[0] <= n <= self.count() for n in results.keys() - kept.keys())
         found = [] if inputs[:len(self._inputs)] == self._inputs else ["changed In"]
         return found if same else [*found, "changed Out"]
 

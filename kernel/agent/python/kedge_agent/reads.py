@@ -27,6 +27,8 @@ _LOADERS = {"pickle", "_pickle", "joblib", "torch", "shelve"}
 # What tells where in its file code stands; who asks for lines of the text is seen (texts.py).
 _PLACES = {"co_filename", "co_firstlineno", "co_linetable", "co_lnotab", "co_lines", "co_positions", "f_lineno",
            "tb_lineno", "lineno", "findlinestarts", "findCaller"}
+_TIMES = {"getmtime", "getctime", "getatime", "st_mtime", "st_ctime", "st_atime", "st_mtime_ns", "st_ctime_ns",
+          "st_atime_ns"}
 _FAILURES = {"last_value", "last_type", "last_traceback", "last_exc"}
 _FOLDERS = {"getcwd", "getcwdb", "cwd", "abspath", "realpath", "resolve", "pwd"}
 _MAGICS = {"time", "timeit", "capture", "matplotlib", "config", "load_ext", "autoreload", "cd",
@@ -210,6 +212,8 @@ class Reads:
             return self.doubt
         if not {"getsizeof", "__sizeof__", "getrefcount"}.isdisjoint(self.mentioned):
             return "asks how much memory objects take"  # a list that was appended to takes more
+        if not _TIMES.isdisjoint(self.mentioned):
+            return "asks when files were changed"
         if "__annotations__" in self._loaded | self.spelled:
             return "asks for the annotations of variables"
         if "config" in self._texts and any(word.endswith("Formatter") for word in self._texts):

@@ -12,6 +12,8 @@ _KINDS = (types.GeneratorType, types.CoroutineType, types.AsyncGeneratorType, ty
 _NAMED = {
     ("tempfile", "TemporaryDirectory"), ("tempfile", "_TemporaryFileWrapper"), ("tempfile", "_TemporaryFileCloser"),
     ("threading", "Thread"), ("subprocess", "Popen"), ("multiprocessing.process", "BaseProcess"),
+    ("multiprocessing.connection", "_ConnectionBase"), ("multiprocessing.connection", "Listener"),
+    ("multiprocessing.pool", "Pool"), ("multiprocessing.managers", "BaseManager"),
     ("numpy", "memmap"), ("mmap", "mmap"), ("_queue", "SimpleQueue"), ("queue", "Queue"),
     ("xgboost.core", "DMatrix"), ("socket", "socket"), ("select", "epoll"), ("contextvars", "Context"),
     ("_contextvars", "Context"), ("_contextvars", "ContextVar"), ("concurrent.futures._base", "Executor"),

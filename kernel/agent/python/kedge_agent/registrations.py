@@ -121,7 +121,8 @@ class Registrations:
         for name in sys.modules.keys() - self._modules:
             self._modules.add(name)
             module = sys.modules.get(name)
-            if type(module) is not types.ModuleType or _other(name) or localmodules.is_local(module):
+            if (type(module) is not types.ModuleType or module.__dict__ is self._ns or _other(name)
+                    or localmodules.is_local(module)):
                 continue
             for key, value, role in self._found(module.__dict__):
                 if role == _HELD:

@@ -18,6 +18,18 @@ CASES = {
                 "(os.environ['SHADE'], os.environ['PATH'], 'HOME' in os.environ)"
                 " if 'SHADE' in os.environ else 0"),
     "cwd": (["import os\nos.makedirs('sub', exist_ok=True)", "os.chdir('sub')"], "os.path.basename(os.getcwd())"),
+    "folders of %cd": (["import os\nos.makedirs('sub', exist_ok=True)", "%cd -q sub"],
+                       "([os.path.basename(p) for p in _dh[-1:]], len(_dh) > 1)"),
+    "libraries": (["import sys", "sys.setdlopenflags(258)"], "sys.getdlopenflags()"),
+    "origins": (["import sys", "sys.set_coroutine_origin_tracking_depth(3)"],
+                "sys.get_coroutine_origin_tracking_depth()"),
+    "parent of a logger": (["import logging", "logging.getLogger('p.q').parent = logging.getLogger('r')"],
+                           "logging.getLogger('p.q').parent.name"),
+    "figures in svg": (["import matplotlib.pyplot as plt\nimport matplotlib_inline.backend_inline as inline",
+                        "inline.set_matplotlib_formats('svg')"],
+                       "get_ipython().display_formatter.formatters['image/svg+xml'].lookup_by_type(plt.Figure).keywords['fmt']"
+                       " if plt.Figure in get_ipython().display_formatter.formatters['image/svg+xml'].type_printers"
+                       " else None"),
     "sys.path": (["import sys, os", "sys.path.insert(0, os.path.abspath('lib')); sys.path.append('..')"], "sys.path"),
     "recursion": (["import sys", "sys.setrecursionlimit(2345)"], "sys.getrecursionlimit()"),
     "switch": (["import sys", "sys.setswitchinterval(0.5)"], "sys.getswitchinterval()"),
@@ -98,13 +110,36 @@ def test_formatters_are_made_by_the_first_output(shell):  # noqa: F811
 
 
 def test_what_a_cell_does_to_the_history_keeps_it_from_being_cached(shell):  # noqa: F811
-    for code in ("In[1] = 'a'", "Out['k'] = 1", "Out.clear()"):
+    for code in ("In[1] = 'a'", "Out['k'] = 1", "Out[99] = 1", "Out.clear()"):
         one = shell()
         one.cell("5")
         _, after = one.cell("6")
         assert after["refused"] == [] and not after["hidden"]
         _, after = one.cell(code)
         assert after["hidden"] and "changed " + code.partition("[")[0].partition(".")[0] in after["refused"], code
+
+
+@pytest.mark.parametrize("code, what", [
+    ("import threading\nthreading.settrace(lambda *a: None)", "changed the tracing hooks"),
+    ("get_ipython().showtraceback = lambda *a, **k: None", "changed attributes of the shell"),
+    ("get_ipython().display_pub.publish = lambda *a, **k: None", "changed attributes of the shell"),
+    ("%logstart -q l.log", "changed attributes of the shell"),
+    ("import sys\nsys.__stdout__.reconfigure(errors='replace')", "changed the streams of the process"),
+    ("import sys\nsys.set_asyncgen_hooks(firstiter=print)", "changed the hooks of asynchronous generators"),
+    ("import ctypes\nctypes.CDLL(None).srand(5)", "calls CDLL"),
+    ("import fcntl\nfcntl.flock(open('l', 'w'), fcntl.LOCK_EX)", "calls flock"),
+    ("_dh.clear()", "left cwd in a state that cannot be captured (ValueError: _dh was changed by hand)"),
+])
+def test_what_is_not_restored_is_refused(shell, code, what):  # noqa: F811
+    one = shell()
+    one.cell("pass")
+    _, after = one.cell(code)
+    assert what in after["refused"] and after["hidden"], after["refused"]
+
+
+def test_a_cell_that_asks_when_files_changed_is_not_cached(shell):  # noqa: F811
+    _, after = shell().cell("import os\nopen('f', 'w').close(); os.path.getmtime('f')")
+    assert after["refused"] == ["asks when files were changed"] and not after["hidden"]
 
 
 def test_a_setting_taken_back_leaves_nothing(shell):  # noqa: F811

@@ -9,12 +9,15 @@ import copyreg
 import logging
 import os
 import sys
+import weakref
 from typing import Any
 
 from .logs import loggers
 
 NAME = "logging"
 _START: dict[str, list[Any]] = {}  # "handlers root" → those of the baseline
+# Handlers that open their file when they first write, as with delay=True: a restore places files after objects.
+_WAITING: weakref.WeakSet[logging.Handler] = weakref.WeakSet()
 _STREAMS: dict[str, Any] = {}
 _FOLDER = os.getcwd()
 _PROCESS = os.getpid()  # a fork of it only compares handlers, and opens no files
@@ -77,7 +80,7 @@ def reduce(obj: Any) -> Any:
     if path is not None:
         inside = path.startswith(_FOLDER + os.sep)
         state["baseFilename"] = os.path.relpath(path, _FOLDER) if inside else path
-        stream = stream is not None
+        stream = stream is not None or obj in _WAITING and not vars(obj).get("_closed")
     elif "stream" in vars(obj):
         name = next((n for n, s in _streams().items() if stream is s), None)
         if name is None:
@@ -93,9 +96,13 @@ def set_handler(obj: Any, state: tuple[dict[str, Any], Any]) -> None:
     obj.createLock()
     if "baseFilename" in held:
         obj.baseFilename = os.path.join(_FOLDER, held["baseFilename"])
-        mode, obj.mode = obj.mode, "a"
-        obj.stream = (obj._open() if os.getpid() == _PROCESS else False) if stream else None
-        obj.mode = mode
+        obj.stream = None
+        if stream and obj.mode == "a":
+            _WAITING.add(obj)
+        elif stream:
+            mode, obj.mode = obj.mode, "a"
+            obj.stream = obj._open() if os.getpid() == _PROCESS else False
+            obj.mode = mode
     elif stream is not None:
         obj.stream = _streams()[stream]
     logging._addHandlerRef(obj)  # type: ignore[attr-defined]

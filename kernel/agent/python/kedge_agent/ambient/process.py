@@ -11,14 +11,17 @@ import os
 import signal
 import sys
 import threading
+import types
 import weakref
 from dataclasses import dataclass, field
 from typing import Any
 
 from .. import live
 from . import sqlite_dates
+from .ipython_settings import shell
 
 NAME = "process"
+_PARTS = ("IPython", "ipykernel")  # the packages of the shell's parts
 _PRIORITY = os.getpriority(os.PRIO_PROCESS, 0)
 _TIMERS = (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF)
 # Functions that change what cannot be looked at: a cell whose code names one is not cached.
@@ -32,7 +35,7 @@ CALLS = {"addaudithook", "putenv", "unsetenv", "install_opener", "setrlimit", "s
          "pthread_sigmask", "set_wakeup_fd", "add_constructor", "add_multi_constructor", "add_representer",
          "add_multi_representer", "add_implicit_resolver", "add_path_resolver", "register_extension_dtype",
          "register_scalar_function", "register_vector_function", "register_aggregate_function",
-         "register_tabular_function", "ionice", "flock", "lockf", "register_at_fork",
+         "register_tabular_function", "ionice", "flock", "lockf", "register_at_fork", "set_hook",
          "set_default_whitespace_chars", "enable_packrat", "enable_left_recursion", "inline_literals_using",
          "CDLL", "PyDLL", "LoadLibrary", "pythonapi", "set_errno", "dlopen"}
 # Likewise, where they do not stand in a with statement, which takes back what they did.
@@ -67,6 +70,7 @@ def describe() -> dict[str, Any]:
         "faulthandler": faulthandler.is_enabled(),
         "tracemalloc": "tracemalloc" in sys.modules and sys.modules["tracemalloc"].is_tracing(),
         "finalizers": sorted(_name(type(f.peek()[0])) for f in _finalizers()),
+        "attributes of the shell": _shell(),
         "context variables": sorted(v.name for v in contextvars.copy_context() if not _known(v)),
         **_loaded(),
     }
@@ -118,6 +122,17 @@ def _name(obj: Any) -> str:
     return getattr(obj, "__qualname__", None) or (str(obj) if isinstance(obj, int) else type(obj).__qualname__)
 
 
+def _shell() -> list[Any]:
+    """What of the notebook was set on IPython's shell, or a part of it, and whether it writes a log."""
+    ip = shell()
+    if ip is None:
+        return []
+    parts = [ip, *(v for v in list(vars(ip).values()) if type(v).__module__.partition(".")[0] in _PARTS)]
+    found: list[Any] = [_Entry(n, id(v)) for part in parts for n, v in list(getattr(part, "__dict__", {}).items())
+                        if live.local(type(v)) or type(v) is types.FunctionType and v.__module__ == "__main__"]
+    return [*found, *(["log"] if getattr(getattr(ip, "logger", None), "log_active", False) else [])]
+
+
 def _finalizers() -> list[Any]:
     """Those that the notebook has left."""
     table = list(weakref.finalize._registry)  # type: ignore[attr-defined]
@@ -151,9 +166,9 @@ def _loaded() -> dict[str, Any]:
         found["sqlite3 converters"] = sorted({str(k) for k in sqlite_dates.others(dbapi.converters)})
     table = getattr(sys.modules.get("pandas.tseries.holiday"), "holiday_calendars", {})
     found["calendars of pandas"] = [_Entry(n, id(c)) for n, c in table.items() if live.local(c)]
-    types = sys.modules.get("mimetypes")
-    if types is not None and types.inited:
-        found["mimetypes"] = sorted(types.types_map.items() - _machine_types(types))
+    mime = sys.modules.get("mimetypes")
+    if mime is not None and mime.inited:
+        found["mimetypes"] = sorted(mime.types_map.items() - _machine_types(mime))
     return found
 
 
