@@ -104,8 +104,9 @@ class History:
         inputs, results = self.shell.history_manager.input_hist_parsed, self.shell.user_ns.get("_oh", {})
         results = {n: v for n, v in results.items() if n != self._outside}
         kept = {n: v for n, v in self._results.items() if n not in (self._stale[0], self._outside)}
+        last = max(self._stale[0], self.count())
         same = all(results.get(n, _ABSENT) is v for n, v in kept.items()) and all(
-            type(n) is int and self._stale[0] <= n <= self.count() for n in results.keys() - kept.keys())
+            type(n) is int and self._stale[0] <= n <= last for n in results.keys() - kept.keys())
         found = [] if inputs[:len(self._inputs)] == self._inputs else ["changed In"]
         return found if same else [*found, "changed Out"]
 

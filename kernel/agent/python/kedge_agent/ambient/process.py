@@ -6,7 +6,6 @@ import contextvars
 import copyreg
 import faulthandler
 import functools
-import io
 import os
 import signal
 import sys
@@ -58,9 +57,7 @@ def describe() -> dict[str, Any]:
         "the tracing hooks": [_name(h) for h in _tracers() if h is not None],
         "the hooks of asynchronous generators": [_name(h) for h in sys.get_asyncgen_hooks() if not _of_the_loop(h)],
         "the standard streams": [_name(type(s)) for s in (sys.stdin, sys.stdout, sys.stderr)],
-        "the streams of the process": [(s.encoding, s.errors, s.newlines, s.line_buffering, s.write_through)
-                                       for s in (sys.__stdin__, sys.__stdout__, sys.__stderr__)
-                                       if isinstance(s, io.TextIOWrapper)],
+        "the streams of the process": [_stream(s) for s in (sys.__stdin__, sys.__stdout__, sys.__stderr__)],
         "copyreg": sorted(_name(c) for c, f in copyreg.dispatch_table.items()
                           if "__main__" in (c.__module__, getattr(f, "__module__", ""))),
         "the finders of imports": [_name(f if isinstance(f, type) else type(f)) for f in sys.meta_path
@@ -88,6 +85,14 @@ def traced() -> bool:
 def _tracers() -> tuple[Any, ...]:
     """What is told of calls, in this thread and in those to come."""
     return (sys.gettrace(), sys.getprofile(), threading._trace_hook, threading._profile_hook)  # type: ignore[attr-defined]
+
+
+def _stream(stream: Any) -> Any:
+    """How a stream of the process is set up."""
+    try:
+        return (stream.encoding, stream.errors, stream.line_buffering, stream.write_through)
+    except (AttributeError, ValueError):  # it is another one, or was detached
+        return _name(type(stream))
 
 
 def _of_the_loop(hook: Any) -> bool:
