@@ -156,3 +156,12 @@ def test_equal_states_are_equal_bytes():
     both = ["".join(["a", "b"])] * 2
     assert canonical.dumps(both) == canonical.dumps(["ab", "".join(["a", "b"])])
     assert canonical.dumps(pickle.loads(canonical.dumps(one))) == canonical.dumps(one)
+
+
+def test_definitions_are_no_attributes_of_the_shell(shell):  # noqa: F811
+    """The shell's module has the namespace as its own, and what was shown last is an attribute too."""
+    one = shell()
+    one.cell("pass")
+    for code in ("def f(): pass", "class C: pass\nc = C()", "c"):
+        _, after = one.cell(code)
+        assert after["refused"] == [], code

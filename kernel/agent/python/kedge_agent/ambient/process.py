@@ -133,8 +133,11 @@ def _shell() -> list[Any]:
     if ip is None:
         return []
     parts = [ip, *(v for v in list(vars(ip).values()) if type(v).__module__.partition(".")[0] in _PARTS)]
-    found: list[Any] = [_Entry(n, id(v)) for part in parts for n, v in list(getattr(part, "__dict__", {}).items())
-                        if live.local(type(v)) or type(v) is types.FunctionType and v.__module__ == "__main__"]
+    # The module of the shell has the namespace as its own.
+    spaces = [space for p in parts if (space := getattr(p, "__dict__", {})) is not ip.user_ns]
+    found: list[Any] = [_Entry(n, id(v)) for space in spaces for n, v in list(space.items())
+                        if n[:1] != "_"  # among those are the last results
+                        and (live.local(type(v)) or type(v) is types.FunctionType and v.__module__ == "__main__")]
     return [*found, *(["log"] if getattr(getattr(ip, "logger", None), "log_active", False) else [])]
 
 
