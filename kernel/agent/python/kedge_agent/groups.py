@@ -137,8 +137,8 @@ def children(obj: Any, ns: dict[str, Any]) -> Iterable[Any]:
         return held + numpy.ndarray.ravel(obj).tolist() if deep else held
     if memory.is_record(kind):
         return (obj.base,)
-    zoned = next((c for c in (datetime.datetime, datetime.time) if issubclass(kind, c)), None)
-    if zoned is not None:
+    if issubclass(kind, (datetime.datetime, datetime.time)):
+        zoned = datetime.datetime if issubclass(kind, datetime.datetime) else datetime.time
         return [*gc.get_referents(obj), vars(zoned)["tzinfo"].__get__(obj)]
     if tensors.is_exact(kind):
         return tensors.parts(obj)

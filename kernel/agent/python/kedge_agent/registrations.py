@@ -86,10 +86,8 @@ class Registrations:
         """Why the cell may not be cached."""
         self._look()
         sizes, known = self._now(), len(self._sizes)
-        mine, found = _Search(self._ns), set()
-        for i, items in self._kept.items():
-            if not _same(items, self._containers[i].items()):
-                found.add(i)
+        mine = _Search(self._ns)
+        found = {i for i, items in self._kept.items() if not _same(items, self._containers[i].items())}
         for i in range(len(sizes)) if sizes != self._sizes else ():
             grown = sizes[i] - (self._sizes[i] if i < known else 0)
             if grown <= 0 or i in self._kept:
@@ -176,9 +174,13 @@ class _Search:
 
     def __init__(self, ns: dict[str, Any]) -> None:
         self._ns = ns
-        self._values = {id(v) for n, v in list(ns.items()) if n[:1] != "_" and type(v).__module__ != "builtins"
-                        and not issubclass(type(v), (type, *_BARE))}
         self._openers: dict[type, Callable[[Any], Iterable[Any]] | bool | None] = {}
+
+    @functools.cached_property
+    def _values(self) -> set[int]:
+        """The addresses of the notebook's values that something may be taken for."""
+        return {id(v) for n, v in list(self._ns.items()) if n[:1] != "_" and type(v).__module__ != "builtins"
+                and not issubclass(type(v), (type, *_BARE))}
 
     def any(self, items: Iterable[Any], depth: int) -> bool:
         """Whether one of items is, or leads in so many steps to, something of the notebook."""
@@ -212,10 +214,10 @@ class _Search:
             return lambda function: (function.__globals__,) if function.__globals__ is self._ns else ()
         if issubclass(kind, type):
             return lambda cls: (self._ns,) if live.local(cls) else ()
-        return _opener(kind)
+        return _contents(kind)
 
 
-def _opener(kind: type) -> Callable[[Any], Iterable[Any]] | None:
+def _contents(kind: type) -> Callable[[Any], Iterable[Any]] | None:
     """What gives some of what objects of a type hold; None if they hold nothing that counts."""
     if kind is types.MethodType:
         return lambda m: (m.__self__, m.__func__)

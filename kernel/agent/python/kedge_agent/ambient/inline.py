@@ -74,9 +74,9 @@ def restore(state: bytes) -> None:
             value = set(value) if name == "figure_formats" else value
             if getattr(config, name) != value:
                 setattr(config, name, value)
-    now = _printers()
-    if "printers" in changed or now not in ([], _implied(config)):
-        _draw(config.shell, changed.get("printers", _implied(config)))
+    wanted = changed.get("printers", _implied(config))
+    if "printers" in changed or _printers() not in ([], wanted):
+        _draw(config.shell, wanted)
 
 
 def _draw(shell: Any, printers: list[tuple[str, str, list[tuple[str, Any]]]]) -> None:

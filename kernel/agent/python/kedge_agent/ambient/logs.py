@@ -26,6 +26,7 @@ _FUNCTIONS = ("basicConfig", "getLevelNamesMapping", "addLevelName", "disable", 
 _OWN: dict[str, list[Any]] = {}  # the handlers that the kernel's loggers had at the start
 _noted = [False]  # whether all calls are noted
 _START: dict[str, tuple[int, bool, bool, str]] = {}
+_UNTOUCHED = 0, False, True, ""  # the switches of a logger that was just made
 _LEVELS: dict[int, str] = {}
 
 
@@ -104,7 +105,7 @@ def _own(asked: Any) -> bool:
 
 def capture() -> bytes:
     """What differs from the baseline, and from loggers that nobody has touched."""
-    changed = [(n, *_switches(log)) for n, log in loggers() if _switches(log) != _START.get(n, (0, False, True, ""))]
+    changed = [(n, *now) for n, log in loggers() if (now := _switches(log)) != _START.get(n, _UNTOUCHED)]
     names = sorted(logging._levelToName.items() - _LEVELS.items())  # type: ignore[attr-defined]
     disable = logging.root.manager.disable
     return canonical.dumps((changed, names, disable)) if changed or names or disable else b""
@@ -115,7 +116,7 @@ def restore(state: bytes) -> None:
     changed, names, disable = pickle.loads(state) if state else ((), (), 0)
     wanted: dict[str, Any] = {n: rest for n, *rest in changed}
     for name, _ in loggers():
-        wanted.setdefault(name, _START.get(name, (0, False, True, "")))
+        wanted.setdefault(name, _START.get(name, _UNTOUCHED))
     for name, (level, disabled, propagate, parent) in wanted.items():
         log = logging.root if name == "root" else logging.getLogger(name)
         if _switches(log) != (level, disabled, propagate, parent):
