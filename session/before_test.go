@@ -187,6 +187,30 @@ func TestAProgramBesideTheNotebookCountsWithWhetherItMayBeRun(t *testing.T) {
 	}
 }
 
+func TestAFileThatARestoredCellHasMadeIsAsOldAsTheRestore(t *testing.T) {
+	root := tree(t)
+	w := newWorld(t, root)
+	made := cellgraph.Trace{Effect: cellgraph.Effect{Files: []cellgraph.FileChange{{Path: "made"}, {Path: "gone", Deleted: true}}}}
+	for _, test := range []struct {
+		times, executed bool
+		looked, want    string
+	}{
+		{times: true, looked: "made", want: "made"},
+		{times: false, looked: "made"},
+		{times: true, executed: true, looked: "made"},
+		{times: true, looked: "gone"},
+		{times: true, looked: "other"},
+	} {
+		s := &Session{world: w, volume: w.volume, past: []passed{{trace: made}}, executed: map[int]bool{0: test.executed}}
+		o := &seen{}
+		o.reads.Times = test.times
+		o.access.Stat = []string{filepath.Join(root, test.looked)}
+		if got := s.dates(o); got != test.want {
+			t.Errorf("%+v: %q", test, got)
+		}
+	}
+}
+
 func TestNamesThatAreNoTextAreNotRecorded(t *testing.T) {
 	root := tree(t)
 	w := newWorld(t, root)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"kedge/cellgraph"
@@ -60,7 +61,10 @@ func (s *Session) execute(ctx context.Context, cell notebook.CodeCell, count int
 	}
 	doubt = errors.Join(doubt, blind)
 	if path := s.sees(o); path != "" {
-		return nil, s.foundOut(o, path)
+		return nil, s.foundOut(o, "finds "+path+", which an earlier run left and a restored cell took for absent")
+	}
+	if path := s.dates(o); path != "" {
+		return nil, s.foundOut(o, "asks when "+path+" was changed, which a restored cell has made")
 	}
 	failure, err := s.finish(cell, count, o.result, err)
 	if err != nil || failure != nil {
@@ -115,10 +119,29 @@ func (s *Session) announce(ctx context.Context, o *seen) (err error) {
 	return nil
 }
 
-// foundOut gives up restoring: a cell saw what an earlier run left at name, and
-// a restored one stands on its absence.
-func (s *Session) foundOut(o *seen, name string) error {
-	why := fmt.Errorf("%w: cell %s finds %s, which an earlier run left and a restored cell took for absent", ErrRestore, o.cell.ID, name)
+// dates is a file whose times a cell may have asked for and that a restored
+// cell has made: it is as old as the restore, not as that cell. "" if there is none.
+func (s *Session) dates(o *seen) string {
+	if !o.reads.Times {
+		return ""
+	}
+	for i, p := range s.past {
+		if s.executed[i] {
+			continue
+		}
+		for _, f := range p.trace.Effect.Files {
+			path := s.volume.path(f.Path)
+			if !f.Deleted && (slices.Contains(o.access.Stat, path) || slices.Contains(o.access.Read, path)) {
+				return f.Path
+			}
+		}
+	}
+	return ""
+}
+
+// foundOut gives up restoring, for what a cell that has run saw.
+func (s *Session) foundOut(o *seen, saw string) error {
+	why := fmt.Errorf("%w: cell %s %s", ErrRestore, o.cell.ID, saw)
 	var err error
 	if o.after, err = s.volume.scan(); err != nil {
 		return errors.Join(why, err)

@@ -43,6 +43,7 @@ type Reads struct {
 	Unpickles bool              `json:"unpickles"` // definitions may be looked up by their names in a pickle: Captured.Classes
 	Failure   bool              `json:"failure"`   // the exception of an earlier cell may be asked for
 	Beyond    string            `json:"beyond"`    // asks for what a restored cell does not leave, in words; "" if for nothing
+	Times     bool              `json:"times"`     // it may be asked when files were changed
 	Exports   bool              `json:"exports"`   // something is read that cannot grow while others show its memory
 	Binds     []string          `json:"binds"`
 	Ambient   map[string]string `json:"ambient"` // adapter → hex digest of its state

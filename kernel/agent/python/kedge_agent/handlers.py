@@ -197,6 +197,8 @@ class Agent:
         beyond = found.beyond()
         self._asks = (["asks for the exception of an earlier cell"] if found.failure() else []) + (
             [beyond] if beyond else [])
+        if found.times():
+            self._asks.append("asks when files were changed")
         if found.same == sameness.TOGETHER:
             self._asks.append("asks whether equal values are one object")
         machine.begin(found.words(), found.all)

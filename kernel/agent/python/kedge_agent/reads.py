@@ -185,8 +185,8 @@ class Reads:
         there = {n: n in user or places.is_pseudo(n) for n in sorted(self.names)}
         exports = self.exports or "resize" in self.mentioned  # of an array, which fails where others refer to it
         return {"reads": there, "exports": exports, "weak": sorted(self.weak), "all": self.all,
-                "unpickles": self.unpickles, "failure": self.failure(), "beyond": self.beyond(), "binds": binds,
-                "ambient": ambient}
+                "unpickles": self.unpickles, "failure": self.failure(), "beyond": self.beyond(),
+                "times": self.times(), "binds": binds, "ambient": ambient}
 
     def stored(self) -> set[str]:
         """The names of the attributes that the code may set."""
@@ -212,8 +212,6 @@ class Reads:
             return self.doubt
         if not {"getsizeof", "__sizeof__", "getrefcount"}.isdisjoint(self.mentioned):
             return "asks how much memory objects take"  # a list that was appended to takes more
-        if not _TIMES.isdisjoint(self.mentioned):
-            return "asks when files were changed"
         if "__annotations__" in self._loaded | self.spelled:
             return "asks for the annotations of variables"
         if "config" in self._texts and any(word.endswith("Formatter") for word in self._texts):
@@ -224,6 +222,10 @@ class Reads:
         if self.same == sameness.APART:
             return "asks whether equal values are one object"
         return ""
+
+    def times(self) -> bool:
+        """Whether the code may ask when files were changed."""
+        return not _TIMES.isdisjoint(self.mentioned)
 
     def folder(self) -> bool:
         """Whether the code may ask where on this machine the working folder lies."""
