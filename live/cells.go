@@ -1,6 +1,7 @@
 package live
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"maps"
@@ -63,18 +64,22 @@ type file struct {
 
 func newFile(path string) *file { return &file{path: path, uris: map[string]string{}} }
 
-// read reads the file again if it has changed. What cannot be read, since it
-// is being written perhaps, leaves what was read before.
-func (f *file) read() {
+// read reads the file again if it has changed. Of one that is being written it leaves what was read before, if something
+// was and whole is false: who runs a cell need not wait for a save to end.
+func (f *file) read(whole bool) {
 	info, err := os.Stat(f.path)
 	if err != nil || f.stat != nil && info.Size() == f.stat.Size() && info.ModTime().Equal(f.stat.ModTime()) {
 		return
 	}
-	data, err := os.ReadFile(f.path)
-	if err != nil {
+	patience, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	if f.doc != nil && !whole {
+		cancel()
+	}
+	doc, _, err := notebook.ReadFile(patience, f.path)
+	if errors.Is(err, context.Canceled) || errors.Is(err, os.ErrNotExist) {
 		return
 	}
-	doc, err := notebook.Parse(data)
 	if err != nil {
 		f.why = err.Error()
 		return
@@ -95,7 +100,7 @@ func (f *file) outline() (*notebook.Outline, error) {
 	if _, err := os.Stat(f.path); errors.Is(err, os.ErrNotExist) {
 		return nil, errors.New("the notebook's file is gone; if it was renamed or moved, restart the kernel, which then knows where it is")
 	}
-	f.read()
+	f.read(true)
 	if f.doc == nil {
 		return nil, errors.New("the notebook cannot be read")
 	}
@@ -104,7 +109,7 @@ func (f *file) outline() (*notebook.Outline, error) {
 
 // tagged says whether the notebook has steps, as far as its file or the tags that came with a request tell.
 func (f *file) tagged(a asked) bool {
-	f.read()
+	f.read(false)
 	if f.steps {
 		return true
 	}
@@ -115,7 +120,7 @@ func (f *file) tagged(a asked) bool {
 // find is the cell that a request asks for, in the notebook as it then is; page are the cells of the page that has
 // it, if one has. It answers false if that is no cell of a step.
 func (f *file) find(a asked, page []notebook.Cell) (notebook.CodeCell, *notebook.Outline, bool) {
-	f.read()
+	f.read(false)
 	if f.doc == nil {
 		cell, ok := loose(a)
 		return cell, &notebook.Outline{}, ok

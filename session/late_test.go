@@ -228,16 +228,32 @@ func TestAnInterruptEndsTheWaitForACapture(t *testing.T) {
 
 func TestACaptureOutlivesItsKernel(t *testing.T) {
 	d := newDesk(t)
-	d.run("s", d.slow())
-	d.shut()
+	class := fmt.Sprintf(`import os
+class Slow:
+    def __init__(self, v): self.v = v
+    def __getstate__(self):
+        if os.path.exists(%q): open(%[1]q).read()
+        return {"v": self.v}
+`, d.gate())
+	d.run("s", class)
+	if err := syscall.Mkfifo(d.gate(), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	first := d.run("a", "a = Slow(1)")
+	gate, err := os.OpenFile(d.gate(), os.O_WRONLY, 0) // once the copy of the kernel is at work, which reads it
+	if err != nil {
+		t.Fatal(err)
+	}
 	if err := syscall.Kill(d.kedge.PID(), syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
 	d.open()
+	if err := gate.Close(); err != nil {
+		t.Fatal(err)
+	}
 	d.recorded(first)
 	d.restart()
-	d.run("s", d.slow())
+	d.run("s", class)
 	if a := d.run("a", "a = Slow(1)"); a.Status != Restored {
 		t.Errorf("a ran: %s", a.Why)
 	}

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"os"
 	"path/filepath"
 	"slices"
 
@@ -46,11 +45,7 @@ func btoi(b bool) int {
 // compare looks at the environment in which an opened notebook would run. That
 // it cannot be found is for kedge run to say.
 func (o *opening) compare(ctx context.Context, path string) []difference {
-	data, err := os.ReadFile(path)
-	if err != nil {
-		return []difference{}
-	}
-	doc, err := notebook.Parse(data)
+	doc, _, err := notebook.ReadFile(ctx, path)
 	if err != nil {
 		return []difference{}
 	}

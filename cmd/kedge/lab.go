@@ -72,11 +72,7 @@ func continues() (c live.Continue) {
 // ownKernel is a prefix of this home that holds a Kedge kernel by the name that
 // the notebook asks for, and the extension; "" if Jupyter has both already.
 func ownKernel(ctx context.Context, path string) (string, error) {
-	data, err := os.ReadFile(path)
-	if err != nil {
-		return "", err
-	}
-	doc, err := notebook.Parse(data)
+	doc, _, err := notebook.ReadFile(ctx, path)
 	if err != nil {
 		return "", err
 	}

@@ -45,11 +45,7 @@ func observed(cfg *kernel.Config, nb *live.Config, launcher string, spec kernel.
 
 // openNotebook opens the store and describes the environment for a notebook in a live kernel.
 func openNotebook(ctx context.Context, path, runtime, launcher string, spec kernel.Spec) (cfg session.Config, closing func() error, err error) {
-	data, err := os.ReadFile(path)
-	if err != nil {
-		return cfg, nil, fmt.Errorf("the notebook %w: %w", errUnusable, err)
-	}
-	doc, err := notebook.Parse(data)
+	doc, _, err := notebook.ReadFile(ctx, path)
 	if err != nil {
 		return cfg, nil, err
 	}

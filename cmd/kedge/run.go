@@ -98,10 +98,11 @@ func prepare(ctx context.Context, errOut io.Writer, path string, f runFlags) (*j
 		return nil, fmt.Errorf("%s: %w: %w", path, errUnusable, err)
 	}
 	j := &job{path: abs}
-	if j.data, err = os.ReadFile(abs); err != nil {
+	var failed *os.PathError
+	if j.doc, j.data, err = notebook.ReadFile(ctx, abs); errors.As(err, &failed) {
 		return nil, fmt.Errorf("the notebook %w: %w; check its path and permissions", errUnusable, err)
 	}
-	if j.doc, err = notebook.Parse(j.data); err != nil {
+	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	if err := j.doc.Inject(f.params); err != nil {

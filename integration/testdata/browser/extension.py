@@ -37,8 +37,8 @@ class Lab(Notebook):
 
     def accept(self):
         """Go on from the question that is asked; returns its text."""
-        self.page.wait_for_selector(".jp-Dialog .jp-mod-accept")
         text = self.page.inner_text(".jp-Dialog-content")
+        assert self.page.query_selector(".jp-Dialog .jp-mod-accept"), f"no question: {text}"
         self.page.click(".jp-Dialog .jp-mod-accept")
         self.page.wait_for_selector(".jp-Dialog", state="detached")
         return text

@@ -48,16 +48,8 @@ function lay(page: Page, outputs: IOutput[]): void {
 
 /** The states of cells that are up to date; null, and said why, where there is nothing to go by. */
 async function known(page: Page, title: string): Promise<IStates | null> {
-  const states = await page.fresh();
-  if (!states) {
-    await showErrorMessage(title, page.link.refused || 'The kernel does not answer for Kedge yet. Is it running?');
-    return null;
-  }
-  if (states.problem) {
-    await showErrorMessage(title, states.problem);
-    return null;
-  }
-  if (states.plain) {
+  let states = await page.fresh();
+  if (states?.plain) {
     const { button } = await showDialog({
       title,
       body: 'This notebook has no steps yet. Make every cell a step? Cells can be named and joined later.',
@@ -68,7 +60,12 @@ async function known(page: Page, title: string): Promise<IStates | null> {
     }
     page.auto = true;
     await page.panel.context.save();
-    return page.fresh();
+    states = await page.fresh();
+  }
+  const problem = states ? states.problem : page.link.refused || 'The kernel does not answer for Kedge yet. Is it running?';
+  if (problem) {
+    await showErrorMessage(title, problem);
+    return null;
   }
   return states;
 }
