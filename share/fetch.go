@@ -22,12 +22,12 @@ const flushed = 64 << 20
 // room: what has come has to be noted.
 const spare = 8 << 20
 
-// room says why so many bytes, and what it takes to note them, do not fit into
-// a store: [ErrFull].
-func room(store *snapshotter.Store, bytes int64) error {
+// room says why so many of the bytes that are to come, and what it takes to
+// note them, do not fit into a store: [ErrFull].
+func room(store *snapshotter.Store, bytes, coming int64) error {
 	free, err := store.Free()
 	if err == nil && free < bytes+spare {
-		err = fmt.Errorf("%d bytes are to come, and %d are free where the store is: %w; make room, such as with kedge store gc --quota, and open it again", bytes, free, ErrFull)
+		err = fmt.Errorf("%d bytes are to come, and %d are free where the store is: %w; make room, such as with kedge store gc --quota, and open it again", coming, free, ErrFull)
 	}
 	return err
 }
@@ -98,23 +98,37 @@ func Fetch(ctx context.Context, store *snapshotter.Store, m *Manifest, from Sour
 	if err != nil {
 		return 0, fmt.Errorf("fetch: %w", err)
 	}
-	if err := room(store, total); err != nil {
+	if err := room(store, total, total); err != nil {
 		return 0, err
 	}
 	packed, here := packedPieces(m), newArrivals(len(m.Pieces), wanted)
 	var mu sync.Mutex // guards what follows
-	done, unflushed, looked := int64(0), int64(0), int64(0)
+	done, unflushed, writing := int64(0), int64(0), int64(0)
 	count := func(bytes int64) {
 		mu.Lock()
 		defer mu.Unlock()
 		moved += bytes
+	}
+	put := func(id cellgraph.Digest, data []byte, packed bool) error {
+		mark := func(bytes int) (beside, coming int64) {
+			mu.Lock()
+			defer mu.Unlock()
+			writing += int64(bytes)
+			return writing, total - done
+		}
+		defer mark(-len(data))
+		beside, coming := mark(len(data))
+		if err := room(store, beside, coming); err != nil { // others fill the disk, too
+			return err
+		}
+		return store.PutExtent(ctx, id, data, packed)
 	}
 	keep := func(n int, data []byte, came int64) error {
 		p := m.Pieces[n]
 		if int64(len(data)) != p.Length {
 			return fmt.Errorf("piece %d has %d bytes, not %d: %w", n, len(data), p.Length, ErrDamaged)
 		}
-		err := store.PutExtent(ctx, p.ID, data, packed[n])
+		err := put(p.ID, data, packed[n])
 		if errors.Is(err, snapshotter.ErrCorrupt) {
 			return fmt.Errorf("piece %d: %w", n, ErrDamaged)
 		}
@@ -126,12 +140,6 @@ func Fetch(ctx context.Context, store *snapshotter.Store, m *Manifest, from Sour
 		defer mu.Unlock()
 		moved, done = moved+came, done+p.Length
 		progress(done, total)
-		if looked += p.Length; looked > spare/2 { // others fill it, too
-			looked = 0
-			if err := room(store, 0); err != nil {
-				return err
-			}
-		}
 		if unflushed += p.Length; unflushed > flushed {
 			unflushed = 0
 			return store.Flush(ctx)
