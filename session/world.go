@@ -324,9 +324,11 @@ func (w *world) listing(name string, amend func(entries map[string]bool) bool) c
 }
 
 // ours reports whether an entry of a folder comes and goes with the tools
-// around the notebook: caches of compiled code, checkpoints, our own temporary files.
+// around the notebook: caches of compiled code, checkpoints, the copy of a notebook that Jupyter keeps while it saves it, our
+// own temporary files.
 func ours(name string) bool {
-	return name == "__pycache__" || name == ".ipynb_checkpoints" || strings.HasPrefix(name, ".kedge-")
+	return name == "__pycache__" || name == ".ipynb_checkpoints" || strings.HasPrefix(name, ".kedge-") ||
+		strings.HasPrefix(name, ".~") && strings.HasSuffix(name, ".ipynb")
 }
 
 // distributions in place of a module's name stands for all distributions that

@@ -47,6 +47,27 @@ func TestLeftoversAreTakenBack(t *testing.T) {
 	}
 }
 
+// What tools put beside a notebook is nothing that a cell sees, what a person puts there is.
+func TestListingsAreWithoutWhatToolsLeave(t *testing.T) {
+	root := tree(t, "given.txt")
+	w := newWorld(t, root)
+	before := w.Observe(cellgraph.KindList, ".")
+	for _, name := range []string{"__pycache__/m.pyc", ".ipynb_checkpoints/n-checkpoint.ipynb", ".~n.ipynb", ".kedge-lock"} {
+		put(t, root, name, "x")
+		if w.Observe(cellgraph.KindList, ".") != before {
+			t.Errorf("a listing shows %s", name)
+		}
+	}
+	for _, name := range []string{"n.ipynb", "~n.ipynb", ".~lock.table.csv#"} {
+		put(t, root, name, "x")
+		after := w.Observe(cellgraph.KindList, ".")
+		if after == before {
+			t.Errorf("a listing lacks %s", name)
+		}
+		before = after
+	}
+}
+
 func TestEffectsLieOverTheFolder(t *testing.T) {
 	root := tree(t, "a.txt")
 	w := newWorld(t, root)
